@@ -1,0 +1,71 @@
+# `make` alone lists what there is to make.
+#
+# Every target does its own set-up: a fresh clone and a Python 3.8 or newer are enough. Tools that are not
+# there are installed into .venv/, never into the system.
+
+SHELL   := /bin/sh
+PYTHON  ?= python3
+PRODUCT := seqexec.py memmon.py make_sequential.py
+
+# Options for pytest, as in: make test TESTS="tests/test_queue.py -k order"
+TESTS   ?= tests
+
+# How long `make soak` goes on.
+MINUTES ?= 5
+
+# Nothing here leaves a file behind: no bytecode, no caches.
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-all lint format bench prove soak status monitor kill-all sync-shared clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r target text; do \
+	    printf '  %-12s %s\n' "$$target" "$$text"; done
+
+# ---- work that wants the machine for itself ----------------------------------------------------------------
+
+test:  ## run the tests (TESTS="..." goes to pytest)
+	@python=$$($(PYTHON) tests/tools/provide.py pytest) && "$$python" -m pytest $(TESTS)
+
+test-all:  ## run the tests with the tools under every Python from 3.8 that is here
+	@$(PYTHON) tests/tools/test_all.py $(TESTS)
+
+lint:  ## check style and types
+	@python=$$($(PYTHON) tests/tools/provide.py ruff mypy) && set -- $(wildcard $(PRODUCT)) && \
+	    "$$python" -m ruff check --no-cache "$$@" tests && \
+	    "$$python" -m mypy --cache-dir=/dev/null "$$@"
+
+format:  ## mend what the linter can mend by itself
+	@python=$$($(PYTHON) tests/tools/provide.py ruff) && \
+	    "$$python" -m ruff check --no-cache --fix $(wildcard $(PRODUCT)) tests
+
+bench:  ## measure: start, wake-up, queue, memory guard, each against its peers
+	@for each in tests/bench/bench_*.py; do echo "== $$each" && $(PYTHON) "$$each" || exit; done
+
+prove:  ## every interleaving, every mutant, a kill at every system call (takes long)
+	@python=$$($(PYTHON) tests/tools/provide.py pytest) && \
+	    for each in tests/prove/prove_*.py; do echo "== $$each" && "$$python" "$$each" || exit; done
+
+soak:  ## hours of random arrivals, kills and stops (MINUTES=5)
+	@$(PYTHON) tests/prove/soak.py --minutes $(MINUTES)
+
+# ---- looking and rescuing: never in the queue --------------------------------------------------------------
+
+status:  ## who runs, who waits
+	@./seqexec.py --status
+
+monitor:  ## the same, live
+	@./seqexec.py --watch
+
+kill-all:  ## end what runs and waits in this project, and nothing else
+	@./seqexec.py --kill-all
+
+# ---- housekeeping ------------------------------------------------------------------------------------------
+
+sync-shared:  ## copy the shared blocks of seqexec.py to the other two files
+	@$(PYTHON) tests/tools/sync_shared.py
+
+clean:  ## remove what the targets above installed or left
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
