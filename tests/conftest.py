@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures. See support.py for what they give."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+import support
+from support import PRODUCT, PRODUCT_DIRECTORY, TOOLS, Holder, Project, Tool, Witness, new_word
+
+SESSION = new_word()[:12]
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A directory for everything that this run of the tests writes; it is gone afterwards, and with it every
+    process. Nothing may have appeared in the shared /tmp for any project of ours."""
+    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="seqexec-tests-")))
+    try:
+        path.chmod(0o755)
+        yield path
+    finally:
+        alive = support.marked(SESSION)
+        support.end_marked(SESSION)
+        shutil.rmtree(path, ignore_errors=True)
+    assert not alive, "still running at the end: %s" % alive
+    stray = [name for name in Project.every_hash if os.path.exists("/tmp/seq-exec-" + name)]
+    assert not stray, "left in /tmp: %s" % stray
+
+
+@pytest.fixture(scope="session")
+def tools(scratch: Path) -> Path:
+    """A directory with copies of the tools and nothing else: so they are vendored, and so they must work."""
+    directory = scratch / "tools"
+    directory.mkdir()
+    for name in PRODUCT:
+        if (PRODUCT_DIRECTORY / name).exists():
+            shutil.copy(str(PRODUCT_DIRECTORY / name), str(directory / name))
+            (directory / name).chmod(0o755)
+    return directory
+
+
+@pytest.fixture
+def project(scratch: Path, tools: Path) -> Iterator[Project]:
+    """A scratch checkout; whatever a test starts in it is ended with the test."""
+    word = SESSION + new_word()[:12]
+    directory = scratch / word[12:]
+    made = Project(directory / "project", directory / "state", tools, word)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(params=sorted(TOOLS, reverse=True))
+def tool(request: pytest.FixtureRequest, tools: Path) -> Tool:
+    """Each tool that serialises: a test that takes this fixture runs against both."""
+    if not support.there_is(request.param):
+        pytest.skip("%s is not there" % TOOLS[request.param].file)
+    return TOOLS[request.param](tools)
+
+
+@pytest.fixture
+def seqexec(tools: Path) -> Tool:
+    return Tool(tools)
+
+
+@pytest.fixture
+def holder(project: Project, tool: Tool) -> Holder:
+    """A command that holds the lock until `release()`."""
+    return Holder(project, tool)
+
+
+@pytest.fixture
+def witness(project: Project) -> Witness:
+    return Witness(project.path.parent / "witness")

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""On a terminal: job control, Ctrl-C, Ctrl-Z, hang-up and window size act as if the command were typed alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+from support import (
+    LINUX,
+    Holder,
+    JobShell,
+    Project,
+    Terminal,
+    Tool,
+    ended,
+    finish,
+    lives,
+    marked,
+    nothing_left,
+    program,
+    quoted,
+    shell,
+    state_of,
+    wait_for_waiter,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("bash"), reason="needs bash for job control"),
+    pytest.mark.skipif(not LINUX, reason="needs /proc to look at the jobs"),
+]
+
+
+def typed(tool: Tool, command: list[str]) -> str:
+    return quoted(tool.wrap(command))
+
+
+def test_the_command_is_in_the_foreground_of_a_real_terminal(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, program("terminal")))
+    console.expect(r"terminal \[True, True, True\] foreground True size 24x80")
+    console.line("hello")
+    console.expect("line: hello")
+    console.expect(JobShell.PROMPT)
+    assert "status 0" in console.do("echo status $?")
+
+
+def test_ctrl_c_reaches_the_command_once(project: Project, tool: Tool) -> None:
+    """legacy faults 8 and 9: it had no effect, and INT was ignored inside."""
+    console = JobShell(project)
+    console.line(typed(tool, program("signals")))
+    console.expect("ready")
+    for _ in range(3):
+        console.send("\x03")
+        console.expect("got INT")
+    console.line("end")
+    console.expect("end")
+    console.expect(JobShell.PROMPT)
+    assert console.output.count("got INT") == 3
+
+
+def test_ctrl_c_ends_a_loop_when_the_command_dies_of_it(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    command = typed(tool, shell("echo round; exec sleep 100"))
+    console.line("for i in 1 2 3; do %s; done" % command)
+    console.expect("round")
+    console.send("\x03")
+    console.expect(JobShell.PROMPT)
+    assert "status 130" in console.do("echo status $?")
+    assert console.output.count("round") == 1
+    nothing_left(tool.scope(project))
+
+
+def test_a_command_that_handles_ctrl_c_decides_how_it_ends(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done")))
+    console.expect("ready")
+    console.send("\x03")
+    console.expect("caught")
+    console.expect(JobShell.PROMPT)
+    assert "status 9" in console.do("echo status $?")
+
+
+def test_ctrl_backslash_reaches_the_command(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, program("signals")))
+    console.expect("ready")
+    console.send("\x1c")
+    console.expect("got QUIT")
+    console.line("end")
+    console.expect(JobShell.PROMPT)
+    assert console.output.count("got QUIT") == 1
+
+
+def test_ctrl_z_stops_and_fg_and_bg_continue_the_command(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("echo ready $$ $PPID; exec sleep 100")))
+    command, wrapper = map(int, console.expect(r"ready (\d+) (\d+)").groups())
+    for resume in ("fg", "bg"):
+        console.send("\x1a")
+        console.expect("Stopped")
+        console.expect(JobShell.PROMPT)
+        assert (state_of(wrapper), state_of(command)) == ("T", "T")
+        console.line(resume)
+        wait_until(lambda: state_of(wrapper) == "S" and state_of(command) == "S", resume)
+    console.do("kill %1; wait %1; echo over")
+    wait_until(lambda: not lives(command) and not lives(wrapper))
+    nothing_left(tool.scope(project))
+
+
+def test_ctrl_z_again_and_again(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("echo ready; read line; echo got $line")))
+    console.expect("ready")
+    for _ in range(4):
+        console.send("\x1a")
+        console.expect("Stopped")
+        console.expect(JobShell.PROMPT)
+        console.line("fg")
+        console.expect("read line|seqexec|env")
+    console.line("word")
+    console.expect("got word")
+    console.expect(JobShell.PROMPT)
+
+
+def test_a_stop_sent_to_the_wrapper_alone_stops_the_command_too(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("echo ready $$ $PPID; exec sleep 100")) + " &")
+    command, wrapper = map(int, console.expect(r"ready (\d+) (\d+)").groups())
+    os.kill(wrapper, signal.SIGTSTP)
+    wait_until(lambda: state_of(wrapper) == "T" and state_of(command) == "T", "both stopped")
+    os.kill(wrapper, signal.SIGCONT)
+    wait_until(lambda: state_of(wrapper) == "S" and state_of(command) == "S", "both running")
+    os.kill(wrapper, signal.SIGTERM)
+    wait_until(lambda: not lives(command) and not lives(wrapper))
+
+
+def test_a_background_command_that_reads_the_terminal_is_stopped_until_fg(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.do("set -b")
+    console.line(typed(tool, shell("read line; echo got $line")) + " &")
+    console.expect("Stopped")
+    console.line("fg")
+    console.line("word")
+    console.expect("got word")
+
+
+def test_the_window_size_reaches_the_command_once(project: Project, tool: Tool) -> None:
+    terminal = Terminal(project, tool.wrap(program("signals")))
+    terminal.expect("ready")
+    terminal.resize(50, 132)
+    terminal.expect("got WINCH")
+    terminal.line("end")
+    assert ended(terminal.process) == 0
+    assert terminal.drain().count("got WINCH") == 1
+
+
+@pytest.mark.parametrize("line", ["exec sleep 100", "trap '' HUP; exec sleep 100"], ids=["dies", "ignores HUP"])
+def test_a_terminal_that_is_closed_leaves_the_lock_free(project: Project, tool: Tool, line: str) -> None:
+    """A command that ignores HUP (nohup) lives on, and the lock with it."""
+    terminal = Terminal(project, tool.wrap(shell("echo ready $$; " + line)))
+    command = int(terminal.expect(r"ready (\d+)").group(1))
+    terminal.hang_up()
+    if "trap" in line:
+        waiter = project.start(tool.wrap(["true"]))
+        wait_for_waiter(tool.scope(project), waiter)
+        assert lives(command)
+        os.kill(command, signal.SIGKILL)
+        assert ended(waiter) == 0
+    wait_until(lambda: not lives(command) and not lives(terminal.process.pid))
+    ended(terminal.process)
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    nothing_left(tool.scope(project))
+
+
+def test_closing_the_window_of_a_shell_ends_its_command(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("echo ready $$; exec sleep 100")))
+    command = int(console.expect(r"ready (\d+)").group(1))
+    console.hang_up()
+    wait_until(lambda: not lives(command))
+    wait_until(lambda: not marked(project.word), "the end of everything on that terminal")
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    nothing_left(tool.scope(project))
+
+
+def test_a_waiter_on_a_terminal_shows_one_line_that_updates_itself(project: Project, tool: Tool) -> None:
+    holder = Holder(project, tool)
+    terminal = Terminal(project, tool.wrap(shell("echo mine")))
+    terminal.expect(r"1 of 1 .*PID %d" % holder.pid)
+    terminal.expect(r"1 of 1 .*PID %d" % holder.pid, seconds=8)
+    assert "\n" not in terminal.output.strip("\r\n")
+    holder.release()
+    terminal.expect("mine")
+    assert ended(terminal.process) == 0
+    assert "1 of 1" not in terminal.drain().replace("\r\n", "\n").split("\n")[-2]
+
+
+def test_no_color_means_no_color(project: Project, tool: Tool) -> None:
+    holder = Holder(project, tool)
+    terminal = Terminal(project, tool.wrap(["true"]), set={"NO_COLOR": "1", "TERM": "xterm-256color"})
+    terminal.expect("1 of 1")
+    holder.release()
+    ended(terminal.process)
+    assert not [part for part in terminal.drain().split("\x1b[")[1:] if part.split("m")[0].replace(";", "").isdigit()]
+
+
+def test_the_terminal_is_left_as_it_was_after_a_wait(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    before = console.do("stty -a")
+    holder = Holder(project, tool)
+    console.line(typed(tool, ["true"]))
+    console.expect("1 of 1")
+    console.send("\x03")
+    console.expect(JobShell.PROMPT)
+    assert "status 130" in console.do("echo status $?")
+    assert console.do("stty -a") == before
+    holder.release()
+
+
+def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(project: Project, tool: Tool) -> None:
+    holder = Holder(project, tool)
+    console = JobShell(project)
+    order = project.path.parent / "order"
+    console.line(typed(tool, shell("echo stopped >>'%s'" % order)))
+    console.expect("1 of 1")
+    console.send("\x1a")
+    console.expect("Stopped")
+    console.expect(JobShell.PROMPT)
+    second = project.start(tool.wrap(shell("echo second >>'%s'; read line" % order)))
+    wait_for_waiter(tool.scope(project), second)
+    third = project.start(tool.wrap(shell("echo third >>'%s'" % order)))
+    wait_for_waiter(tool.scope(project), third)
+    holder.release()
+    wait_until(lambda: order.exists() and order.read_text() == "second\n")
+    console.line("fg")
+    console.expect(r"of 2")
+    finish(second)
+    console.expect(JobShell.PROMPT)
+    assert ended(third) == 0
+    assert order.read_text() == "second\nstopped\nthird\n"
+    nothing_left(tool.scope(project))
+
+
+def test_a_stopped_holder_is_named_as_such(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("echo ready $PPID; exec sleep 100")))
+    wrapper = int(console.expect(r"ready (\d+)").group(1))
+    console.send("\x1a")
+    console.expect("Stopped")
+    waiter = project.start(tool.wrap(["true"]), stdin=subprocess.DEVNULL)
+    wait_for_waiter(tool.scope(project), waiter)
+    said = wait_until(lambda: waiter.stderr and waiter.stderr.readline()).decode()
+    assert "stopped" in said
+    assert str(wrapper) in said
+    console.do("kill -9 %1; kill -CONT %1")
+    ended(waiter)
