@@ -135,7 +135,7 @@ def signal_process(process: Process, signum: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int:
-    """Return a descriptor that stands for a process for ever and can be read once it ended; -1: there is none."""
+    """Return a descriptor that is a process for ever and can be read once it has ended, -1 for none."""
     pidfd_open: Any = getattr(posix, "pidfd_open", None)  # Python 3.9, Linux 5.3
     try:
         return int(pidfd_open(pid)) if pidfd_open and hasattr(_signal, "pidfd_send_signal") else -1
@@ -228,7 +228,7 @@ def parse_lstart(text: str) -> int:
 
 
 def find_tty(name: str) -> int:
-    """Return the device number of a terminal by ps's name for it ("pts/0", in busybox "136,0"), 0 for none."""
+    """Return the device number of a terminal by ps's name for it ("pts/0", busybox "136,0"), 0 for none."""
     try:
         if "," in name:
             major, minor = name.split(",")
@@ -276,7 +276,7 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
 def printable(text: str, width: int = 0) -> str:
     """Return text that is one harmless line on any terminal, cut to a width if there is one.
 
-    Control characters, escape sequences, direction marks and bytes that are no text become \\n, \\x1b, \\udc80.
+    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
     """
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
