@@ -1,17 +1,85 @@
 # SPDX-License-Identifier: MIT
-"""memmon.py: watch a process tree and end what goes over its memory limit."""
+"""memmon.py: watch a process tree and end what goes over its memory limit.
+
+    memmon.py [options] [--pid PID]           watch all descendants of PID (the parent, when not given)
+    memmon.py [options] -- COMMAND [ARG...]   run COMMAND, watch it, tell its peak, return its status
+
+    --limit MB          of one process (MEMORY_LIMIT_MB, 2048)   --total MB      of the whole tree together (none)
+    --interval SECONDS  longest sleep (CHECK_INTERVAL, 5)        --grace SECONDS SIGTERM to SIGKILL (2)
+    --warn PERCENT      warn from here, then at 75, 90 (50)      --metric rss    count file pages too
+    --children-only     never end PID itself                     --dry-run       say it, do nothing
+    --once [--json]     show the tree and end                    --log FILE      append each event to FILE
+    --quiet             no warnings; a kill is always told       --peak          last line: "peak BYTES"
+    --token IDENTITY    also watch processes whose SEQEXEC_RUN holds it; end when PID ends
+    --limit-name NAME   what to call the limit's source in messages
+
+In a Makefile:
+
+    test: ; memmon.py --limit 1024 --total 4096 -- ./run-tests
+
+How it works
+  1. Members are the descendants of the root. Who was one stays one (PID and start time), also after a double fork
+     or setsid; -- COMMAND also marks the environment (MEMMON_RUN), so that nobody gets lost between two looks.
+  2. A process's memory is what cannot be taken back: anonymous, shared and swapped-out pages, not mapped files.
+     Its RSS is read first; the kernel's breakdown only when that passes the limit. Shared pages count once in the
+     total. What a fork has not yet copied, or a vfork borrows, is its parent's.
+  3. Nobody can grow by more than the kernel hands out. So each look reads ONE counter of the machine (pgalloc in
+     /proc/vmstat); a process is read again only when that has moved by what it still has to its limit. The next
+     look comes when the fastest machine could have handed that out: at the latest after --interval, at the
+     soonest after 1 ms, and within a budget of 0.8 % of one core.
+  4. Who is over the limit is stopped with all its descendants, looked for again until nobody new is found, sent
+     SIGTERM and continued. SIGKILL follows at the end of the grace period, or when it has grown by another 5 % of
+     the limit. Over the total, the largest ones go until the rest fits.
+  5. Never ended: memmon itself, its ancestors, PID 1, with --children-only the root, and whoever is no descendant.
+
+Exit status: 0 the watched tree has ended, or a signal ended memmon; 1 PID is nobody, or is not ours to watch; 2 bad
+option or bad value in the environment; 125 memmon failed; 126, 127 COMMAND cannot be run, not found; else COMMAND's.
+
+Environment: MEMORY_LIMIT_MB, CHECK_INTERVAL (SEQEXEC_MEMORY_LIMIT_MB and SEQEXEC_CHECK_INTERVAL go first),
+SEQEXEC_PROC (a directory in place of /proc, or "ps").
+
+Assumptions: CPython 3.8 or newer; Linux, or a ps with lstart (macOS, BSD), where a look costs 20 ms and RSS is all there
+is. Known gaps: with --pid, a process that clears its environment or had no mark and whose parents ended between two
+looks; memory that belongs to no process (files on tmpfs, pipes, huge pages of hugetlbfs); if memmon itself is
+SIGKILLed in the millisecond of item 4, what it has stopped stays stopped.
+"""
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import errno
 import posix
 import sys
+import time
 
 __version__ = "1.0.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable
+    from typing import Any, Callable, Iterable
+
+MB = 1 << 20
+DEFAULT_LIMIT = 2048.0  # MB, as the shell script had it
+DEFAULT_INTERVAL = 5.0  # s, as the shell script had it
+DEFAULT_GRACE = 2.0  # s, as the shell script had it
+LATER_WARNINGS = (75, 90)  # percent of the limit
+STILL_GROWING = 0.05  # of the limit, after SIGTERM: it does not mean to end
+UNKILLABLE = 5.0  # s after SIGKILL: it hangs in the kernel, say so and go on
+FREEZE_WAIT = 0.05  # s for all to have stopped: a stop reaches a busy core in well under 1 ms
+
+# Bytes per second that one core can be handed. Measured: first touch of huge pages 7.0 GB/s, of 4 kB pages 2.5,
+# MAP_POPULATE 1.2. Memory controllers, not cores, are the limit from some 4 cores on.
+CORE_SPEED = 8 << 30
+CORES_THAT_COUNT = 4
+SHORTEST_SLEEP = 0.001  # s, the resolution of poll(2)
+BUDGET = 0.008  # of one core, in the long run: a look costs 30 to 60 us, the bar is 1 %
+PS_BUDGET = 0.05  # of one core: one ps of 1000 processes takes 20 to 40 ms
+BURST = 0.2  # s of CPU that danger may take beforehand: 5 s of looks 1 ms apart
+KILL_SLEEP = 0.005  # s between looks at those who were sent a signal
+REFRESH = 0.1  # s between looks at all, for warnings and the peak, while memory is handed out
+EXEC_TIME = 0.5  # s for which an empty environment may mean that an exec is on its way
+PROBES = 500  # PIDs tried one by one (3 us each) before a listing of /proc (300 us and more) is cheaper
+NEVER = 1 << 62  # bytes, a limit nobody reaches
 
 # BEGIN SHARED processes
 # What is asked of the system about a process is asked here, of one of two readers: /proc (Linux), or ps
@@ -284,3 +352,1014 @@ def printable(text: str, width: int = 0) -> str:
 
 
 # END SHARED processes
+
+
+class Failure(Exception):
+    """What ends memmon with one line and a status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+# ---- the outside world: two readers of memory with the same questions
+
+
+class Member:
+    """A process of the tree, and what is known of its memory.
+
+    parent stays when that has ended: it tells whose descendant this is. key is the count of handed-out bytes
+    at which it has to be read again.
+    """
+
+    __slots__ = ("process", "parent", "statm", "size", "limit", "threshold", "key", "kill")
+
+    def __init__(self, process: Process, parent: Member | None, limit: int) -> None:
+        self.process, self.parent, self.limit = process, parent, limit
+        self.statm = -1  # a descriptor that stands for this very process; -1: none, use the path
+        self.size = process.rss
+        self.threshold = 0  # the next size to act on: a warning, or the limit
+        self.key = 0
+        self.kill: Kill | None = None
+
+
+class ProcReader:
+    """Read memory from /proc."""
+
+    budget = BUDGET
+
+    def __init__(self, count_files: bool) -> None:
+        self.count_files = count_files
+        self.vmstat, self.loadavg = open_file("vmstat"), open_file("loadavg")
+        self.last_pid = -1
+        self.seen: set[int] = set()  # PIDs that the last listing has shown
+        self.late: list[int] = []  # PIDs that were given out but not yet there: a fork on its way
+        self.swapping = False
+        self.speed = machine_speed()
+
+    def handed_out(self) -> int:
+        """Return a count of bytes: between two calls nobody has grown by more than its difference."""
+        # nr_free_pages 5960123\n ... \npgalloc_dma32 0\npgalloc_normal 2822824\npgalloc_movable 0\n ...
+        text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
+        first, last = text.find(b"\npgalloc_"), text.rfind(b"\npgalloc_")
+        if first < 0:  # some containers, tests: as if all cores had done nothing else
+            return int(time.monotonic() * self.speed)
+        counts = text[first : text.find(b"\n", last + 1)].split()[1::2]
+        return sum(map(int, counts)) * PAGE_SIZE
+
+    def newcomers(self, thorough: bool) -> list[Process]:
+        """Return all processes that were not there at the last call."""
+        # 0.20 0.06 0.02 1/83 6733
+        text = posix.pread(self.loadavg, 128, 0) if self.loadavg >= 0 else b"0"
+        now = int(text.split()[-1])
+        if now == self.last_pid and not self.late and not thorough:
+            return []
+        late, self.late = self.late, []
+        if thorough or self.last_pid < 0 or not 0 <= now - self.last_pid <= PROBES:
+            found = [read_process(pid) for pid in self.list_pids(now)]
+        else:
+            found = [self.probe(pid) for pid in range(self.last_pid + 1, now + 1)]
+            found += [read_thread_leader(pid) for pid in late]
+        self.last_pid = now
+        return [process for process in found if process]
+
+    def probe(self, pid: int) -> Process | None:
+        """Return the process that was given a PID, if it is one."""
+        process = read_thread_leader(pid)
+        if process is None:
+            self.late.append(pid)
+        return process
+
+    def list_pids(self, now: int) -> list[int]:
+        """Return the PIDs that are new since the last listing, or were given out again since."""
+        pids = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
+        last = self.last_pid
+        again = {pid for pid in pids if (last < pid <= now if last <= now else not now < pid <= last)}
+        fresh = pids - self.seen | again
+        self.seen = pids
+        self.late = (
+            [pid for pid in range(max(now - 8, 1), now + 1) if pid not in pids] if self.loadavg >= 0 else []
+        )
+        return sorted(fresh)
+
+    def notice_swap(self) -> None:
+        """Find out whether pages have been swapped out: then RSS alone tells too little."""
+        # SwapTotal:       2097148 kB
+        text = read_file(PROC + "/meminfo")
+        self.swapping = sum_fields(text, b"SwapTotal") > sum_fields(text, b"SwapFree")
+
+    def measure(self, member: Member) -> int | None:
+        """Return the bytes of a process: RSS below its threshold, else what cannot be taken back. None: gone."""
+        # 765 419 390 5 0 123 0
+        try:
+            text = posix.pread(member.statm, 256, 0) if member.statm >= 0 else self.open_statm(member)
+            resident = int(text.split()[1]) * PAGE_SIZE
+        except (ProcessLookupError, IndexError, ValueError):
+            resident = 0
+        if not resident:
+            return self.measure_idle(member)
+        if self.count_files or (resident < member.threshold and not self.swapping):
+            return resident
+        return self.confirm(member, resident)
+
+    def open_statm(self, member: Member, path: str = "statm") -> bytes:
+        """Return a statm, and keep it open if descriptors last."""
+        path = "%s/%d/%s" % (PROC, member.process.pid, path)
+        try:
+            member.statm = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError as error:
+            return read_file(path) if error.errno == errno.EMFILE and not raise_descriptor_limit() else b""
+        return posix.pread(member.statm, 256, 0)
+
+    def measure_idle(self, member: Member) -> int | None:
+        """Return the bytes of a process without a statm of its own.
+
+        One whose first thread has ended looks like a zombie, while its other threads go on.
+        """
+        now = read_process(member.process.pid)
+        if now is None or now.start != member.process.start:
+            return None
+        if now.state not in "ZX":
+            return now.rss
+        self.forget(member)
+        for thread in list_threads(now.pid):
+            words = self.open_statm(member, "task/%d/statm" % thread).split()
+            if words[1:] and words[1] != b"0":
+                return int(words[1]) * PAGE_SIZE
+            self.forget(member)
+        return None
+
+    def forget(self, member: Member) -> None:
+        """Close what is open for a process."""
+        if member.statm >= 0:
+            posix.close(member.statm)
+            member.statm = -1
+
+    def confirm(self, member: Member, resident: int) -> int:
+        """Return anonymous, shared and swapped-out bytes."""
+        # RssAnon:	     108 kB
+        text = read_proc(member.process.pid, "status") or b""
+        if b"\nRssAnon:" not in text:  # Linux before 4.5
+            return resident
+        return sum_fields(text, b"RssAnon", b"RssShmem", b"VmSwap")
+
+    def share(self, member: Member) -> int:
+        """Return a process's bytes with what it shares divided by those who share it: 10 ms per GB."""
+        # Pss_Anon:           108 kB
+        text = read_proc(member.process.pid, "smaps_rollup") or b""
+        if self.count_files or b"\nPss_Anon:" not in text:  # Linux before 5.4
+            return sum_fields(text, b"Pss", b"SwapPss") or member.size
+        return sum_fields(text, b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
+
+    def own(self, member: Member) -> int:
+        """Return a process's bytes without those that it only has because it was forked and did not exec yet."""
+        text = read_proc(member.process.pid, "stat") or b""
+        process = parse_stat(member.process.pid, text)
+        if process is None or not int(text.rpartition(b")")[2].split()[6]) & 0x40:  # PF_FORKNOEXEC, sched.h
+            return member.size
+        mine, parents = read_proc(process.pid, "statm"), read_proc(process.ppid, "statm") or b"0 0"
+        if mine == parents:  # vfork, posix_spawn: it is its parent's memory
+            return 0
+        borrowed = int(parents.split()[1]) * PAGE_SIZE
+        return member.size if member.size - borrowed >= member.limit else self.share(member)
+
+
+class PsReader:
+    """Read memory from ps: RSS is all there is."""
+
+    budget = PS_BUDGET
+
+    def __init__(self, count_files: bool) -> None:
+        self.table: dict[int, Process] = {}
+        self.suspects: set[int] = set()
+        self.speed = machine_speed()
+
+    def handed_out(self) -> int:
+        """Return a count of bytes: between two calls nobody has grown by more than its difference."""
+        return int(time.monotonic() * self.speed)
+
+    def newcomers(self, thorough: bool) -> list[Process]:
+        """Return all processes that were not there at the last call."""
+        before, self.table = self.table, read_processes()
+        return [p for p in self.table.values() if p.pid not in before or before[p.pid].start != p.start]
+
+    def notice_swap(self) -> None:
+        """Do nothing: ps tells nothing of swap."""
+
+    def measure(self, member: Member) -> int | None:
+        """Return the bytes of a process as of the last call of newcomers, None when it is gone."""
+        now = self.table.get(member.process.pid)
+        if now is None or now.start != member.process.start or now.state in "ZX":
+            return None
+        return now.rss
+
+    def share(self, member: Member) -> int:
+        """Return a process's bytes."""
+        return member.size
+
+    def own(self, member: Member) -> int:
+        """Return a process's bytes, 0 at the first look over the limit: a fork before its exec shows its parent's."""
+        known = member.process.pid in self.suspects
+        self.suspects.add(member.process.pid)
+        return member.size if known else 0
+
+    def forget(self, member: Member) -> None:
+        """Forget what is known of a process."""
+        self.suspects.discard(member.process.pid)
+
+
+def machine_speed() -> int:
+    """Return the bytes per second that all processes of this machine can be handed at most."""
+    return CORE_SPEED * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), CORES_THAT_COUNT)
+
+
+def open_file(name: str) -> int:
+    """Return a descriptor of a file in /proc, -1 when it is not there."""
+    try:
+        return posix.open(PROC + "/" + name, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def read_file(path: str) -> bytes:
+    """Return the first 64 kB of a file, nothing when it is not there."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return posix.read(fd, 65536)
+    except OSError:
+        return b""
+    finally:
+        posix.close(fd)
+
+
+def sum_fields(text: bytes, *names: bytes) -> int:
+    """Return the sum of some "Name:   123 kB" lines in bytes; one that is not there counts 0."""
+    total = 0
+    for name in names:
+        _, found, rest = (b"\n" + text).partition(b"\n" + name + b":")
+        total += int(rest.split(None, 1)[0]) * 1024 if found else 0
+    return total
+
+
+def read_thread_leader(pid: int) -> Process | None:
+    """Return the process with a PID, None when there is none or it is a thread's number.
+
+    /proc answers for threads too, though it does not list them; their exit signal (field 38) is -1.
+    """
+    text = read_proc(pid, "stat") or b""
+    words = text.rpartition(b")")[2].split()
+    return None if len(words) > 35 and words[35] == b"-1" else parse_stat(pid, text)
+
+
+def list_threads(pid: int) -> list[int]:
+    """Return the threads of a process but its first."""
+    try:
+        names = posix.listdir("%s/%d/task" % (PROC, pid))
+    except OSError:
+        return []
+    return [int(name) for name in names if name.isdecimal() and int(name) != pid]
+
+
+def raise_descriptor_limit() -> bool:
+    """Allow as many descriptors as may be; return whether that were more than before."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return False
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return True
+
+
+# ---- the heart: who belongs to the tree, when to look, whom to end
+
+
+class Limits:
+    """What the options ask for, sizes in bytes, times in seconds."""
+
+    def __init__(self) -> None:
+        self.limit, self.total = int(DEFAULT_LIMIT * MB), NEVER
+        self.interval, self.grace, self.warn = DEFAULT_INTERVAL, DEFAULT_GRACE, 50.0
+        self.limit_name = "default"
+        self.dry_run = self.quiet = self.children_only = self.count_files = False
+        self.mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
+
+
+class Kill:
+    """An offender on its way out, with its descendants."""
+
+    def __init__(self, offender: Member, why: str, grace: float) -> None:
+        self.offender, self.why = offender, why
+        self.what = describe(offender.process)
+        self.began = time.monotonic()
+        self.deadline = self.began + grace
+        self.struck: set[int] = set()  # PIDs that were signalled
+        self.signals: list[str] = []  # what was done, in words
+        self.denied = False
+        self.final = False  # SIGKILL was sent
+
+
+class Guard:
+    """Keep one process tree within its limits."""
+
+    def __init__(self, limits: Limits, root: Process, say: Callable[[str], None]) -> None:
+        self.limits, self.root, self.say = limits, root, say
+        self.children_only, self.mark = limits.children_only, limits.mark
+        self.reader = ProcReader(limits.count_files) if PROC else PsReader(limits.count_files)
+        self.members: dict[int, Member] = {}
+        self.kills: list[Kill] = []
+        self.unsure: list[tuple[Process, float]] = []  # no environment yet: in the middle of an exec?
+        self.protected = ancestors(posix.getpid())
+        self.margin = int(self.reader.speed * SHORTEST_SLEEP)
+        self.total, self.total_key = limits.total, 0
+        self.peak, self.most = 0, 0
+        self.handed = self.next_key = self.refreshed = 0
+        self.thorough_at = self.refresh_at = 0.0
+        self.credit, self.spent = BURST, cpu_time()
+
+    # who belongs to the tree
+
+    def discover(self, thorough: bool = False) -> None:
+        """Take in all new processes that belong to the tree."""
+        waiting = self.reader.newcomers(thorough)
+        before = -1
+        while waiting and len(waiting) != before:  # a parent may come behind its child
+            before = len(waiting)
+            waiting = [process for process in waiting if not self.adopt(process)]
+        if self.mark:
+            unsure, self.unsure = self.unsure, []
+            for process, until in unsure + [(process, time.monotonic() + EXEC_TIME) for process in waiting]:
+                self.adopt_marked(process, until)
+
+    def adopt(self, process: Process) -> bool:
+        """Take in a child of a member or of the root; return whether there is nothing more to do for it."""
+        known = self.members.get(process.pid)
+        if known and known.process.start == process.start:
+            return True
+        parent = self.members.get(process.ppid)
+        if process.pid == self.root.pid:
+            if process.start == self.root.start and not self.children_only:
+                self.enter(process, None)
+            return True
+        if posix.getpid() in (process.pid, process.ppid) or process.state in "ZX":
+            return True
+        if parent and not is_older(process, parent.process):
+            self.enter(process, parent)
+        elif process.ppid == self.root.pid and not is_older(process, self.root):
+            self.enter(process, None)
+        else:
+            return False
+        return True
+
+    def adopt_marked(self, process: Process, until: float) -> None:
+        """Take in a process that has lost its parents, if its environment says that it is ours."""
+        assert self.mark
+        if is_older(process, self.root):
+            return
+        environment = read_environment(process.pid)
+        if environment == b"" and time.monotonic() < until:
+            self.unsure.append((process, until))
+            return
+        variable, element = self.mark
+        for entry in (environment or b"").split(b"\0"):
+            if entry.startswith(variable + b"=") and element in entry.partition(b"=")[2].split(b":"):
+                self.enter(process, None)
+
+    def enter(self, process: Process, parent: Member | None) -> None:
+        """Make a process a member; what it is a descendant of shares its fate."""
+        known = self.members.get(process.pid)
+        if known:
+            self.bury(known)
+        member = Member(process, parent, self.limits.limit)
+        member.threshold = self.next_threshold(0)
+        self.members[process.pid] = member
+
+    def bury(self, member: Member) -> None:
+        """Drop a member that has ended."""
+        self.reader.forget(member)
+        del self.members[member.process.pid]
+
+    def lineage(self, offender: Member) -> list[Member]:
+        """Return a member and its descendants, as far as they live and may be ended."""
+        return [
+            m
+            for m in self.members.values()
+            if comes_from(m, offender) and m.process.pid not in self.protected
+        ]
+
+    # when to look
+
+    def look(self) -> None:
+        """Look once at what may have changed."""
+        now = time.monotonic()
+        self.handed = self.reader.handed_out()
+        thorough = now >= self.thorough_at
+        if thorough:
+            self.reader.notice_swap()
+            self.thorough_at = now + self.limits.interval
+        self.discover(thorough)
+        moved = self.handed - self.refreshed >= self.limits.limit >> 6 and now >= self.refresh_at
+        if thorough or moved or self.handed >= self.total_key:
+            self.inspect_all()
+            self.refreshed = self.handed
+            self.refresh_at = now + max(REFRESH, 300 * (time.monotonic() - now))
+        elif self.handed >= self.next_key:
+            self.inspect_due()
+        for kill in list(self.kills):
+            self.follow(kill)
+
+    def inspect_all(self) -> None:
+        """Read every member, and judge the tree as a whole."""
+        for member in list(self.members.values()):
+            self.inspect(member)
+        self.judge_total()
+        self.note_peak()
+        self.plan()
+
+    def inspect_due(self) -> None:
+        """Read the members that could be over their limits by now."""
+        for member in list(self.members.values()):
+            if member.key <= self.handed:
+                self.inspect(member)
+        self.note_peak()
+        self.plan()
+
+    def plan(self) -> None:
+        """Work out at which count of handed-out bytes somebody could be over a limit."""
+        keys = [member.key for member in self.members.values()]
+        self.next_key = min(min(keys, default=NEVER), self.handed + self.limits.limit, self.total_key)
+
+    def pause(self) -> float:
+        """Return how long to sleep, in seconds."""
+        cost = cpu_time() - self.spent
+        self.spent += cost
+        wait = (self.next_key - self.handed) / self.reader.speed
+        floor = SHORTEST_SLEEP
+        if self.kills:
+            wait = min(wait, KILL_SLEEP)
+        elif self.credit <= 0:
+            floor = cost / self.reader.budget
+        sleep = min(max(wait, floor), self.limits.interval)
+        self.credit = min(BURST, self.credit - cost + (cost + sleep) * self.reader.budget)
+        return sleep
+
+    def note_peak(self) -> None:
+        """Remember the greatest size of the tree."""
+        self.peak = max(self.peak, sum(member.size for member in self.members.values()))
+        self.most = max(self.most, len(self.members))
+
+    # whom to end
+
+    def next_threshold(self, size: int) -> int:
+        """Return the next size above a size at which something has to be done."""
+        limit = self.limits.limit
+        levels = [] if self.limits.quiet else [self.limits.warn, *LATER_WARNINGS]
+        steps = [int(limit * level / 100) for level in levels if self.limits.warn <= level < 100]
+        return min([step for step in steps if step > size], default=limit)
+
+    def inspect(self, member: Member) -> None:
+        """Read one member and act on what it holds."""
+        size = self.reader.measure(member)
+        if size is None:
+            self.bury(member)
+            return
+        member.size = size
+        member.key = self.handed + member.limit - size - self.margin
+        if size >= member.limit:
+            self.judge(member)
+        elif size >= member.threshold and member.limit == self.limits.limit:
+            self.warn(member)
+
+    def warn(self, member: Member) -> None:
+        """Tell once that a process comes near its limit."""
+        if member.limit != NEVER and not self.reader_borrows(member):
+            member.threshold = self.next_threshold(member.size)
+            percent = 100 * member.size // self.limits.limit
+            text = "%s holds %s, %d %% of its limit of %s (%s)"
+            limit = show_size(self.limits.limit)
+            self.say(
+                text
+                % (describe(member.process), show_size(member.size), percent, limit, self.limits.limit_name)
+            )
+
+    def reader_borrows(self, member: Member) -> bool:
+        """Tell whether a process only shows memory of the parent that it was forked from."""
+        return self.reader.own(member) < member.threshold
+
+    def judge(self, member: Member) -> None:
+        """Decide about a member over its limit."""
+        if member.kill:
+            self.strike(member.kill, _signal.SIGKILL, "still growing")
+        elif self.reader.own(member) >= member.limit:
+            limits = self.limits
+            why = "%s, limit %s (%s)" % (show_size(member.size), show_size(limits.limit), limits.limit_name)
+            self.begin(member, why, limits.limit)
+
+    def judge_total(self) -> None:
+        """End the largest members until the others are within the limit on the whole tree."""
+        if self.total == NEVER:
+            self.total_key = NEVER
+            return
+        shares = {m.process.pid: m.size for m in self.members.values() if not m.kill}
+        if sum(shares.values()) > self.total:
+            shares = {pid: self.reader.share(self.members[pid]) for pid in shares}
+        whole = sum(shares.values())
+        while whole > self.total:
+            member = max(self.eligible(), key=lambda m: shares.get(m.process.pid, 0), default=None)
+            if member is None:
+                break
+            why = "the tree holds %s, limit %s (--total); this one had the most, %s"
+            held, size = whole, shares.get(member.process.pid, 0)
+            whole -= sum(shares.pop(m.process.pid, 0) for m in self.lineage(member))
+            self.begin(member, why % (show_size(held), show_size(self.total), show_size(size)), self.total)
+        self.total_key = self.handed + max(self.total - whole - self.margin, 0)
+
+    def eligible(self) -> list[Member]:
+        """Return the members that may be chosen when the whole tree is over its limit."""
+        return [m for m in self.members.values() if not m.kill and m.limit != NEVER]
+
+    def begin(self, member: Member, why: str, limit: int) -> None:
+        """Begin to end a member and its descendants."""
+        verb = "would end" if self.limits.dry_run else "cannot end"
+        if self.limits.dry_run or member.process.pid in self.protected:
+            for other in self.lineage(member) if self.limits.dry_run else [member]:
+                other.limit = other.key = NEVER
+            reason = "" if self.limits.dry_run else "; memmon runs inside it"
+            self.say("%s %s: %s%s" % (verb, describe(member.process), why, reason))
+            return
+        kill = Kill(member, why, self.limits.grace)
+        self.kills.append(kill)
+        self.strike(kill, _signal.SIGTERM if self.limits.grace else _signal.SIGKILL, "")
+        for other in self.lineage(member):
+            size = self.reader.measure(other) or other.size
+            other.limit = size + int(STILL_GROWING * limit)
+
+    def strike(self, kill: Kill, signum: int, why: str) -> None:
+        """Signal an offender and all its descendants, none of which can fork away meanwhile."""
+        kill.final = signum == _signal.SIGKILL
+        after = " after %.2f s" % (time.monotonic() - kill.began) if kill.signals else ""
+        kill.signals.append({9: "SIGKILL", 15: "SIGTERM"}[signum] + after + (" (%s)" % why if why else ""))
+        frozen: dict[int, Member] = {}
+        try:
+            self.freeze(kill, frozen)
+            for member in frozen.values():
+                member.kill = kill
+                member.limit = NEVER if kill.final else member.limit
+                if self.send(kill, member, signum):
+                    kill.struck.add(member.process.pid)
+        finally:
+            for member in frozen.values():
+                self.send(kill, member, _signal.SIGCONT)
+        if kill.final:
+            kill.deadline = time.monotonic() + UNKILLABLE
+
+    def freeze(self, kill: Kill, frozen: dict[int, Member]) -> None:
+        """Stop an offender and its descendants, until no new one is found and none still moves."""
+        deadline = time.monotonic() + FREEZE_WAIT
+        while True:
+            family = self.lineage(kill.offender)
+            fresh = [m for m in family if m.process.pid not in frozen and m.kill in (None, kill)]
+            for member in fresh:
+                frozen[member.process.pid] = member
+                self.send(kill, member, _signal.SIGSTOP)
+            if not fresh and not any(map(is_moving, frozen.values())) or time.monotonic() > deadline:
+                return
+            self.discover()
+
+    def send(self, kill: Kill, member: Member, signum: int) -> bool:
+        """Send a signal to a member; return whether it was there to get it."""
+        try:
+            return signal_process(member.process, signum)
+        except PermissionError:
+            kill.denied = True
+            return False
+
+    def follow(self, kill: Kill) -> None:
+        """See how far the end of an offender has come."""
+        for member in self.lineage(kill.offender):
+            if member.process.pid in self.members:
+                self.inspect(member)
+        alive = self.lineage(kill.offender)
+        if alive and time.monotonic() < kill.deadline:
+            return
+        if alive and not kill.final:
+            self.strike(kill, _signal.SIGKILL, "")
+            return
+        for member in alive:
+            member.limit = member.key = NEVER
+        self.kills.remove(kill)
+        self.report(kill, len(alive))
+
+    def report(self, kill: Kill, alive: int) -> None:
+        """Tell in one line who was ended, why and how."""
+        others = len(kill.struck - {kill.offender.process.pid})
+        family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
+        took = time.monotonic() - kill.began
+        end = "gone after %.2f s" % took if not alive else "%d still there after %.2f s" % (alive, took)
+        if kill.denied:
+            end += ", not all may be signalled by this user"
+        self.say("ended %s%s: %s; %s, %s" % (kill.what, family, kill.why, ", ".join(kill.signals), end))
+
+    def flush(self) -> None:
+        """Tell of all kills that are on their way: memmon ends now."""
+        for kill in self.kills:
+            for member in self.lineage(kill.offender):
+                self.inspect(member)
+            self.report(kill, len(self.lineage(kill.offender)))
+        self.kills = []
+
+
+def comes_from(member: Member | None, offender: Member) -> bool:
+    """Tell whether a member is another one or its descendant."""
+    while member is not None and member is not offender:
+        member = member.parent
+    return member is offender
+
+
+def is_moving(member: Member) -> bool:
+    """Tell whether a process that was sent SIGSTOP still runs; one in the kernel (D) stops before it comes back."""
+    now = read_process(member.process.pid)
+    return now is not None and now.start == member.process.start and now.state not in "TtDZX"
+
+
+def ancestors(pid: int) -> set[int]:
+    """Return a process, its parent and so on, and PID 1."""
+    found = {1}
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        process = read_process(pid)
+        pid = process.ppid if process else posix.getppid() if pid == posix.getpid() else 0
+    return found
+
+
+def cpu_time() -> float:
+    """Return the CPU seconds that memmon and its ps have used."""
+    times = posix.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
+class Watch:
+    """The time around a guard: sleep, signals, the end of the root."""
+
+    def __init__(self, guard: Guard, child: int, tied: bool) -> None:
+        import select
+
+        self.guard, self.child, self.tied = guard, child, tied  # child: a COMMAND's PID, 0 none
+        self.stopped = self.root_gone = False
+        self.status = -1  # the child's wait status
+        self.usage_peak = 0
+        self.poll = select.poll()
+        self.root_fd = open_pidfd(guard.root.pid) if not child and PROC == "/proc" else -1
+        if self.root_fd >= 0:
+            self.poll.register(self.root_fd, select.POLLIN)
+        if tied and is_pipe(2):
+            self.poll.register(2, 0)  # its reader's end is an error that is always reported
+        self.alarm = self.catch_signals()
+        self.poll.register(self.alarm, select.POLLIN)
+
+    def catch_signals(self) -> int:
+        """Have signals wake the sleep and nothing else; return the descriptor that tells of them."""
+        reading, writing = posix.pipe()
+        posix.set_blocking(reading, False)
+        posix.set_blocking(writing, False)
+        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda signum, frame: None)
+        for signum in FORWARDED if self.child else ENDING:
+            if _signal.getsignal(signum) != _signal.SIG_IGN:
+                _signal.signal(signum, self.on_signal)
+        for signum in (_signal.SIGINT, _signal.SIGQUIT) if self.child else ():
+            _signal.signal(signum, lambda signum, frame: None)  # the terminal sends it to COMMAND too
+        return reading
+
+    def on_signal(self, signum: int, frame: object) -> None:
+        """Pass a signal on to COMMAND, or end after the look that is under way."""
+        if self.child:
+            posix.kill(self.child, signum)  # not reaped yet: reap() clears self.child
+        else:
+            self.stopped = True
+
+    def run(self) -> None:
+        """Look and sleep until there is nothing left to watch."""
+        while True:
+            self.guard.look()
+            if self.stopped or self.has_ended():
+                break
+            self.sleep(self.guard.pause())
+        self.guard.flush()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep for some seconds, less when something happens."""
+        for fd, _ in self.poll.poll(seconds * 1000):
+            if fd == self.alarm:
+                posix.read(fd, 4096)
+            elif fd == 2:
+                self.stopped = True
+            else:
+                self.poll.unregister(fd)
+                self.note_root_gone()
+
+    def has_ended(self) -> bool:
+        """Tell whether all that was to be watched is gone; a kill on its way is seen to its end."""
+        if self.child:
+            self.reap()
+        elif self.root_fd < 0 and not self.root_gone:
+            root = read_process(self.guard.root.pid)
+            if root is None or root.start != self.guard.root.start or root.state in "ZX":
+                self.note_root_gone()
+        elif self.root_gone and not self.tied and self.guard.members:
+            self.guard.inspect_all()
+        return self.root_gone and not self.guard.kills and (self.tied or not self.guard.members)
+
+    def note_root_gone(self) -> None:
+        """Tell of the descendants that the root has left behind, which are watched to their end."""
+        self.root_gone = True
+        self.guard.discover()
+        self.guard.inspect_all()
+        orphans = [describe(member.process) for member in self.guard.members.values()]
+        if orphans and not self.tied:
+            more = " and %d more" % (len(orphans) - 3) if len(orphans) > 3 else ""
+            self.guard.say(
+                "%d (%s) has ended; still watching what it left behind: %s%s"
+                % (self.guard.root.pid, printable(self.guard.root.name), ", ".join(orphans[:3]), more)
+            )
+
+    def reap(self) -> None:
+        """Take COMMAND's status when it has ended."""
+        pid, status, usage = posix.wait4(self.child, posix.WNOHANG)
+        if pid:
+            self.status, self.child, self.root_gone = status, 0, True
+            self.usage_peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+FORWARDED = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2)
+ENDING = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT)
+
+
+def is_pipe(fd: int) -> bool:
+    """Tell whether a descriptor is a pipe or a socket."""
+    try:
+        return posix.fstat(fd).st_mode & 0o170000 in (0o010000, 0o140000)
+    except OSError:
+        return False
+
+
+def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
+    """Start a command with a mark in its environment, and return its PID."""
+    environment = dict(posix.environ)
+    chain = environment.get(mark[0])
+    environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
+    default = (_signal.SIGPIPE, _signal.SIGXFSZ)  # which Python ignores
+    try:
+        return posix.posix_spawnp(command[0], command, environment, setsigdef=default)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Failure("%s: not found" % printable(command[0]), 127) from None
+    except OSError as error:
+        raise Failure("%s: %s" % (printable(command[0]), error.strerror), 126) from None
+
+
+def die_like(status: int) -> int:
+    """Return the exit status for a wait status; die of the same signal, without a second core dump."""
+    if not posix.WIFSIGNALED(status):
+        return posix.WEXITSTATUS(status)
+    import resource
+
+    signum = posix.WTERMSIG(status)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if signum not in (_signal.SIGKILL, _signal.SIGSTOP):
+        _signal.signal(signum, _signal.SIG_DFL)
+    posix.kill(posix.getpid(), signum)
+    return 128 + signum
+
+
+# ---- what people see
+
+
+def say(text: str, log: str = "") -> None:
+    """Write one line to stderr, and to a log file with the time; neither may stop the guard."""
+    line = "memmon: %s\n" % text
+    try:
+        posix.write(2, line.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+    if log:
+        append(log, time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + line)
+
+
+def append(path: str, line: str) -> None:
+    """Append a line to a file by one write."""
+    fd = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC, 0o666)
+    try:
+        posix.write(fd, line.encode("utf-8", "backslashreplace"))
+    finally:
+        posix.close(fd)
+
+
+def describe(process: Process) -> str:
+    """Return a process's PID and command, fit to be shown."""
+    return "%d (%s)" % (process.pid, printable(read_command(process.pid) or process.name, 60))
+
+
+def show_size(size: int) -> str:
+    """Return a size in MB, as the limits are given."""
+    return "%d MB" % round(size / MB) if size >= 10 * MB else "%.1f MB" % (size / MB)
+
+
+def show_tree(guard: Guard, as_json: bool) -> str:
+    """Return the tree with its memory, for people or for programs."""
+    for member in list(guard.members.values()):
+        member.threshold = 0  # the kernel's breakdown for everybody
+        member.size = guard.reader.measure(member) or 0
+    members = sorted(guard.members.values(), key=chain_of)
+    rows = [(m, depth(m), m.process, m.size, guard.reader.share(m)) for m in members]
+    if as_json:
+        import json
+
+        names = ("pid", "ppid", "start", "state", "rss", "name")
+        listed = [{name: getattr(p, name) for name in names} for _, _, p, _, _ in rows]
+        for entry, (_, level, process, size, share) in zip(listed, rows):
+            entry.update(depth=level, memory=size, share=share, command=read_command(process.pid))
+        total = {"root": guard.root.pid, "limit": guard.limits.limit, "total": sum(row[4] for row in rows)}
+        return json.dumps({**total, "processes": listed})
+    lines = ["%8s %10s %10s  %s" % ("PID", "MEMORY", "SHARE", "COMMAND")]
+    for _, level, process, size, share in rows:
+        command = "  " * level + printable(read_command(process.pid))
+        lines.append("%8d %10s %10s  %s" % (process.pid, show_size(size), show_size(share), command))
+    lines.append("%8s %10s %10s" % ("total", "", show_size(sum(row[4] for row in rows))))
+    return "\n".join(lines)
+
+
+def chain_of(member: Member) -> list[int]:
+    """Return the PIDs from the topmost member down to this one: sorted by it, a tree stands in order."""
+    chain: list[int] = []
+    above: Member | None = member
+    while above is not None:
+        chain.insert(0, above.process.pid)
+        above = above.parent
+    return chain
+
+
+def depth(member: Member) -> int:
+    """Return how many members stand above this one."""
+    return 0 if member.parent is None else 1 + depth(member.parent)
+
+
+# ---- command line
+
+
+class Options(Limits):
+    """What the command line and the environment ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pid = 0
+        self.command: list[str] = []
+        self.once = self.json = self.peak = False
+        self.log = ""
+
+
+FLAGS = {"--children-only", "--once", "--json", "--dry-run", "--quiet", "--peak"}
+VALUES = {"--pid", "--limit", "--interval", "--total", "--warn", "--grace", "--metric", "--log", "--token"}
+VALUES.add("--limit-name")
+
+
+def parse_arguments(arguments: list[str]) -> Options:
+    """Return the options; raise Failure for a bad one. Not argparse, which takes longer than the rest of the start."""
+    options = Options()
+    given: dict[str, str] = {}
+    words = list(arguments)
+    while words:
+        word, equals, value = words.pop(0).partition("=")
+        if word == "--" and not equals:
+            options.command = words
+            if not words:
+                raise Failure("no command after --", 2)
+            break
+        if word in FLAGS and not equals:
+            setattr(options, word[2:].replace("-", "_"), True)
+        elif word in VALUES and (equals or words):
+            given[word] = value if equals else words.pop(0)
+        else:
+            what = "needs a value" if word in VALUES else "is no option of mine; see --help"
+            raise Failure("%s %s" % (printable(word), what), 2)
+    apply_environment(options)
+    apply_values(options, given)
+    return options
+
+
+def apply_environment(options: Options) -> None:
+    """Take over limits from the environment; junk in it is an error, not a number."""
+    for name, attribute in (("MEMORY_LIMIT_MB", "limit"), ("CHECK_INTERVAL", "interval")):
+        for variable in ("SEQEXEC_" + name, name):
+            value = posix.environ.get(variable.encode(), b"").decode("utf-8", "surrogateescape")
+            if value:
+                apply_number(options, attribute, variable, value)
+                break
+
+
+def apply_values(options: Options, given: dict[str, str]) -> None:
+    """Take over the options that have a value."""
+    for name in ("--limit", "--total", "--interval", "--warn", "--grace"):
+        if name in given:
+            apply_number(options, name[2:], name, given[name])
+    if given.get("--metric", "rss") != "rss":
+        raise Failure("--metric %s: only rss is known" % printable(given["--metric"]), 2)
+    options.count_files = "--metric" in given
+    options.limit_name = given.get("--limit-name", options.limit_name)
+    options.log = given.get("--log", "")
+    if "--pid" in given:
+        options.pid = parse_pid(given["--pid"])
+    if "--token" in given:
+        options.mark = (b"SEQEXEC_RUN", given["--token"].encode("utf-8", "surrogateescape"))
+    if options.command and ("--pid" in given or options.once):
+        raise Failure("a command cannot be combined with --pid or --once", 2)
+    if options.json and not options.once:
+        raise Failure("--json goes with --once", 2)
+
+
+def apply_number(options: Options, attribute: str, name: str, text: str) -> None:
+    """Set a limit from a decimal number."""
+    digits = text.replace(".", "", 1)
+    least, most = {"grace": (0, 86400), "warn": (1, 100), "interval": (0.001, 86400)}.get(
+        attribute, (0.001, 1 << 40)
+    )
+    if not (digits.isascii() and digits.isdecimal()) or not least <= float(text) <= most:
+        raise Failure("%s: '%s' is no number from %g to %g" % (name, printable(text, 40), least, most), 2)
+    number = float(text)
+    setattr(options, attribute, int(number * MB) if attribute in ("limit", "total") else number)
+    if attribute == "limit":
+        options.limit_name = name
+
+
+def parse_pid(text: str) -> int:
+    """Return the PID of a root."""
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 1 << 31:
+        raise Failure("--pid: '%s' is no PID" % printable(text, 40), 2)
+    if int(text) == 1:
+        raise Failure("--pid 1 is the whole machine: not watched", 2)
+    return int(text)
+
+
+def find_root(pid: int) -> Process:
+    """Return the process to watch, if it is there and ours."""
+    root = read_process(pid)
+    if root is None or root.state in "ZX":
+        raise Failure("--pid %d: no such process" % pid, 1)
+    try:
+        if PROC in ("", "/proc"):
+            posix.kill(pid, 0)
+    except PermissionError:
+        raise Failure("--pid %d: belongs to another user" % pid, 1) from None
+    except ProcessLookupError:
+        raise Failure("--pid %d: no such process" % pid, 1) from None
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run memmon and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--help" in own or "--version" in own:
+        print((__doc__ or "").strip() if "--help" in own else "memmon.py " + __version__)
+        return 0
+    try:
+        return run(parse_arguments(arguments))
+    except Failure as failure:
+        say(str(failure))
+        return failure.status
+    except OSError as error:
+        say("%s: %s" % (error.filename or "failed", error.strerror))
+        return 125
+
+
+def run(options: Options) -> int:
+    """Watch what the options name."""
+    if options.log:
+        append(options.log, "")  # cannot be written: better told now than at the first kill
+    child = 0
+    tied = options.mark is not None
+    if options.command:
+        own = read_process(posix.getpid())
+        options.mark = (b"MEMMON_RUN", ("%d.%s" % (posix.getpid(), own.start if own else "")).encode())
+        child = spawn(options.command, options.mark)
+    root = read_process(child) if child else find_root(options.pid or posix.getppid())
+    assert root  # a child stays at least as a zombie
+    guard = Guard(options, root, lambda text: say(text, options.log))
+    if options.once:
+        guard.discover(True)
+        print(show_tree(guard, options.json))
+        return 0
+    watch = Watch(guard, child, tied or bool(child))
+    watch.run()
+    peak = max(guard.peak, watch.usage_peak)
+    if child and not options.quiet:
+        guard.say("peak %s in up to %d processes" % (show_size(peak), max(guard.most, 1)))
+    if options.peak:
+        posix.write(2, b"peak %d\n" % peak)
+    return die_like(watch.status) if watch.status >= 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
