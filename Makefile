@@ -13,8 +13,9 @@ TESTS   ?= tests
 # How long `make soak` goes on.
 MINUTES ?= 5
 
-# Nothing here leaves a file behind: no bytecode, no caches.
+# Nothing here leaves a file behind: no bytecode, no caches; and no plugin that happens to be installed acts.
 export PYTHONDONTWRITEBYTECODE := 1
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help test test-all lint format bench prove soak status monitor kill-all sync-shared clean

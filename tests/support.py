@@ -113,7 +113,9 @@ def descendants_of(pid: int) -> list[int]:
 
 def command_of(pid: int) -> str:
     try:
-        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return (
+            (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        )
     except OSError:
         return ""
 
@@ -133,7 +135,7 @@ def marked(word: str) -> list[int]:
 
 
 def end_marked(word: str) -> None:
-    """Kill what carries the mark until two looks find nothing (a process in the middle of an exec has none)."""
+    """Kill what carries the mark until two looks find nothing (in the middle of an exec there is no mark)."""
     clean_looks = 0
     deadline = time.monotonic() + SOON
     while clean_looks < 2 and time.monotonic() < deadline:
@@ -256,7 +258,9 @@ def read_line(process: subprocess.Popen[bytes], stream: str = "stdout", seconds:
             raise NotInTime("no line on %s, but %r" % (stream, line))
         byte = os.read(pipe, 1)
         if not byte:
-            raise AssertionError("end of %s, after %r; stderr: %r" % (stream, line, rest_of(process, "stderr")))
+            raise AssertionError(
+                "end of %s, after %r; stderr: %r" % (stream, line, rest_of(process, "stderr"))
+            )
         line += byte
     return line.decode(errors="replace").rstrip("\n")
 
@@ -309,7 +313,11 @@ class Tool:
         return [self.path, *options, "--", *map(os.fspath, command)]
 
     def scope(self, project: Project) -> Path:
-        return project.state
+        return self.scope_in(project.state)
+
+    def scope_in(self, state: Path) -> Path:
+        """Return the scope of this tool in a state directory."""
+        return state
 
     def says(self, text: bytes) -> bool:
         """Tell whether every line is a message of this tool."""
@@ -328,8 +336,8 @@ class MakeTool(Tool):
         make = shutil.which("env") or "/usr/bin/env"
         return [self.path, *options, "--seq-make", make, *map(os.fspath, command)]
 
-    def scope(self, project: Project) -> Path:
-        return project.state / "make"
+    def scope_in(self, state: Path) -> Path:
+        return state / "make"
 
 
 TOOLS = {"seqexec": Tool, "make_sequential": MakeTool}
@@ -439,8 +447,8 @@ class Holder:
 class Witness:
     """Commands that notice when two of them run at once, in two ways that have nothing in common.
 
-    One: each makes a marker file with O_EXCL and unlinks it at its end. Two: each appends its start and its end
-    to a log; the intervals must be disjoint. A command that is killed leaves both unfinished: the next one
+    One: each makes a marker file with O_EXCL and unlinks it at its end. Two: each appends its start and its
+    end to a log; the intervals must be disjoint. A command that is killed leaves both unfinished: the next one
     to start reports it if it still lives.
     """
 
@@ -487,7 +495,9 @@ class Witness:
 class Terminal:
     """A pseudo-terminal with a session of its own on it, as a window gives one."""
 
-    def __init__(self, project: Project, argv: Sequence[Any], rows: int = 24, columns: int = 80, **changes: Any):
+    def __init__(
+        self, project: Project, argv: Sequence[Any], rows: int = 24, columns: int = 80, **changes: Any
+    ):
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
 

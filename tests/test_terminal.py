@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""On a terminal: job control, Ctrl-C, Ctrl-Z, hang-up and window size act as if the command were typed alone."""
+"""On a terminal: job control, Ctrl-C, Ctrl-Z, hang-up and window size act as if it were typed alone."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def test_ctrl_c_ends_a_loop_when_the_command_dies_of_it(project: Project, tool: 
 
 def test_a_command_that_handles_ctrl_c_decides_how_it_ends(project: Project, tool: Tool) -> None:
     console = JobShell(project)
-    console.line(typed(tool, shell("trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done")))
+    console.line(
+        typed(tool, shell("trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done"))
+    )
     console.expect("ready")
     console.send("\x03")
     console.expect("caught")
@@ -139,7 +141,9 @@ def test_a_stop_sent_to_the_wrapper_alone_stops_the_command_too(project: Project
     wait_until(lambda: not lives(command) and not lives(wrapper))
 
 
-def test_a_background_command_that_reads_the_terminal_is_stopped_until_fg(project: Project, tool: Tool) -> None:
+def test_a_background_command_that_reads_the_terminal_is_stopped_until_fg(
+    project: Project, tool: Tool
+) -> None:
     console = JobShell(project)
     console.do("set -b")
     console.line(typed(tool, shell("read line; echo got $line")) + " &")
@@ -159,7 +163,9 @@ def test_the_window_size_reaches_the_command_once(project: Project, tool: Tool) 
     assert terminal.drain().count("got WINCH") == 1
 
 
-@pytest.mark.parametrize("line", ["exec sleep 100", "trap '' HUP; exec sleep 100"], ids=["dies", "ignores HUP"])
+@pytest.mark.parametrize(
+    "line", ["exec sleep 100", "trap '' HUP; exec sleep 100"], ids=["dies", "ignores HUP"]
+)
 def test_a_terminal_that_is_closed_leaves_the_lock_free(project: Project, tool: Tool, line: str) -> None:
     """A command that ignores HUP (nohup) lives on, and the lock with it."""
     terminal = Terminal(project, tool.wrap(shell("echo ready $$; " + line)))
@@ -206,7 +212,9 @@ def test_no_color_means_no_color(project: Project, tool: Tool) -> None:
     terminal.expect("1 of 1")
     holder.release()
     ended(terminal.process)
-    assert not [part for part in terminal.drain().split("\x1b[")[1:] if part.split("m")[0].replace(";", "").isdigit()]
+    assert not [
+        part for part in terminal.drain().split("\x1b[")[1:] if part.split("m")[0].replace(";", "").isdigit()
+    ]
 
 
 def test_the_terminal_is_left_as_it_was_after_a_wait(project: Project, tool: Tool) -> None:
@@ -222,7 +230,9 @@ def test_the_terminal_is_left_as_it_was_after_a_wait(project: Project, tool: Too
     holder.release()
 
 
-def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(project: Project, tool: Tool) -> None:
+def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(
+    project: Project, tool: Tool
+) -> None:
     holder = Holder(project, tool)
     console = JobShell(project)
     order = project.path.parent / "order"

@@ -57,7 +57,9 @@ def test_the_exit_status_is_the_commands(project: Project, tool: Tool, status: i
     assert (result.returncode, result.stdout, result.stderr) == (status, b"", b"")
 
 
-@pytest.mark.parametrize("name", ["TERM", "KILL", "INT", "QUIT", "HUP", "PIPE", "SEGV", "ABRT", "USR1", "ALRM"])
+@pytest.mark.parametrize(
+    "name", ["TERM", "KILL", "INT", "QUIT", "HUP", "PIPE", "SEGV", "ABRT", "USR1", "ALRM"]
+)
 def test_a_death_by_signal_is_in_the_wait_status(project: Project, tool: Tool, name: str) -> None:
     result = project.run(tool.wrap(shell("ulimit -c 0; kill -%s $$" % name)))
     assert result.returncode == -getattr(signal, "SIG" + name)
@@ -90,7 +92,9 @@ def test_a_command_that_ends_any_way_leaves_the_lock_free(project: Project, tool
 # ---- what flows through ------------------------------------------------------------------------------------
 
 
-def test_a_command_that_need_not_wait_prints_what_it_prints_and_nothing_else(project: Project, tool: Tool) -> None:
+def test_a_command_that_need_not_wait_prints_what_it_prints_and_nothing_else(
+    project: Project, tool: Tool
+) -> None:
     """legacy fault 9: banners, output held back, NULs and trailing newlines lost."""
     assert_same(project, tool, shell("printf 'one\\0two\\n\\n\\n'; printf 'no newline' >&2"))
 
@@ -114,7 +118,9 @@ def test_stdin_reaches_the_command_byte_for_byte(project: Project, tool: Tool) -
 
 
 def test_what_the_command_does_not_read_stays_for_the_next_reader(project: Project, tool: Tool) -> None:
-    process = project.start(shell('"$@"; echo "then $(cat)"', *tool.wrap(shell("read line; echo took $line"))))
+    process = project.start(
+        shell('"$@"; echo "then $(cat)"', *tool.wrap(shell("read line; echo took $line")))
+    )
     assert process.stdin is not None
     process.stdin.write(b"one\ntwo\n")
     assert finish(process)[1] == b"took one\nthen two\n"
@@ -154,14 +160,18 @@ AWKWARD = [
 ]
 
 
-@pytest.mark.parametrize("arguments", AWKWARD, ids=["empty", "blanks", "meta", "options", "utf8", "bytes", "long", "many"])
+@pytest.mark.parametrize(
+    "arguments", AWKWARD, ids=["empty", "blanks", "meta", "options", "utf8", "bytes", "long", "many"]
+)
 def test_arguments_arrive_byte_for_byte(project: Project, tool: Tool, arguments: list[str]) -> None:
     result = project.run(tool.wrap(program("arguments", *arguments)), set={"LC_ALL": "C"})
     assert result.stdout == b"".join(os.fsencode(each) + b"\0" for each in arguments)
     assert (result.returncode, result.stderr) == (0, b"")
 
 
-def environment_seen(project: Project, command: list[str], environment: dict[bytes, bytes]) -> dict[bytes, bytes]:
+def environment_seen(
+    project: Project, command: list[str], environment: dict[bytes, bytes]
+) -> dict[bytes, bytes]:
     """Return the environment that `env -0` at the end of `command` sees."""
     result = project.run(command, env=environment)
     assert result.returncode == 0, result.stderr
@@ -172,7 +182,14 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "odd names": {"A B": "1", "a.b": "2", "-x-": "3", "1": "4", "\u00e4": "5", "BASH_FUNC_f%%": "() { :; }"},
     "odd values": {"A": "", "B": "x\ny", "C": os.fsdecode(b"\xff\x80"), "IFS": "x", "PS4": "$(id >&2)"},
-    "shell's own": {"PWD": "/nowhere", "OLDPWD": "/", "OPTIND": "3", "PPID": "1", "ENV": "/nonexistent", "_": "x"},
+    "shell's own": {
+        "PWD": "/nowhere",
+        "OLDPWD": "/",
+        "OPTIND": "3",
+        "PPID": "1",
+        "ENV": "/nonexistent",
+        "_": "x",
+    },
     "no PATH": {"PATH": None},
     "empty PATH": {"PATH": ""},
     "odd PATH": {"PATH": "/nonexistent:.:"},
@@ -212,12 +229,17 @@ def test_the_environment_arrives_as_it_was(project: Project, tool: Tool, name: s
     assert all(key.startswith(b"SEQEXEC_") for key in added), added
 
 
-@pytest.mark.skipif(not (LINUX and IS_ROOT), reason="needs root for a /tmp of its own (SEQEXEC_DIR is not set)")
+@pytest.mark.skipif(
+    not (LINUX and IS_ROOT), reason="needs root for a /tmp of its own (SEQEXEC_DIR is not set)"
+)
 def test_an_empty_environment_stays_empty_but_for_our_own(project: Project, tool: Tool) -> None:
     outside = project.path.parent / "own tmp"
     outside.mkdir()
     mount = 'mount --bind "$1" /mnt && mount --bind "$2" /tmp && cd /mnt && shift 2 && exec env -i "$@"'
-    command = [str(Path("/mnt") / Path(word).name) if word == tool.path else word for word in tool.wrap(["/usr/bin/env"])]
+    command = [
+        str(Path("/mnt") / Path(word).name) if word == tool.path else word
+        for word in tool.wrap(["/usr/bin/env"])
+    ]
     for each in Path(tool.path).parent.iterdir():
         if each.is_file():
             shutil.copy(str(each), str(project.path))
@@ -230,8 +252,12 @@ def test_an_empty_environment_stays_empty_but_for_our_own(project: Project, tool
     assert all(line.startswith(b"SEQEXEC_") for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize("name", ["os", "queue", "signal", "posix", "fcntl", "subprocess", "sitecustomize", "json"])
-def test_a_python_file_lying_about_is_not_imported(project: Project, tool: Tool, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["os", "queue", "signal", "posix", "fcntl", "subprocess", "sitecustomize", "json"]
+)
+def test_a_python_file_lying_about_is_not_imported(
+    project: Project, tool: Tool, name: str, tmp_path: Path
+) -> None:
     trap = "import sys\nsys.stderr.write('trapped by %s\\n' % __file__)\nsys.exit(99)\n"
     beside = tmp_path / "vendored"
     shutil.copytree(str(project.tools), str(beside))
@@ -252,7 +278,9 @@ def test_it_works_in_a_directory_that_cannot_be_written(project: Project, tool: 
     beside.chmod(0o555)
     command = [str(beside / tool.file) if word == tool.path else word for word in tool.wrap(shell("exit 7"))]
     assert project.run(command).returncode == 7
-    assert sorted(each.name for each in beside.iterdir()) == sorted(each.name for each in project.tools.iterdir())
+    assert sorted(each.name for each in beside.iterdir()) == sorted(
+        each.name for each in project.tools.iterdir()
+    )
     beside.chmod(0o755)
     shutil.rmtree(str(beside))
 
@@ -293,7 +321,9 @@ def test_inherited_descriptors_arrive_and_none_is_added(project: Project, tool: 
     passed = [end for ends in pipes for end in ends] + [high]
     try:
         bare = descriptors_seen(project, program("fds"), "bare", pass_fds=passed, stdout=None, stderr=None)
-        wrapped = descriptors_seen(project, tool.wrap(program("fds")), "wrapped", pass_fds=passed, stdout=None, stderr=None)
+        wrapped = descriptors_seen(
+            project, tool.wrap(program("fds")), "wrapped", pass_fds=passed, stdout=None, stderr=None
+        )
     finally:
         for each in passed:
             os.close(each)
@@ -345,7 +375,9 @@ INHERITED: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
 
 
 @needs_proc
-@pytest.mark.parametrize(("ignored", "blocked"), INHERITED, ids=["+".join(a + ("/",) + b) for a, b in INHERITED])
+@pytest.mark.parametrize(
+    ("ignored", "blocked"), INHERITED, ids=["+".join(a + ("/",) + b) for a, b in INHERITED]
+)
 def test_ignored_and_blocked_signals_pass_through(
     project: Project, tool: Tool, ignored: tuple[str, ...], blocked: tuple[str, ...]
 ) -> None:
@@ -356,7 +388,9 @@ def test_ignored_and_blocked_signals_pass_through(
         preexec_fn=with_signals(ignored, blocked),
         restore_signals=False,
     )
-    result = project.run(tool.wrap(shell("exit 5")), preexec_fn=with_signals(ignored, blocked), restore_signals=False)
+    result = project.run(
+        tool.wrap(shell("exit 5")), preexec_fn=with_signals(ignored, blocked), restore_signals=False
+    )
     assert result.returncode == 5
 
 
@@ -370,7 +404,9 @@ def test_a_child_that_it_never_made_does_not_confuse_it(project: Project, tool: 
 
 
 @pytest.mark.parametrize("name", SIGNALS_THAT_REACH)
-def test_a_signal_sent_to_the_wrapper_alone_reaches_the_command_once(project: Project, tool: Tool, name: str) -> None:
+def test_a_signal_sent_to_the_wrapper_alone_reaches_the_command_once(
+    project: Project, tool: Tool, name: str
+) -> None:
     """legacy fault 8: TERM, HUP, INT had no effect until the command had ended."""
     process = project.start(tool.wrap(program("signals")))
     read_line(process)
@@ -382,7 +418,9 @@ def test_a_signal_sent_to_the_wrapper_alone_reaches_the_command_once(project: Pr
 
 
 @pytest.mark.parametrize("name", SIGNALS_THAT_REACH)
-def test_a_command_that_a_signal_ends_makes_the_wrapper_die_of_it(project: Project, tool: Tool, name: str) -> None:
+def test_a_command_that_a_signal_ends_makes_the_wrapper_die_of_it(
+    project: Project, tool: Tool, name: str
+) -> None:
     """legacy fault 8: reported as success."""
     process = project.start(tool.wrap(shell("ulimit -c 0; echo ready; exec sleep 100")))
     read_line(process)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""critical.py DIRECTORY NAME SECONDS STATUS: run for a while, and notice others that do so at the same time."""
+"""critical.py DIRECTORY NAME SECONDS STATUS: run for a while, and notice others that do so too."""
 
 import os
 import sys

@@ -15,7 +15,9 @@ def say(text):
 
 
 for name in NAMES:
-    signal.signal(getattr(signal, "SIG" + name), lambda number, frame: say("got " + signal.Signals(number).name[3:]))
+    signal.signal(
+        getattr(signal, "SIG" + name), lambda number, frame: say("got " + signal.Signals(number).name[3:])
+    )
 say("ready %d" % os.getpid())
 while True:
     line = os.read(0, 1000)

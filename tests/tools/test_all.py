@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import provide  # noqa: E402
+import provide
 
 
 def one_of_each_version():
@@ -27,7 +27,9 @@ def one_of_each_version():
 
 def main(arguments):
     runner = subprocess.run(
-        [sys.executable, os.path.join(provide.HERE, "provide.py"), "pytest"], stdout=subprocess.PIPE, check=True
+        [sys.executable, os.path.join(provide.HERE, "provide.py"), "pytest"],
+        stdout=subprocess.PIPE,
+        check=True,
     )
     pytest = [runner.stdout.decode().strip(), "-m", "pytest"]
     results = []

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""reuse.py WORK NEXT (both JSON lists), inside a PID namespace of its own: start WORK, kill it and its
+command, have two bystanders take just those PIDs, run NEXT, and print what happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+
+def fork_as(pid):
+    """Start a sleeper whose PID is `pid`; return the PID that it got."""
+    with open("/proc/sys/kernel/ns_last_pid", "w") as stream:
+        stream.write(str(pid - 1))
+    got = os.fork()
+    if not got:
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(null, descriptor)
+        os.execv("/bin/sh", ["/bin/bash", "-c", "sleep 60; :"])
+    return got
+
+
+def lives(pid):
+    with open("/proc/%d/stat" % pid) as stream:
+        return stream.read().rpartition(") ")[2][0] != "Z"
+
+
+def reap():
+    """Take in whatever has died: the init of a namespace gets everybody's orphans."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+work = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)
+command = int(work.stdout.readline())
+work.kill()
+os.kill(command, signal.SIGKILL)
+work.wait()
+while os.path.exists("/proc/%d" % command):
+    reap()
+try:
+    bystanders = [fork_as(work.pid), fork_as(command)]
+except OSError as error:
+    sys.stderr.write("cannot choose a PID here: %s\n" % error)
+    sys.exit(77)
+status = subprocess.call(json.loads(sys.argv[2]))
+print(
+    json.dumps(
+        {
+            "reused": bystanders == [work.pid, command],
+            "status": status,
+            "bystanders": [lives(each) for each in bystanders],
+        }
+    )
+)

@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: MIT
+"""Bad input, bad places, limits: one line that says what to do, and the documented status."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from support import (
+    FAILED,
+    IS_ROOT,
+    LINUX,
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    TIMED_OUT,
+    Holder,
+    Project,
+    Terminal,
+    Tool,
+    ended,
+    lives,
+    nothing_left,
+    read_line,
+    shell,
+    wait_until,
+)
+
+NOBODY = 65534
+
+
+def assert_one_line(
+    result: subprocess.CompletedProcess[bytes], status: int, *words: str, tool: str = "seqexec"
+) -> None:
+    """Fail unless the tool refused with this status and one line that has these words."""
+    said = result.stderr.decode(errors="replace")
+    assert result.returncode == status, said
+    assert result.stdout == b""
+    assert len(said.splitlines()) == 1, said
+    assert said.startswith(tool + ": ")
+    for word in words:
+        assert word in said
+
+
+# ---- the command line --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--no-such-option", "true"], "--no-such-option"),
+        (["--tiemout", "3", "true"], "--timeout"),
+        (["--timeout"], "--timeout"),
+        (["--timeout", "-1", "true"], "--timeout"),
+        (["--timeout", "abc", "true"], "--timeout"),
+        (["--timeout", "", "true"], "--timeout"),
+        (["--timeout", "nan", "true"], "--timeout"),
+        (["--timeout=1e", "true"], "--timeout"),
+        (["--wait", "-1", "true"], "--wait"),
+        (["--wait", "soon", "true"], "--wait"),
+        (["--memory-limit", "0", "true"], "--memory-limit"),
+        (["--memory-limit", "2G", "true"], "--memory-limit"),
+        (["--leftovers", "what", "true"], "--leftovers"),
+        (["--"], ""),
+        (["--timeout", "3"], ""),
+        (["--quiet", "--"], ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_command_line_is_one_line_and_125(project: Project, arguments: list[str], word: str) -> None:
+    assert_one_line(project.run([project.seqexec, *arguments]), FAILED, word)
+    assert not project.state.exists() or nothing_left(project.state) is None
+
+
+def test_no_command_on_a_terminal_is_one_line_and_125(project: Project) -> None:
+    terminal = Terminal(project, [project.seqexec])
+    assert ended(terminal.process) == FAILED
+    assert len(terminal.drain().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("no-such-command", NOT_FOUND),
+        ("/nonexistent/command", NOT_FOUND),
+        ("/", NOT_EXECUTABLE),
+        ("./data", NOT_EXECUTABLE),
+        ("./gone", NOT_FOUND),
+        ("/etc/passwd/x", NOT_EXECUTABLE),
+    ],
+)
+def test_a_command_that_cannot_run_gives_what_a_shell_gives(
+    project: Project, tool: Tool, command: str, status: int
+) -> None:
+    (project.path / "data").write_bytes(b"\x7fELF nonsense")
+    (project.path / "data").chmod(0o755)
+    (project.path / "gone").write_text("#!/nonexistent/interpreter\n")
+    (project.path / "gone").chmod(0o755)
+    if command == "/etc/passwd/x":
+        status = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.DEVNULL).returncode
+    result = project.run(tool.wrap([command]))
+    assert result.returncode == status
+    assert result.stdout == b""
+    assert len(result.stderr.splitlines()) == 1
+    assert command.encode() in result.stderr
+    nothing_left(tool.scope(project))
+    assert project.run(tool.wrap(["true"])).returncode == 0
+
+
+def test_a_file_without_a_run_bit_that_is_no_script_is_126(project: Project, seqexec: Tool) -> None:
+    (project.path / "data").write_bytes(b"\x7fELF\x02\x01\x01\0\0\0")
+    assert project.run(seqexec.wrap(["./data"])).returncode == NOT_EXECUTABLE
+
+
+# ---- time limits -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["10m", "abc", "-1", "nan", "1e", " "])
+def test_a_limit_that_is_no_number_is_fatal_for_a_command_and_ignored_under_dash_c(
+    project: Project, value: str
+) -> None:
+    """legacy fault 16: TIMEOUT=10m: status 1, nothing run, nothing said."""
+    for name in ("TIMEOUT", "SEQEXEC_TIMEOUT"):
+        direct = project.run([project.seqexec, "echo", "ran"], set={name: value})
+        assert_one_line(direct, FAILED, name)
+        recipe = project.run([project.seqexec, "-c", "echo ran; exit 3"], set={name: value})
+        assert (recipe.returncode, recipe.stdout) == (3, b"ran\n")
+        assert name.encode() in recipe.stderr
+        assert len(recipe.stderr.splitlines()) == 1
+
+
+def test_an_empty_limit_is_none(project: Project) -> None:
+    for name in ("TIMEOUT", "SEQEXEC_TIMEOUT", "MEMORY_LIMIT_MB", "CHECK_INTERVAL", "SEQEXEC_WAIT"):
+        result = project.run([project.seqexec, "echo", "ran"], set={name: ""})
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"ran\n", b"")
+
+
+def test_without_a_limit_there_is_none(project: Project) -> None:
+    assert project.run([project.seqexec, "sleep", "0.4"], set={"TIMEOUT": "0"}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "name"),
+    [
+        (["--timeout", "0.3"], {}, "--timeout"),
+        (["--timeout=0.3"], {"TIMEOUT": "60"}, "--timeout"),
+        ([], {"TIMEOUT": "0.3"}, "TIMEOUT"),
+        ([], {"SEQEXEC_TIMEOUT": "0.3", "TIMEOUT": "60"}, "SEQEXEC_TIMEOUT"),
+    ],
+)
+def test_a_command_over_its_limit_is_ended_with_all_that_it_started(
+    project: Project, options: list[str], variables: dict[str, str], name: str
+) -> None:
+    line = "sleep 60 & echo $$ $!; exec sleep 61"
+    for arguments in (["sh", "-c", line], ["-c", line]):
+        began = time.monotonic()
+        result = project.run([project.seqexec, *options, *arguments], set=dict(variables))
+        assert 0.3 <= time.monotonic() - began < 10
+        assert result.returncode == TIMED_OUT
+        assert not any(lives(int(pid)) for pid in result.stdout.split())
+        assert len(result.stderr.splitlines()) == 1
+        assert name.encode() in result.stderr
+    nothing_left(project.state)
+
+
+def test_a_command_that_ignores_term_is_killed_after_the_grace_period(project: Project) -> None:
+    began = time.monotonic()
+    line = "trap '' TERM; while :; do sleep 0.05; done"
+    result = project.run(
+        [project.seqexec, "--timeout", "0.2", "sh", "-c", line], set={"SEQEXEC_GRACE": "0.4"}
+    )
+    assert result.returncode == TIMED_OUT
+    assert 0.6 <= time.monotonic() - began < 10
+
+
+def test_the_time_limit_does_not_count_the_wait(project: Project, seqexec: Tool) -> None:
+    holder = Holder(project, seqexec)
+    waiter = project.start([project.seqexec, "--timeout", "0.3", "true"])
+    read_line(waiter, "stderr")
+    time.sleep(0.5)  # longer than the limit
+    holder.release()
+    assert ended(waiter) == 0
+
+
+# ---- places ------------------------------------------------------------------------------------------------
+
+
+def assert_refused(project: Project, tool: Tool) -> None:
+    assert_one_line(project.run(tool.wrap(shell("echo it ran"))), FAILED, str(project.state), tool=tool.name)
+
+
+def test_a_state_directory_that_is_a_link_is_refused(project: Project, tool: Tool) -> None:
+    victim = project.path.parent / "victim"
+    victim.mkdir(mode=0o700)
+    project.state.symlink_to(victim)
+    assert_refused(project, tool)
+    assert list(victim.iterdir()) == []
+    project.state.unlink()
+    project.state.symlink_to(project.path.parent / "nowhere")
+    assert_refused(project, tool)
+    assert not (project.path.parent / "nowhere").exists()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_state_directory_that_others_can_write_is_refused(project: Project, tool: Tool, mode: int) -> None:
+    project.state.mkdir()
+    project.state.chmod(mode)
+    assert_refused(project, tool)
+
+
+def test_a_state_directory_that_is_a_file_is_refused(project: Project, tool: Tool) -> None:
+    project.state.write_text("x")
+    assert_refused(project, tool)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to give a directory away")
+def test_a_state_directory_of_somebody_else_is_refused(project: Project, tool: Tool) -> None:
+    """legacy fault 16: a bare "Permission denied"."""
+    project.state.mkdir(mode=0o700)
+    os.chown(str(project.state), NOBODY, NOBODY)
+    assert_refused(project, tool)
+    assert list(project.state.iterdir()) == []
+
+
+def as_nobody(argv: list[str]) -> list[str]:
+    return ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups", *argv]
+
+
+needs_setpriv = pytest.mark.skipif(not (IS_ROOT and shutil.which("setpriv")), reason="needs root and setpriv")
+
+
+def reachable_python(project: Project) -> bool:
+    """Tell whether an ordinary user can start the Python under test (root's home may be closed)."""
+    python = project.environment.get("SEQEXEC_PYTHON", "/usr/bin/python3")
+    return project.run(as_nobody([python, "-IS", "-c", "pass"])).returncode == 0
+
+
+@needs_setpriv
+def test_an_ordinary_user_who_meets_roots_directory_is_told(project: Project, tool: Tool) -> None:
+    if not reachable_python(project):
+        pytest.skip("this Python can only be started by root")
+    project.base.chmod(0o1777)
+    project.state.mkdir(mode=0o700)
+    result = project.run(as_nobody(tool.wrap(shell("echo it ran"))))
+    assert_one_line(result, FAILED, str(project.state), tool=tool.name)
+
+
+@needs_setpriv
+def test_root_in_somebodys_checkout_uses_that_owners_directory(project: Project, tool: Tool) -> None:
+    """`sudo make install`: root and the owner exclude each other; the owner can remove what root leaves."""
+    if not reachable_python(project):
+        pytest.skip("this Python can only be started by root")
+    project.base.chmod(0o1777)
+    for path in (project.path, project.path / ".git"):
+        os.chown(str(path), NOBODY, NOBODY)
+    for first, second in ((list, as_nobody), (as_nobody, list)):
+        holder = project.start(first(tool.wrap(shell("echo ready; read line"))))
+        read_line(holder)
+        waiter = project.start(second(tool.wrap(shell("echo ran"))))
+        assert str(holder.pid) in read_line(waiter, "stderr")
+        assert holder.stdin is not None
+        holder.stdin.write(b"\n")
+        holder.stdin.flush()
+        assert (ended(holder), ended(waiter)) == (0, 0)
+        assert project.state.stat().st_uid == NOBODY
+        nothing_left(tool.scope(project))
+    assert project.run(as_nobody(["rm", "-r", str(project.state)])).returncode == 0
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc")
+def test_a_base_that_is_not_there_is_made_or_named(project: Project, tool: Tool) -> None:
+    base = project.path.parent / "not" / "there"
+    result = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_DIR": str(base)})
+    if result.returncode:
+        assert_one_line(result, FAILED, str(base), tool=tool.name)
+    else:
+        assert (result.stdout, result.stderr) == (b"ran\n", b"")
+
+
+def test_a_base_that_is_a_file_is_named(project: Project, tool: Tool) -> None:
+    base = project.path.parent / "a file"
+    base.write_text("x")
+    result = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_DIR": str(base)})
+    assert_one_line(result, FAILED, str(base), tool=tool.name)
+
+
+@pytest.mark.skipif(IS_ROOT, reason="root can write anywhere; see the next test")
+def test_a_base_that_cannot_be_written_is_named(project: Project, tool: Tool) -> None:
+    project.base.chmod(0o555)
+    assert_refused(project, tool)
+    project.base.chmod(0o755)
+
+
+def mounted(
+    project: Project, options: str, then: str, command: list[str]
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command with the base of the state directories on a small file system of its own."""
+    line = 'mount -t tmpfs -o %s none "$1" || exit 77; %s; shift; exec "$@"' % (options, then)
+    result = project.run(["unshare", "-m", *shell(line, project.base), *command])
+    if result.returncode == 77:
+        pytest.skip("cannot mount here: %s" % result.stderr.decode())
+    return result
+
+
+needs_mount = pytest.mark.skipif(
+    not (IS_ROOT and shutil.which("unshare")), reason="needs root to mount a file system"
+)
+
+
+@needs_mount
+def test_a_disk_that_is_read_only_is_named(project: Project, tool: Tool) -> None:
+    result = mounted(project, "size=1m", 'mount -o remount,ro none "$1"', tool.wrap(shell("echo it ran")))
+    assert_one_line(result, FAILED, str(project.base), tool=tool.name)
+
+
+@needs_mount
+@pytest.mark.parametrize("what", ["bytes", "inodes"])
+def test_a_disk_that_is_full_is_named_or_does_no_harm(project: Project, tool: Tool, what: str) -> None:
+    options = "size=64k" if what == "bytes" else "size=1m,nr_inodes=3"
+    fill = (
+        'head -c 1000000 /dev/zero >"$1/fill" 2>/dev/null'
+        if what == "bytes"
+        else 'touch "$1/a" "$1/b" 2>/dev/null'
+    )
+    result = mounted(project, options, fill, tool.wrap(shell("echo ran")))
+    if result.returncode:
+        assert_one_line(result, FAILED, tool=tool.name)
+    else:
+        assert (result.stdout, result.stderr) == (b"ran\n", b"")
+
+
+def test_the_state_directory_is_private_whatever_the_mask(project: Project, tool: Tool) -> None:
+    for mask in (0, 0o077, 0o777):
+        holder = project.start(
+            tool.wrap(shell("echo ready; read line")), preexec_fn=lambda mask=mask: os.umask(mask) and None
+        )
+        read_line(holder)
+        assert stat.S_IMODE(project.state.stat().st_mode) == 0o700
+        waiter = project.start(tool.wrap(["true"]))
+        read_line(waiter, "stderr")
+        assert holder.stdin is not None
+        holder.stdin.write(b"\n")
+        holder.stdin.flush()
+        assert (ended(holder), ended(waiter)) == (0, 0)
+        nothing_left(tool.scope(project))
+        shutil.rmtree(str(project.state))
+
+
+def test_a_directory_that_has_been_removed_under_our_feet(project: Project, tool: Tool) -> None:
+    gone = project.path / "gone"
+    gone.mkdir()
+    result = project.run(shell('rmdir "$PWD"; exec "$@"', *tool.wrap(shell("echo ran"))), cwd=gone)
+    if result.returncode:
+        assert_one_line(result, FAILED, tool=tool.name)
+    else:
+        assert b"ran" in result.stdout
+
+
+def test_a_home_that_is_not_set_does_not_matter(project: Project, tool: Tool, tmp_path: Path) -> None:
+    assert project.run(tool.wrap(["true"]), set={"HOME": None}).returncode == 0
+    wait_until(lambda: not list(tmp_path.iterdir()))

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: MIT
+"""It cannot hang, whatever calls whatever: calls inside calls, pipes, circles."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import (
+    GAVE_UP,
+    LINUX,
+    Holder,
+    Project,
+    Tool,
+    Witness,
+    ended,
+    finish,
+    lives,
+    nothing_left,
+    queued_pids,
+    quoted,
+    read_line,
+    shell,
+    wait_for_waiter,
+    wait_until,
+)
+
+needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+needs_proc = pytest.mark.skipif(not LINUX, reason="pipes are followed through /proc")
+
+
+def bash(line: str, *arguments: object) -> list[str]:
+    return ["bash", "-c", line, "bash", *map(str, arguments)]
+
+
+# ---- inside itself -----------------------------------------------------------------------------------------
+
+
+def test_a_call_inside_a_call_runs(project: Project, tool: Tool) -> None:
+    """legacy fault 10: a deadlock."""
+    command = shell("echo inner; exit 3")
+    for _ in range(5):
+        command = tool.wrap(command)
+    result = project.run(command)
+    assert (result.returncode, result.stdout, result.stderr) == (3, b"inner\n", b"")
+    nothing_left(tool.scope(project))
+
+
+def test_calls_side_by_side_inside_a_call_take_turns(project: Project, tool: Tool, witness: Witness) -> None:
+    calls = " & ".join(quoted(tool.wrap(witness.command(number, 0.03), quiet=True)) for number in range(6))
+    deeper = quoted(tool.wrap(shell(calls.replace(" 0.03 ", " 0.01 ") + "; wait"), quiet=True))
+    result = project.run(tool.wrap(shell(calls + " & " + deeper + " & wait")))
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert len(witness.finished()) == 12
+    witness.check()
+    nothing_left(tool.scope(project))
+
+
+def test_nobody_from_outside_runs_between_the_calls_inside(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    inner = "; ".join(quoted(tool.wrap(witness.command("inner%d" % number))) for number in range(3))
+    outer = project.start(tool.wrap(shell("echo ready; read line; %s" % inner)))
+    read_line(outer)
+    outside = project.start(tool.wrap(witness.command("outside")))
+    wait_for_waiter(tool.scope(project), outside)
+    assert finish(outer)[0] == 0
+    assert ended(outside) == 0
+    assert witness.order() == ["inner0", "inner1", "inner2", "outside"]
+
+
+def test_the_chain_of_tokens_names_every_call_outermost_first(project: Project, seqexec: Tool) -> None:
+    show = shell("echo $PPID $SEQEXEC_RUN")
+    result = project.run(seqexec.wrap(seqexec.wrap(seqexec.wrap(show))))
+    pid, chain = result.stdout.decode().split()
+    elements = chain.split(":")
+    assert len(elements) == 3
+    assert len(set(elements)) == 3
+    assert elements[-1].split(".")[3] == pid
+
+
+def test_a_token_that_leaked_into_a_daemon_is_no_permit(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    """A tmux server that a run started outlives it; what is typed there later queues like any command."""
+    if not shutil.which("setsid"):
+        pytest.skip("needs setsid")
+    go, status = project.path / "go", project.path / "status"
+    call = quoted(tool.wrap(witness.command("daemon")))
+    daemon = "while ! test -e '%s'; do sleep 0.02; done; %s; echo $? >'%s'" % (go, call, status)
+    line = "setsid sh -c %s >/dev/null 2>&1 & sleep 0.1" % quoted([daemon])
+    assert project.run(tool.wrap(shell(line))).returncode == 0
+    holder = Holder(project, tool)
+    go.touch()
+    wait_until(
+        lambda: [pid for pid in queued_pids(tool.scope(project)) if pid != holder.pid],
+        "the daemon's call waits",
+    )
+    assert not witness.events()
+    holder.release()
+    wait_until(lambda: status.exists() and status.read_text())
+    assert (status.read_text().strip(), witness.finished()) == ("0", ["daemon"])
+    nothing_left(tool.scope(project))
+
+
+def test_the_calls_inside_are_ended_when_their_holder_dies(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    inner = quoted(tool.wrap(shell("echo running $$; exec sleep 60"), quiet=True))
+    waiting = quoted(tool.wrap(witness.command("never"), quiet=True))
+    outer = project.start(tool.wrap(shell("%s & sleep 0.3; %s & wait" % (inner, waiting))))
+    running = int(read_line(outer).split()[1])
+    nested = tool.scope(project) / "nested"
+    wait_until(lambda: any(len(queued_pids(scope)) for scope in nested.iterdir()), "the second waits inside")
+    outer.kill()
+    ended(outer)
+    assert project.run(tool.wrap(witness.command("next"))).returncode == 0
+    assert not lives(running)
+    assert witness.finished() == ["next"]
+    nothing_left(tool.scope(project))
+
+
+def test_through_another_project_and_back_it_is_still_inside(project: Project, tool: Tool) -> None:
+    other = project.other("second")
+    back = quoted(tool.wrap(shell("echo back; exit 4")))
+    there = quoted(tool.wrap(shell("cd '%s'; %s" % (project.path, back))))
+    result = project.run(tool.wrap(shell("cd '%s'; %s" % (other.path, there))))
+    assert (result.returncode, result.stdout, result.stderr) == (4, b"back\n", b"")
+    nothing_left(tool.scope(project))
+    nothing_left(tool.scope(other))
+
+
+def test_a_call_behind_its_own_sibling_says_so(project: Project, tool: Tool) -> None:
+    line = "%s & p=$!; sleep 0.3; %s; wait $p" % (
+        quoted(tool.wrap(["sleep", "1"])),
+        quoted(tool.wrap(["true"])),
+    )
+    process = project.start(shell(line))
+    status, _, errors = finish(process)
+    assert status == 0
+    assert b"started by the same parent" in errors
+    assert str(process.pid).encode() in errors
+
+
+# ---- pipes -------------------------------------------------------------------------------------------------
+
+BIG = 10_000_000
+STAGES = (["head", "-c", str(BIG), "/dev/zero"], ["tr", "\\0", "x"], ["wc", "-c"])
+
+
+def pipeline(tool: Tool, delays: tuple[float, ...], stages: tuple[list[str], ...] = STAGES) -> str:
+    """Return a shell's pipeline of wrapped stages that arrive after these delays."""
+    return " | ".join(
+        "(sleep %g; exec %s)" % (delay, quoted(tool.wrap(stage, quiet=True)))
+        for delay, stage in zip(delays, stages)
+    )
+
+
+@needs_bash
+@needs_proc
+@pytest.mark.parametrize("order", list(itertools.permutations((0, 1, 2))), ids=lambda order: "%d%d%d" % order)
+def test_the_ends_of_a_pipe_join_in_any_order_of_arrival(
+    project: Project, tool: Tool, order: tuple[int, ...]
+) -> None:
+    delays = tuple(0.15 * each for each in order)
+    line = pipeline(tool, delays) + '; echo "${PIPESTATUS[@]}"'
+    result = project.run(bash(line), timeout=30)
+    assert result.stdout.split() == [str(BIG).encode(), b"0", b"0", b"0"]
+    assert result.stderr == b""
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_a_pipeline_inside_a_held_lock_joins_too(project: Project, tool: Tool) -> None:
+    for delays in ((0, 0, 0), (0.2, 0.1, 0), (0, 0.1, 0.2)):
+        result = project.run(tool.wrap(bash(pipeline(tool, delays))), timeout=30)
+        assert (result.returncode, result.stdout.strip()) == (0, str(BIG).encode())
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_a_pipeline_that_has_to_wait_runs_as_one(project: Project, tool: Tool, witness: Witness) -> None:
+    holder = Holder(project, tool)
+    piped = project.start(bash(pipeline(tool, (0, 0, 0))))
+    wait_until(lambda: len(set(queued_pids(tool.scope(project))) - {holder.pid}) == 3, "all three wait")
+    holder.release()
+    status, out, _ = finish(piped)
+    assert (status, out.strip()) == (0, str(BIG).encode())
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_nobody_else_runs_before_the_last_of_a_pipeline_is_done(project: Project, tool: Tool) -> None:
+    done = project.path / "done"
+    reader = shell("cat >/dev/null; echo read >&2; sleep 0.6; touch '%s'" % done)
+    piped = project.start(bash(pipeline(tool, (0.2, 0), (["echo", "x"], reader))))
+    assert read_line(piped, "stderr") == "read"
+    outside = project.run(tool.wrap(["test", "-e", str(done)], quiet=True))
+    assert outside.returncode == 0
+    assert ended(piped) == 0
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_a_reader_that_ends_early_ends_the_writer(project: Project, tool: Tool) -> None:
+    for delays in ((0, 0.2), (0.2, 0)):
+        line = pipeline(tool, delays, (["yes"], ["head", "-1"])) + '; echo "${PIPESTATUS[@]}"'
+        assert project.run(bash(line), timeout=30).stdout == b"y\n141 0\n"
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_process_substitution_joins(project: Project, tool: Tool) -> None:
+    one, two = (quoted(tool.wrap(shell("echo %s" % word), quiet=True)) for word in ("same", "same"))
+    line = "%s <(%s) <(%s) && echo equal" % (quoted(tool.wrap(["diff"], quiet=True)), one, two)
+    for _ in range(5):
+        result = project.run(bash(line), timeout=30)
+        assert (result.returncode, result.stdout) == (0, b"equal\n")
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_commands_that_write_to_the_same_pipe_do_not_join(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    """`make -j4 2>&1 | tee log`"""
+    calls = " & ".join(quoted(tool.wrap(witness.command(number, 0.05), quiet=True)) for number in range(6))
+    result = project.run(bash("(%s & wait) 2>&1 | cat" % calls), timeout=30)
+    assert (result.returncode, result.stdout) == (0, b"")
+    witness.check()
+    assert len(witness.finished()) == 6
+
+
+@needs_bash
+@needs_proc
+def test_a_reader_whose_writer_has_gone_queues(project: Project, tool: Tool, witness: Witness) -> None:
+    line = "%s | (read x; exec %s)" % (
+        quoted(tool.wrap(["echo", "x"])),
+        quoted(tool.wrap(witness.command("reader", 0.1), quiet=True)),
+    )
+    piped = [project.start(bash(line)) for _ in range(4)]
+    assert [ended(each) for each in piped] == [0] * 4
+    witness.check()
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_a_killed_pipeline_leaves_the_lock_free(project: Project, tool: Tool) -> None:
+    for victim in (0, 1):
+        stages = (shell("echo $PPID; exec sleep 60"), shell("read p; echo $p; echo $PPID; exec sleep 60"))
+        piped = project.start(bash(pipeline(tool, (0, 0), stages)))
+        wrappers = [int(read_line(piped)), int(read_line(piped))]
+        os.kill(wrappers[victim], signal.SIGKILL)
+        waiter = project.start(tool.wrap(["true"], quiet=True))
+        wait_for_waiter(tool.scope(project), waiter)
+        os.kill(wrappers[1 - victim], signal.SIGKILL)
+        assert ended(waiter) == 0
+        assert ended(piped) is not None
+    nothing_left(tool.scope(project))
+
+
+# ---- circles -----------------------------------------------------------------------------------------------
+
+
+def go_on_to(project: Project, tool: Tool, other: Project) -> list[str]:
+    """Return a call in `project` that, when all are ready, calls `tool` in `other`."""
+    line = "echo ready; read line; cd '%s'; exec %s"
+    return tool.wrap(shell(line % (other.path, quoted(tool.wrap(["true"])))))
+
+
+def run_circle(projects: list[Project], tool: Tool) -> list[tuple[int, bytes, bytes]]:
+    calls = []
+    for number, each in enumerate(projects):
+        calls.append(each.start(go_on_to(each, tool, projects[(number + 1) % len(projects)])))
+    for call in calls:
+        read_line(call)
+    for call in calls:
+        assert call.stdin is not None
+        call.stdin.write(b"go\n")
+        call.stdin.flush()
+    return [finish(call, 30) for call in calls]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_in_a_circle_exactly_one_gives_up_and_names_every_member(
+    project: Project, tool: Tool, size: int
+) -> None:
+    projects = [project, project.other("second"), project.other("third")][:size]
+    for _ in range(3):
+        results = run_circle(projects, tool)
+        assert sorted(status for status, _, _ in results) == [0] * (size - 1) + [GAVE_UP]
+        errors = next(errors for status, _, errors in results if status == GAVE_UP).decode()
+        last = errors.splitlines()[-1]
+        assert last.startswith(tool.name + ": ")
+        for each in projects:
+            assert str(each.path) in last
+            nothing_left(tool.scope(each))
+
+
+def test_a_chain_that_is_no_circle_waits(project: Project, tool: Tool) -> None:
+    second = project.other("second")
+    holder = Holder(second, tool)
+    call = project.start(go_on_to(project, tool, second))
+    read_line(call)
+    behind = project.start(tool.wrap(["true"], quiet=True))
+    wait_for_waiter(tool.scope(project), behind)
+    assert call.stdin is not None
+    call.stdin.write(b"go\n")
+    call.stdin.flush()
+    assert str(holder.pid) in read_line(call, "stderr")
+    assert call.poll() is None
+    holder.release()
+    assert finish(call)[0] == 0
+    assert ended(behind) == 0
+
+
+def test_both_tools_inside_each_other_in_both_orders_at_once(project: Project, tools: Path) -> None:
+    from support import TOOLS, there_is
+
+    if not there_is("make_sequential"):
+        pytest.skip("make_sequential.py is not there")
+    one, two = TOOLS["seqexec"](tools), TOOLS["make_sequential"](tools)
+    inner = "echo ready; read line; exec %s"
+    calls = [
+        project.start(outer.wrap(shell(inner % quoted(other.wrap(["true"])))), stderr=subprocess.PIPE)
+        for outer, other in ((one, two), (two, one))
+    ]
+    for call in calls:
+        read_line(call)
+    for call in calls:
+        assert call.stdin is not None
+        call.stdin.write(b"go\n")
+        call.stdin.flush()
+    statuses = sorted(finish(call, 30)[0] for call in calls)
+    assert statuses in ([0, 0], [0, GAVE_UP])
+    nothing_left(one.scope(project))
+    nothing_left(two.scope(project))

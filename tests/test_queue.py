@@ -1,0 +1,452 @@
+# SPDX-License-Identifier: MIT
+"""One at a time, first come, first served; what waiters show, cost, and do when they are told to go."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import (
+    GAVE_UP,
+    IDENTITY,
+    LINUX,
+    Holder,
+    Project,
+    Tool,
+    Witness,
+    cpu_seconds,
+    ended,
+    finish,
+    holder_pids,
+    nothing_left,
+    owners,
+    pid_in,
+    queue_lines,
+    queued_pids,
+    read_line,
+    rest_of,
+    shell,
+    state_of,
+    wait_for_waiter,
+    wait_until,
+)
+
+MANY = 71
+
+
+# ---- order -------------------------------------------------------------------------------------------------
+
+
+def test_seventy_one_at_once_run_one_at_a_time_in_the_order_of_the_queue(
+    project: Project, tool: Tool, holder: Holder, witness: Witness
+) -> None:
+    """legacy faults 3 and 5: two holders at once; 1,140 of 2,485 pairs in the wrong order."""
+    scope = tool.scope(project)
+    processes = {
+        name: project.start(
+            tool.wrap(witness.command(name, 0.0, status=name % 50)), stdout=None, stderr=subprocess.PIPE
+        )
+        for name in range(MANY)
+    }
+    wait_until(
+        lambda: len(queued_pids(scope)) >= MANY + (holder.pid in queued_pids(scope)), "all in the queue", 60
+    )
+    names = {process.pid: str(name) for name, process in processes.items()}
+    expected = [names[pid] for pid in queued_pids(scope) if pid in names]
+    holder.release()
+    for name, process in processes.items():
+        assert ended(process, 60) == name % 50
+    witness.check()
+    assert witness.order() == expected
+    assert sorted(map(int, witness.finished())) == list(range(MANY))
+    nothing_left(scope)
+
+
+def test_who_comes_first_runs_first(project: Project, tool: Tool, holder: Holder, witness: Witness) -> None:
+    processes = []
+    for name in range(12):
+        processes.append(project.start(tool.wrap(witness.command(name))))
+        wait_for_waiter(tool.scope(project), processes[-1])
+    holder.release()
+    assert [ended(process) for process in processes] == [0] * 12
+    assert witness.order() == [str(name) for name in range(12)]
+    witness.check()
+
+
+def test_a_newcomer_does_not_overtake_while_the_lock_changes_hands(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    """Ten that come back at once after each run, as loops in ten terminals do: nobody is overtaken twice."""
+    loop = 'n=0; while [ $n -lt 5 ]; do "$@" || exit; n=$((n+1)); done'
+    loops = [project.start(shell(loop, *tool.wrap(witness.command(name, 0.01)))) for name in range(10)]
+    assert [ended(each, 60) for each in loops] == [0] * 10
+    witness.check()
+    order = witness.order()
+    assert len(order) == 50
+    for start in range(10, 30):
+        assert len(set(order[start : start + 21])) == 10
+    nothing_left(tool.scope(project))
+
+
+def test_commands_without_any_crash_never_overlap(project: Project, tool: Tool, witness: Witness) -> None:
+    processes = [project.start(tool.wrap(witness.command(name, 0.02))) for name in range(40)]
+    assert [ended(process, 60) for process in processes] == [0] * 40
+    witness.check()
+    assert len(witness.finished()) == 40
+    nothing_left(tool.scope(project))
+
+
+def test_the_next_one_starts_at_once(project: Project, tool: Tool, witness: Witness) -> None:
+    """legacy fault 6: 697 ms median from one command's end to the next one's start."""
+    holder = Holder(project, tool)
+    processes = []
+    for name in range(15):
+        processes.append(project.start(tool.wrap(witness.command(name))))
+        wait_for_waiter(tool.scope(project), processes[-1])
+    holder.release()
+    for process in processes:
+        ended(process)
+    moments = [int(event[3]) for event in witness.events()]
+    pauses = sorted(later - earlier for earlier, later in zip(moments[1::2], moments[2::2]))
+    assert pauses[len(pauses) // 2] < 150e6
+
+
+# ---- projects ----------------------------------------------------------------------------------------------
+
+
+def test_other_projects_do_not_wait(project: Project, tool: Tool, holder: Holder) -> None:
+    assert project.other("second").run(tool.wrap(["true"], wait=5)).returncode == 0
+
+
+def test_a_subdirectory_belongs_to_its_project(project: Project, tool: Tool, holder: Holder) -> None:
+    below = project.path / "a" / "b"
+    below.mkdir(parents=True)
+    assert project.run(tool.wrap(["true"], wait=0), cwd=below).returncode == GAVE_UP
+
+
+def test_the_project_is_the_one_that_git_names(project: Project, tool: Tool, holder: Holder) -> None:
+    """A worktree and a submodule are projects of their own; a link to it and GIT_DIR change nothing."""
+    if not shutil.which("git"):
+        pytest.skip("needs git")
+    there = project.path.parent
+    who = {
+        "GIT_%s_%s" % (role, what): "x@y" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    repository = there / "with git"
+    git: dict[str, Any] = {"cwd": repository, "set": who}
+    repository.mkdir()
+    assert project.run(["git", "init", "-q", "."], **git).returncode == 0
+    assert project.run(["git", "commit", "-q", "--allow-empty", "-m", "x"], **git).returncode == 0
+    assert project.run(["git", "worktree", "add", "-q", "../tree"], **git).returncode == 0
+    os.symlink(str(repository), str(there / "link"))
+    (repository / "deep" / "er").mkdir(parents=True)
+
+    def scope_of(directory: Path, **changes: Any) -> str:
+        before = set(os.listdir(project.base))
+        holder = project.start(tool.wrap(shell("echo ready; read line")), cwd=directory, **changes)
+        read_line(holder)
+        held = [
+            name
+            for name in os.listdir(project.base)
+            if holder.pid in holder_pids(tool.scope_in(project.base / name))
+        ]
+        finish(holder)
+        assert set(os.listdir(project.base)) >= before
+        return held[0]
+
+    def expected(directory: Path) -> str:
+        top = project.run(["git", "rev-parse", "--show-toplevel"], cwd=directory).stdout
+        return "seq-exec-" + hashlib.sha1(top).hexdigest()[:8]
+
+    places = [repository, repository / "deep" / "er", there / "link", there / "link" / "deep", there / "tree"]
+    assert [scope_of(place) for place in places] == [expected(place) for place in places]
+    assert scope_of(there / "tree", set={"GIT_DIR": str(repository / ".git")}) == expected(there / "tree")
+    assert len({expected(place) for place in places}) == 2
+
+
+def test_without_git_the_project_is_the_current_directory(project: Project, tool: Tool) -> None:
+    here = project.path.parent / "no git"
+    here.mkdir()
+    holder = project.start(tool.wrap(shell("echo ready; read line")), cwd=here)
+    read_line(holder)
+    name = "seq-exec-" + hashlib.sha1(os.fsencode(here) + b"\n").hexdigest()[:8]
+    assert holder_pids(tool.scope_in(project.base / name)) == [holder.pid]
+
+
+# ---- what stands on the disk -------------------------------------------------------------------------------
+
+
+def test_people_can_read_the_state(project: Project, tool: Tool, holder: Holder) -> None:
+    scope = tool.scope(project)
+    assert stat.S_IMODE(project.state.stat().st_mode) == 0o700
+    assert (scope / "current.pid").read_text().split()[0] == str(holder.pid)
+    assert [pid_in(name) for name in owners(scope)] == [holder.pid]
+    began = int(time.time())
+    waiter = project.start(tool.wrap(shell("echo it is mine")))
+    wait_for_waiter(scope, waiter)
+    line = next(each for each in queue_lines(scope) if each.startswith("%d:" % waiter.pid))
+    match = re.fullmatch(r"(\d+):(\d+):([^\t]*)\t(%s)" % IDENTITY.pattern, line)
+    assert match
+    assert abs(int(match.group(2)) - began) < 60
+    assert "echo it is mine" in match.group(3)
+    assert pid_in(match.group(4)) == waiter.pid
+    holder.release()
+    ended(waiter)
+    nothing_left(scope)
+
+
+def test_a_command_with_control_characters_is_one_harmless_line(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    """legacy fault 5: a command with a newline stays in the queue for ever."""
+    scope = tool.scope(project)
+    waiter = project.start(tool.wrap(["printf", "one\n999:1:false\t\x1b[31m\x07%s", "x"]))
+    wait_for_waiter(scope, waiter)
+    lines = [line for line in queue_lines(scope) if not line.startswith("%d:" % holder.pid)]
+    assert len(lines) == 1
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", lines[0])
+    second = project.start(tool.wrap(["true"]))
+    said = read_line(second, "stderr")
+    assert not re.search(r"[\x00-\x1f\x7f]", said)
+    holder.release()
+    assert ended(waiter) == 0
+    assert ended(second) == 0
+    nothing_left(scope)
+
+
+# ---- what a waiter shows -----------------------------------------------------------------------------------
+
+
+def test_a_waiter_says_where_it_stands_and_behind_whom(project: Project, tool: Tool, holder: Holder) -> None:
+    first = project.start(tool.wrap(shell("read line; : the first one")))
+    said = read_line(first, "stderr")
+    assert said.startswith(tool.name + ": ")
+    assert re.search(r"\b1 of 1\b.*PID %d\b.*echo ready" % holder.pid, said), said
+    second = project.start(tool.wrap(["true"]))
+    said = read_line(second, "stderr")
+    assert re.search(r"\b2 of 2\b.*PID %d\b.*echo ready.*\d+ s" % holder.pid, said), said
+    holder.release()
+    said = read_line(second, "stderr")
+    assert re.search(r"\b1 of 1\b.*PID %d\b.*the first one" % first.pid, said), said
+    finish(first)
+    assert finish(second)[:2] == (0, b"")
+
+
+def test_a_quiet_waiter_says_nothing(project: Project, tool: Tool, holder: Holder) -> None:
+    by_option = project.start(tool.wrap(["true"], quiet=True))
+    by_variable = project.start(tool.wrap(["true"]), set={"SEQEXEC_QUIET": "1"})
+    for each in (by_option, by_variable):
+        wait_for_waiter(tool.scope(project), each)
+    holder.release()
+    assert finish(by_option) == (0, b"", b"")
+    assert finish(by_variable) == (0, b"", b"")
+
+
+def test_a_waiters_stdin_is_untouched(project: Project, tool: Tool, holder: Holder) -> None:
+    waiter = project.start(tool.wrap(["cat"]))
+    assert waiter.stdin is not None
+    waiter.stdin.write(b"for the command\n")
+    waiter.stdin.flush()
+    wait_for_waiter(tool.scope(project), waiter)
+    holder.release()
+    assert finish(waiter)[:2] == (0, b"for the command\n")
+
+
+# ---- giving up ---------------------------------------------------------------------------------------------
+
+
+def test_it_gives_up_when_it_was_told_not_to_wait_longer(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    for changes in ({"wait": 0.3}, {"wait": 0}):
+        began = time.monotonic()
+        result = project.run(tool.wrap(shell("echo never"), **changes))
+        assert result.returncode == GAVE_UP
+        assert result.stdout == b""
+        assert tool.says(result.stderr)
+        assert str(holder.pid).encode() in result.stderr
+        assert time.monotonic() - began < 5
+    result = project.run(tool.wrap(["true"]), set={"SEQEXEC_WAIT": "0.2"})
+    assert result.returncode == GAVE_UP
+    holder.release()
+    nothing_left(tool.scope(project))
+
+
+def test_no_wait_gives_up_at_once(project: Project, seqexec: Tool) -> None:
+    holder = Holder(project, seqexec)
+    result = project.run([project.seqexec, "--no-wait", "true"])
+    assert result.returncode == GAVE_UP
+    assert len(result.stderr.splitlines()) == 1
+    holder.release()
+    assert project.run([project.seqexec, "--no-wait", "true"]).returncode == 0
+
+
+def test_the_limit_is_on_the_wait_and_not_on_the_command(project: Project, tool: Tool) -> None:
+    assert project.run(tool.wrap(shell("sleep 0.6; exit 3"), wait=0.2)).returncode == 3
+
+
+# ---- waiters that go ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP", "KILL", "QUIT"])
+def test_a_waiter_that_gets_a_signal_dies_of_it_at_once(
+    project: Project, tool: Tool, holder: Holder, name: str
+) -> None:
+    """legacy faults 5, 8 and 15: its entry stays; status 0 or 1, and no message."""
+    scope = tool.scope(project)
+    number = getattr(signal, "SIG" + name)
+    limits = shell('ulimit -c 0; exec "$@"')
+    before = project.start(tool.wrap(["true"]))
+    wait_for_waiter(scope, before)
+    victim = project.start([*limits, *tool.wrap(shell("echo it ran; cat"))])
+    assert victim.stdin is not None
+    victim.stdin.write(b"untouched\n")
+    victim.stdin.flush()
+    wait_for_waiter(scope, victim)
+    behind = project.start(tool.wrap(["true"]))
+    wait_for_waiter(scope, behind)
+    victim.send_signal(number)
+    assert ended(victim) == -number
+    assert rest_of(victim, "stdout") == b""
+    assert b"Traceback" not in rest_of(victim, "stderr")
+    assert state_of(behind.pid) == "S"
+    holder.release()
+    assert ended(before) == 0
+    assert ended(behind) == 0
+    nothing_left(scope)
+
+
+def test_ctrl_c_at_any_moment_of_a_wait_shows_no_traceback(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    strange = []
+    for step in range(25):
+        process = project.start(tool.wrap(shell("echo it ran")))
+        time.sleep(step * 0.003)
+        os.killpg(process.pid, signal.SIGINT)
+        status, out, errors = finish(process)
+        if status != -signal.SIGINT or out or not tool.says(errors):
+            strange.append((step * 3, status, out, errors))
+    assert not strange
+    holder.release()
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    nothing_left(tool.scope(project))
+
+
+def test_waiters_killed_in_the_middle_block_nobody(
+    project: Project, tool: Tool, holder: Holder, witness: Witness
+) -> None:
+    scope = tool.scope(project)
+    processes = []
+    for name in range(12):
+        processes.append(project.start(tool.wrap(witness.command(name))))
+        wait_for_waiter(scope, processes[-1])
+    for victim in (0, 3, 4, 5, 11):
+        processes[victim].kill()
+    holder.release()
+    alive = [name for name in range(12) if name not in (0, 3, 4, 5, 11)]
+    assert [ended(processes[name]) for name in alive] == [0] * len(alive)
+    assert witness.order() == [str(name) for name in alive]
+    witness.check()
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    nothing_left(scope)
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
+def test_a_recipe_line_whose_make_has_died_while_it_waited_never_runs(
+    project: Project, seqexec: Tool
+) -> None:
+    holder = Holder(project, seqexec)
+    make = project.start(shell('"$@"; :', project.seqexec, "-c", "echo it ran >'%s'/ran" % project.path))
+    waiter = wait_until(lambda: next((pid for pid in queued_pids(project.state) if pid != holder.pid), 0))
+    wait_until(lambda: state_of(waiter) == "S")
+    make.kill()
+    ended(make)
+    wait_until(lambda: state_of(waiter) in ("", "Z"), "the waiter's withdrawal")
+    holder.release()
+    assert project.run(seqexec.wrap(["true"])).returncode == 0
+    assert not (project.path / "ran").exists()
+    nothing_left(project.state)
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")
+def test_a_stopped_waiter_is_passed_over_and_keeps_its_place(
+    project: Project, tool: Tool, holder: Holder, witness: Witness
+) -> None:
+    scope = tool.scope(project)
+    stopped = project.start(tool.wrap(witness.command("stopped")))
+    wait_for_waiter(scope, stopped)
+    stopped.send_signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(stopped.pid) == "T")
+    second = project.start(tool.wrap(shell("read line")))
+    wait_for_waiter(scope, second)
+    third = project.start(tool.wrap(witness.command("third")))
+    wait_for_waiter(scope, third)
+    holder.release()
+    wait_until(lambda: holder_pids(scope) == [second.pid], "the second runs")
+    assert stopped.pid in queued_pids(scope)
+    stopped.send_signal(signal.SIGCONT)
+    wait_until(lambda: state_of(stopped.pid) == "S")
+    finish(second)
+    assert ended(stopped) == 0
+    assert ended(third) == 0
+    assert witness.order() == ["stopped", "third"]
+    nothing_left(scope)
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")
+def test_nobody_is_stuck_behind_one_that_stops_after_its_turn_has_been_told(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    first = project.start(tool.wrap(["true"]))
+    wait_for_waiter(tool.scope(project), first)
+    second = project.start(tool.wrap(["true"]))
+    wait_for_waiter(tool.scope(project), second)
+    first.send_signal(signal.SIGSTOP)
+    holder.release()
+    assert ended(second) == 0
+    first.send_signal(signal.SIGCONT)
+    assert ended(first) == 0
+    nothing_left(tool.scope(project))
+
+
+# ---- waiting costs nothing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc to measure")
+def test_waiters_sleep(project: Project, tool: Tool, holder: Holder) -> None:
+    """legacy fault 6: an idle waiter costs 1 % of a core."""
+    waiters = [project.start(tool.wrap(["true"])) for _ in range(8)]
+    for waiter in waiters:
+        wait_for_waiter(tool.scope(project), waiter)
+    watched = [waiter.pid for waiter in waiters] + [holder.pid]
+    before = sum(map(cpu_seconds, watched))
+    time.sleep(2)  # the time over which it is measured
+    assert sum(map(cpu_seconds, watched)) - before <= 0.05
+    holder.release()
+    assert [ended(waiter) for waiter in waiters] == [0] * 8
+
+
+def test_a_queue_file_that_is_removed_is_made_anew(
+    project: Project, tool: Tool, holder: Holder, witness: Witness
+) -> None:
+    scope = tool.scope(project)
+    waiters = []
+    for name in range(4):
+        waiters.append(project.start(tool.wrap(witness.command(name))))
+        wait_for_waiter(scope, waiters[-1])
+    (scope / "queue.txt").unlink()
+    holder.release()
+    assert [ended(waiter, 30) for waiter in waiters] == [0] * 4
+    witness.check()
+    assert len(witness.finished()) == 4
+    nothing_left(scope)

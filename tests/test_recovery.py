@@ -1,0 +1,638 @@
+# SPDX-License-Identifier: MIT
+"""Whatever dies, nothing has to be cleaned up by hand, and no two commands ever overlap."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from support import (
+    FAILED,
+    IDENTITY,
+    IS_ROOT,
+    LINUX,
+    SOON,
+    Holder,
+    Project,
+    Tool,
+    Witness,
+    children_of,
+    command_of,
+    ended,
+    finish,
+    holder_pids,
+    lives,
+    nothing_left,
+    owners,
+    program,
+    quoted,
+    read_line,
+    shell,
+    state_of,
+    wait_for_waiter,
+    wait_until,
+)
+
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
+
+# How many processes are killed at random for each tool.
+KILLS = int(os.environ.get("SEQEXEC_TEST_KILLS", "200"))
+
+
+# ---- killed at random --------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Processes that come, and are killed, at random."""
+
+    def __init__(self, project: Project, tool: Tool, witness: Witness, chance: random.Random) -> None:
+        self.project, self.tool, self.witness, self.chance = project, tool, witness, chance
+        self.scope = tool.scope(project)
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.killed: set[str] = set()
+        self.wrong: list[tuple[str, int]] = []
+        self.count = 0
+
+    def refill(self, size: int) -> None:
+        while len(self.running) < size:
+            self.count += 1
+            name = "p%d" % self.count
+            command = self.witness.command(name, self.chance.choice((0, 0.005, 0.03)), status=7)
+            to_nowhere = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.DEVNULL,
+                "stderr": subprocess.PIPE,
+            }
+            self.running[name] = self.project.start(self.tool.wrap(command, quiet=True), **to_nowhere)
+
+    def reap(self) -> None:
+        for name, process in list(self.running.items()):
+            if process.poll() is not None:
+                del self.running[name]
+                if name not in self.killed and process.returncode != 7:
+                    self.wrong.append((name, process.returncode))
+                if process.stderr:
+                    said = process.stderr.read()
+                    process.stderr.close()
+                    assert b"Traceback" not in said, said
+
+    def kill_one(self) -> bool:
+        """Kill the holder, its command or anybody; tell whether there was one."""
+        holders = {process.pid: name for name, process in self.running.items()}
+        kind = self.chance.choice(("holder", "command", "anybody"))
+        pids = [pid for pid in holder_pids(self.scope) if pid in holders]
+        if kind == "anybody" or not pids:
+            name = self.chance.choice(sorted(self.running))
+            victim = self.running[name].pid
+        else:
+            name = holders[pids[0]]
+            victim = pids[0]
+            if kind == "command":
+                commands = [pid for pid in children_of(victim) if "critical" in command_of(pid)]
+                if not commands:
+                    return False
+                victim = commands[0]
+        self.killed.add(name)
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def test_killed_at_random_moments_they_never_overlap_and_nobody_hangs(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    seed = int(os.environ.get("SEQEXEC_TEST_SEED", time.time_ns() % 100000))
+    print("SEQEXEC_TEST_SEED=%d" % seed)
+    chance = random.Random(seed)
+    crowd = Crowd(project, tool, witness, chance)
+    kills = 0
+    while kills < KILLS:
+        crowd.refill(6)
+        time.sleep(chance.choice((0, 0.002, 0.01, 0.03)))
+        kills += crowd.kill_one()
+        crowd.reap()
+    for process in list(crowd.running.values()):
+        ended(process, 30)
+    crowd.reap()
+    assert not crowd.wrong
+    witness.check()
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    nothing_left(crowd.scope)
+
+
+def test_eight_that_find_a_dead_holders_lock_run_one_at_a_time(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    """legacy fault 3: two or more holders in 15 of 50 trials."""
+    for trial in range(8):
+        holder = Holder(project, tool)
+        os.kill(holder.command_pid, signal.SIGSTOP)
+        holder.process.kill()
+        ended(holder.process)
+        names = ["%d.%d" % (trial, number) for number in range(8)]
+        processes = [project.start(tool.wrap(witness.command(name), quiet=True)) for name in names]
+        assert [ended(process) for process in processes] == [0] * 8
+        assert not lives(holder.command_pid)
+    witness.check()
+    assert len(witness.finished()) == 64
+    nothing_left(tool.scope(project))
+
+
+# ---- the orphans of a dead holder --------------------------------------------------------------------------
+
+
+def kill_holder_of(project: Project, tool: Tool, command: list[str], **changes: Any) -> tuple[int, str]:
+    """Start a command that says a line first; kill its wrapper; return the wrapper's PID and the line."""
+    process = project.start(tool.wrap(command), **changes)
+    said = read_line(process)
+    process.kill()
+    ended(process)
+    return process.pid, said
+
+
+def test_the_command_of_a_killed_holder_is_ended_before_the_next_runs(project: Project, tool: Tool) -> None:
+    """legacy fault 2: it lives on and the next one starts beside it."""
+    last_words = project.path / "last words"
+    slow = shell(
+        "trap 'sleep 0.5; echo x >\"$1\"; exit' TERM; echo $$; while :; do sleep 0.05; done", last_words
+    )
+    dead, said = kill_holder_of(project, tool, slow)
+    assert lives(int(said))
+    result = project.run(tool.wrap(["ls", str(last_words)]))
+    assert result.returncode == 0
+    assert not lives(int(said))
+    lines = result.stderr.decode().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(tool.name + ": ")
+    assert str(dead) in lines[0]
+    assert said in lines[0]
+    nothing_left(tool.scope(project))
+
+
+def test_an_orphan_that_ignores_term_is_killed_after_the_grace_period(project: Project, tool: Tool) -> None:
+    _, said = kill_holder_of(project, tool, shell("trap '' TERM; echo $$; while :; do sleep 0.1; done"))
+    began = time.monotonic()
+    assert project.run(tool.wrap(["true"]), set={"SEQEXEC_GRACE": "0.4"}).returncode == 0
+    assert 0.4 <= time.monotonic() - began < SOON
+    assert not lives(int(said))
+
+
+def test_orphans_can_be_waited_for_instead(project: Project, tool: Tool, witness: Witness) -> None:
+    line = "echo $$; exec %s >/dev/null" % quoted(witness.command("orphan", 0.8))
+    kill_holder_of(project, tool, shell(line))
+    result = project.run(tool.wrap(witness.command("next")), set={"SEQEXEC_ORPHANS": "wait"})
+    assert result.returncode == 0
+    assert witness.finished() == ["orphan", "next"]
+    witness.check()
+
+
+def test_the_whole_run_of_a_dead_holder_is_ended_but_not_a_daemon_in_its_own_session(
+    project: Project, tool: Tool
+) -> None:
+    """legacy fault 12: an innocent server with the project's name in its path is killed."""
+    innocent = project.path.parent / (project.path.name + "-server")
+    innocent.write_text("#!/bin/sh\necho ready\nexec sleep 60\n")
+    innocent.chmod(0o755)
+    bystander = project.start([str(innocent)])
+    read_line(bystander)
+    line = "sleep 61 & a=$!; (sleep 62 & echo $! >two); setsid sleep 63 & echo $$ $a $(cat two) $!; "
+    line += "exec sleep 64"
+    _, said = kill_holder_of(project, tool, shell(line))
+    command, child, reparented, daemon = map(int, said.split())
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    assert not lives(command)
+    assert not lives(child)
+    assert not lives(reparented)
+    if shutil.which("setsid"):
+        assert lives(daemon)
+    assert bystander.poll() is None
+    nothing_left(tool.scope(project))
+
+
+def test_a_command_that_clears_its_environment_is_ended_all_the_same(project: Project, tool: Tool) -> None:
+    command = ["env", "-i", "/bin/sh", "-c", "sleep 30 & echo $$ $!; wait"]
+    _, said = kill_holder_of(project, tool, command)
+    pids = list(map(int, said.split()))
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    assert not any(map(lives, pids))
+
+
+def test_a_call_from_an_orphan_runs_nothing(project: Project, tool: Tool) -> None:
+    ran = project.path / "ran"
+    go = project.path / "go"
+    status = project.path / "status"
+    inner = quoted(tool.wrap(["touch", str(ran)]))
+    line = "trap '' TERM; echo $$; while ! test -e '%s'; do sleep 0.02; done; %s; echo $? >'%s'" % (
+        go,
+        inner,
+        status,
+    )
+    kill_holder_of(project, tool, shell(line))
+    waiter = project.start(tool.wrap(["true"]), set={"SEQEXEC_ORPHANS": "wait"})
+    go.touch()
+    assert ended(waiter) == 0
+    assert status.read_text().split() == [str(FAILED)]
+    assert not ran.exists()
+    nothing_left(tool.scope(project))
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_an_orphaned_make_does_not_get_to_its_next_recipe_line(project: Project, seqexec: Tool) -> None:
+    makefile = project.path / "Makefile"
+    makefile.write_text(
+        "SHELL := %s\nall:\n\t@echo ready; while ! test -e go; do sleep 0.02; done\n\t@touch ran\n"
+        % project.seqexec.replace(" ", "\\ ")
+    )
+    kill_holder_of(project, seqexec, ["make"])
+    waiter = project.start(seqexec.wrap(["true"]), set={"SEQEXEC_ORPHANS": "wait"})
+    (project.path / "go").touch()
+    assert ended(waiter) == 0
+    assert not (project.path / "ran").exists()
+
+
+def test_who_dies_in_the_middle_of_a_recovery_leaves_it_to_the_next(project: Project, tool: Tool) -> None:
+    _, said = kill_holder_of(project, tool, shell("trap '' TERM; echo $$; while :; do sleep 0.1; done"))
+    orphan = int(said)
+    patient = {"SEQEXEC_GRACE": "30"}
+    for _ in range(2):
+        successor = project.start(tool.wrap(shell("echo it ran")), set=patient)
+        wait_until(lambda pid=successor.pid: state_of(pid) == "S", "its grace period")
+        time.sleep(0.1)  # somewhere inside it
+        successor.kill()
+        ended(successor)
+        assert lives(orphan)
+    assert project.run(tool.wrap(["true"]), set={"SEQEXEC_GRACE": "0.1"}).returncode == 0
+    assert not lives(orphan)
+    nothing_left(tool.scope(project))
+
+
+# ---- who dies, and how -------------------------------------------------------------------------------------
+
+
+def kill_wrapper(holder: Holder) -> None:
+    holder.process.kill()
+
+
+def kill_command(holder: Holder) -> None:
+    os.kill(holder.command_pid, signal.SIGKILL)
+
+
+def kill_both(holder: Holder) -> None:
+    holder.process.kill()
+    os.kill(holder.command_pid, signal.SIGKILL)
+
+
+def kill_group(holder: Holder) -> None:
+    os.killpg(holder.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kill", [kill_wrapper, kill_command, kill_both, kill_group])
+def test_the_next_one_runs_at_once_whoever_is_killed(
+    project: Project, tool: Tool, kill: Callable[[Holder], None]
+) -> None:
+    """legacy fault 15: `kill -9` of the holder lets two makes run."""
+    holder = Holder(project, tool)
+    waiter = project.start(tool.wrap(shell("echo ran")))
+    wait_for_waiter(tool.scope(project), waiter)
+    began = time.monotonic()
+    kill(holder)
+    status, out, _ = finish(waiter)
+    assert (status, out) == (0, b"ran\n")
+    assert time.monotonic() - began < 4
+    assert not lives(holder.command_pid)
+    nothing_left(tool.scope(project))
+
+
+def test_a_zombie_that_nobody_reaps_holds_nothing(project: Project, tool: Tool) -> None:
+    holder = Holder(project, tool)
+    waiter = project.start(tool.wrap(["true"]))
+    wait_for_waiter(tool.scope(project), waiter)
+    kill_both(holder)
+    assert ended(waiter) == 0
+    assert state_of(holder.pid) == "Z"
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    assert state_of(holder.pid) == "Z"
+    nothing_left(tool.scope(project))
+
+
+def test_a_stopped_holder_keeps_its_lock(project: Project, tool: Tool, witness: Witness) -> None:
+    holder = Holder(project, tool)
+    holder.process.send_signal(signal.SIGSTOP)
+    os.kill(holder.command_pid, signal.SIGSTOP)
+    waiter = project.start(tool.wrap(["true"]), set={"SEQEXEC_ABANDONED": "0.3"})
+    wait_for_waiter(tool.scope(project), waiter)
+    time.sleep(1)  # longer than it takes for a lock to count as abandoned
+    assert holder_pids(tool.scope(project)) == [holder.pid]
+    assert waiter.poll() is None
+    os.kill(holder.command_pid, signal.SIGCONT)
+    holder.process.send_signal(signal.SIGCONT)
+    assert holder.release() == 0
+    assert ended(waiter) == 0
+
+
+def test_no_clock_breaks_a_live_holders_lock(project: Project, tool: Tool, holder: Holder) -> None:
+    scope = tool.scope(project)
+    year = 365 * 86400
+    for moment in (time.time() - year, time.time() + year, 0):
+        for path in [scope / "executor.lock", *(scope / "executor.lock").iterdir(), scope / "current.pid"]:
+            os.utime(str(path), (moment, moment))
+        waiter = project.start(tool.wrap(["true"]), set={"SEQEXEC_ABANDONED": "0.2"})
+        wait_for_waiter(scope, waiter)
+        time.sleep(0.5)  # longer than it takes for a lock to count as abandoned
+        assert waiter.poll() is None
+        waiter.kill()
+        ended(waiter)
+    assert holder.release() == 0
+
+
+# ---- identities that are beyond proof, or not ours ---------------------------------------------------------
+
+
+def plant_owner(scope: Path, identity: str) -> Path:
+    """Put an owner file of somebody's into the lock."""
+    scope.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (scope / "executor.lock").mkdir(mode=0o700)
+    path = scope / "executor.lock" / identity
+    path.write_text("")
+    return path
+
+
+def my_identity(project: Project, tool: Tool) -> list[str]:
+    """Return the fields of some identity on this host."""
+    holder = Holder(project, tool)
+    name = owners(tool.scope(project))[0]
+    holder.release()
+    assert IDENTITY.fullmatch(name)
+    return name.split(".")
+
+
+def test_an_owner_on_another_host_that_is_silent_is_reclaimed_after_its_time(
+    project: Project, tool: Tool
+) -> None:
+    scope = tool.scope(project)
+    project.state.mkdir(mode=0o700)
+    path = plant_owner(scope, "1.elsewhere-0123abcd.4026531836.4242.t123456")
+    patience = {"SEQEXEC_ABANDONED": "1"}
+    began = time.monotonic()
+    waiter = project.start(tool.wrap(["true"]), set=patience)
+    while time.monotonic() - began < 2.5:
+        os.utime(str(path))
+        time.sleep(0.1)
+    assert waiter.poll() is None
+    silent = time.monotonic()
+    assert ended(waiter) == 0
+    assert time.monotonic() - silent > 0.8
+    nothing_left(scope)
+
+
+def test_an_owner_from_before_a_reboot_is_reclaimed(project: Project, tool: Tool) -> None:
+    version, host, space, _, _ = my_identity(project, tool)
+    name = host.rpartition("-")[0]
+    assert name
+    plant_owner(tool.scope(project), ".".join((version, name + "-00000000", space, "4242", "t123")))
+    result = project.run(tool.wrap(["true"]), timeout=SOON, set={"SEQEXEC_ABANDONED": "2"})
+    assert result.returncode == 0
+    nothing_left(tool.scope(project))
+
+
+def test_a_dead_owner_of_this_boot_is_reclaimed_at_once_though_its_pid_lives(
+    project: Project, tool: Tool
+) -> None:
+    version, host, space, _, _ = my_identity(project, tool)
+    bystander = project.start(["sleep", "60"])
+    plant_owner(tool.scope(project), ".".join((version, host, space, str(bystander.pid), "t1")))
+    assert project.run(tool.wrap(["true"]), timeout=SOON).returncode == 0
+    assert bystander.poll() is None
+    nothing_left(tool.scope(project))
+
+
+def test_an_unknown_format_version_is_left_alone_and_named(project: Project, tool: Tool) -> None:
+    _, host, space, pid, start = my_identity(project, tool)
+    path = plant_owner(tool.scope(project), ".".join(("2", host, space, pid, start)))
+    result = project.run(tool.wrap(shell("echo it ran")))
+    assert (result.returncode, result.stdout) == (FAILED, b"")
+    assert len(result.stderr.splitlines()) == 1
+    assert str(path.parent) in result.stderr.decode()
+    assert path.exists()
+
+
+needs_namespaces = pytest.mark.skipif(
+    not (IS_ROOT and shutil.which("unshare")), reason="needs root and unshare for PID namespaces"
+)
+
+
+def in_namespace(argv: list[str]) -> list[str]:
+    return ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *argv]
+
+
+@needs_namespaces
+def test_a_dead_holders_pid_that_somebody_else_has_now_holds_nothing(project: Project, tool: Tool) -> None:
+    """legacy fault 4: a PID reused by any other bash and all hang."""
+    last_pid = Path("/proc/sys/kernel/ns_last_pid")
+    if not last_pid.exists():
+        pytest.skip("this kernel has no ns_last_pid")
+    work = tool.wrap(shell("echo $$; exec sleep 60"))
+    result = project.run(in_namespace(program("reuse", json.dumps(work), json.dumps(tool.wrap(["true"])))))
+    if result.returncode == 77:
+        pytest.skip(result.stderr.decode())
+    assert result.returncode == 0, result.stderr.decode()
+    assert json.loads(result.stdout.decode()) == {"reused": True, "status": 0, "bystanders": [True, True]}
+    nothing_left(tool.scope(project))
+
+
+@needs_namespaces
+def test_two_containers_on_one_state_directory_exclude_each_other(project: Project, tool: Tool) -> None:
+    first = project.start(in_namespace(tool.wrap(shell("echo ready; exec sleep 60"))))
+    read_line(first)
+    second = project.start(in_namespace(tool.wrap(shell("echo ran"))), set={"SEQEXEC_ABANDONED": "0.5"})
+    read_line(second, "stderr")
+    outside = project.start(tool.wrap(["true"]), set={"SEQEXEC_ABANDONED": "0.5"})
+    read_line(outside, "stderr")
+    time.sleep(1)  # longer than it takes for a lock to count as abandoned
+    assert second.poll() is None
+    assert outside.poll() is None
+    first.kill()
+    ended(first)
+    assert finish(second)[:2] == (0, b"ran\n")
+    assert ended(outside) == 0
+    nothing_left(tool.scope(project))
+
+
+# ---- what people do to the state directory -----------------------------------------------------------------
+
+
+def test_removing_the_state_directory_while_it_is_used_harms_nobody(project: Project, tool: Tool) -> None:
+    holder = Holder(project, tool)
+    waiters = [project.start(tool.wrap(shell("echo ran"))) for _ in range(3)]
+    for waiter in waiters:
+        wait_for_waiter(tool.scope(project), waiter)
+    shutil.rmtree(str(project.state))
+    assert holder.release() == 0
+    for waiter in waiters:
+        status, out, errors = finish(waiter)
+        assert (status, out) == (0, b"ran\n")
+        assert tool.says(errors)
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    nothing_left(tool.scope(project))
+
+
+@pytest.mark.parametrize("name", ["queue.txt", "current.pid", "waiters", "executor.lock", "executor.lock/*"])
+def test_removing_a_part_of_it_harms_nobody(project: Project, tool: Tool, name: str) -> None:
+    scope = tool.scope(project)
+    holder = Holder(project, tool)
+    waiter = project.start(tool.wrap(shell("echo ran")))
+    wait_for_waiter(scope, waiter)
+    for path in scope.glob(name):
+        shutil.rmtree(str(path)) if path.is_dir() else path.unlink()
+    assert holder.release() == 0
+    assert finish(waiter)[:2] == (0, b"ran\n")
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    nothing_left(scope)
+
+
+HUGE = b"4242:1700000000:junk\n" * 500_000
+
+JUNK: dict[str, tuple[str, bytes | None]] = {
+    "current.pid: -1": ("current.pid", b"-1\n"),
+    "current.pid: 0": ("current.pid", b"0\n"),
+    "current.pid: 1": ("current.pid", b"1\n"),
+    "current.pid: words": ("current.pid", b"not a number\n"),
+    "current.pid: zeros": ("current.pid", b"\0" * 4096),
+    "current.pid: huge": ("current.pid", HUGE),
+    "current.pid: directory": ("current.pid/x", b""),
+    "queue.txt: no line end": ("queue.txt", b"4242:1700000000:make"),
+    "queue.txt: bytes": ("queue.txt", bytes(range(256)) * 10),
+    "queue.txt: legacy lines": ("queue.txt", b"4242:1700000000:make test\n1:1:x\n-1:1:x\n0:0:x\n::\n\n"),
+    "queue.txt: identities": (
+        "queue.txt",
+        b"1:1:x\t1.h.0.1.t1\n4242:1:y\t1.../../x.1.t1\n5:5:z\t2.h.0.5.t5\n",
+    ),
+    "queue.txt: huge": ("queue.txt", HUGE),
+    "queue.txt: one long line": ("queue.txt", b"x" * 10_000_000),
+    "queue.txt: directory": ("queue.txt/x", b""),
+    "queue.txt: fifo": ("queue.txt", None),
+    "queue.old: junk": ("queue.old", b"\xff\n" * 100),
+    "queue.old: directory": ("queue.old/x", b""),
+    "executor.lock: file": ("executor.lock", b"4242\n"),
+    "executor.lock: legacy file inside": ("executor.lock/pid", b"4242\n"),
+    "executor.lock: directory inside": ("executor.lock/x/y", b""),
+    "executor.lock: names": ("executor.lock/1.h.0.0.t0", b"junk"),
+    "executor.lock: private": ("executor.lock.1.h.0.4242.t1/1.h.0.4242.t1", b""),
+    "executor.lock: fifo": ("executor.lock/fifo", None),
+    "waiters: file": ("waiters", b"x"),
+    "waiters: junk inside": ("waiters/junk/x", b"x"),
+    "waiters: fifo inside": ("waiters/fifo", None),
+    "nested: file": ("nested", b"x"),
+    "nested: junk inside": ("nested/junk/executor.lock/x", b"x"),
+    "history.txt: bytes": ("history.txt", bytes(range(256)) * 100),
+    "history.txt: directory": ("history.txt/x", b""),
+    "unknown file": ("something else", b"x"),
+}
+
+
+def plant(path: Path, content: bytes | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        os.mkfifo(str(path))
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", JUNK)
+def test_junk_in_the_state_directory_stops_nobody(project: Project, tool: Tool, name: str) -> None:
+    """legacy fault 4: a file inside the lock directory and all hang for ever."""
+    scope = tool.scope(project)
+    project.state.mkdir(mode=0o700)
+    scope.mkdir(mode=0o700, exist_ok=True)
+    plant(scope / JUNK[name][0], JUNK[name][1])
+    bystander = project.start(["sleep", "60"])
+    changes = {"SEQEXEC_ABANDONED": "1"}
+    result = project.run(tool.wrap(shell("echo ran")), timeout=20, set=changes)
+    assert (result.returncode, result.stdout) == (0, b"ran\n")
+    assert len(result.stderr.splitlines()) <= 1
+    assert tool.says(result.stderr)
+    assert bystander.poll() is None
+    again = project.run(tool.wrap(shell("echo ran")), timeout=20, set=changes)
+    assert (again.returncode, again.stdout) == (0, b"ran\n")
+
+
+@pytest.mark.parametrize("name", JUNK)
+def test_junk_that_comes_while_it_is_used_stops_nobody(project: Project, tool: Tool, name: str) -> None:
+    scope = tool.scope(project)
+    holder = Holder(project, tool)
+    waiter = project.start(tool.wrap(shell("echo ran")), set={"SEQEXEC_ABANDONED": "1"})
+    wait_for_waiter(scope, waiter)
+    target = scope / JUNK[name][0]
+    top = scope / JUNK[name][0].split("/")[0]
+    if "/" not in JUNK[name][0] or not top.is_dir():
+        if top.is_dir():
+            shutil.rmtree(str(top))
+        elif top.exists():
+            top.unlink()
+    plant(target, JUNK[name][1])
+    assert holder.release() == 0
+    status, out, errors = finish(waiter, 20)
+    assert (status, out) == (0, b"ran\n")
+    assert tool.says(errors)
+    assert project.run(tool.wrap(["true"]), timeout=20, set={"SEQEXEC_ABANDONED": "1"}).returncode == 0
+
+
+def test_an_empty_lock_directory_is_taken(project: Project, tool: Tool) -> None:
+    """legacy fault 4: died between mkdir and the PID, and all hang for ever."""
+    project.state.mkdir(mode=0o700)
+    tool.scope(project).mkdir(mode=0o700, exist_ok=True)
+    (tool.scope(project) / "executor.lock").mkdir()
+    assert project.run(tool.wrap(["true"]), timeout=SOON).returncode == 0
+    nothing_left(tool.scope(project))
+
+
+# ---- the shell scripts that are being replaced -------------------------------------------------------------
+
+LEGACY_SCRIPT = """#!/bin/bash
+# What sequential-executor.sh does with its state.
+mkdir -p "$1" && mkdir "$1/executor.lock" && echo $$ >"$1/current.pid"
+echo ready
+read line
+rm -f "$1/current.pid"; rmdir "$1/executor.lock"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="the old script was bash")
+def test_a_live_holder_of_the_old_shell_script_is_waited_for(project: Project, seqexec: Tool) -> None:
+    script = project.path / "sequential-executor.sh"
+    script.write_text(LEGACY_SCRIPT)
+    script.chmod(0o755)
+    project.state.mkdir(mode=0o700)
+    for end in ("finishes", "is killed"):
+        old = project.start([str(script), str(project.state)])
+        read_line(old)
+        waiter = project.start(seqexec.wrap(shell("echo ran")))
+        assert str(old.pid) in read_line(waiter, "stderr")
+        assert waiter.poll() is None
+        if end == "finishes":
+            finish(old)
+        else:
+            old.kill()
+            ended(old)
+        assert finish(waiter)[:2] == (0, b"ran\n")
+    nothing_left(project.state)
+
+
+def test_a_dead_holder_of_the_old_shell_script_is_not(project: Project, seqexec: Tool) -> None:
+    gone = project.start(["true"])
+    ended(gone)
+    project.state.mkdir(mode=0o700)
+    (project.state / "executor.lock").mkdir()
+    (project.state / "current.pid").write_text("%d\n" % gone.pid)
+    assert project.run(seqexec.wrap(["true"]), timeout=SOON).returncode == 0
+    nothing_left(project.state)

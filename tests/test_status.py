@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""What people and programs can see, and the way out when all is stuck."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from support import (
+    LINUX,
+    Holder,
+    Project,
+    Tool,
+    ended,
+    json_of,
+    lives,
+    nothing_left,
+    quoted,
+    read_line,
+    shell,
+    state_of,
+    wait_for_waiter,
+    wait_until,
+)
+
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
+
+STATUS = {"seqexec": ["--status"], "make_sequential": ["--seq-status"]}
+JSON = {"seqexec": ["--status", "--json"], "make_sequential": ["--seq-status", "--seq-json"]}
+
+
+def status(project: Project, tool: Tool, **changes: Any) -> str:
+    result = project.run([tool.path, *STATUS[tool.name]], timeout=10, **changes)
+    assert (result.returncode, result.stderr) == (0, b"")
+    return result.stdout.decode()
+
+
+def status_json(project: Project, tool: Tool) -> Any:
+    result = project.run([tool.path, *JSON[tool.name]], timeout=10)
+    assert (result.returncode, result.stderr) == (0, b"")
+    return json_of(result)
+
+
+# ---- status ------------------------------------------------------------------------------------------------
+
+
+def test_when_nothing_runs_it_says_so_and_leaves_nothing(project: Project, tool: Tool) -> None:
+    assert status(project, tool)
+    found = status_json(project, tool)
+    assert found["holder"] is None
+    assert found["waiters"] == []
+    assert found["project"] == str(project.path)
+    assert not project.state.exists() or not any(tool.scope(project).glob("executor.lock*"))
+
+
+def test_people_see_who_runs_and_who_waits(project: Project, tool: Tool, holder: Holder) -> None:
+    waiters = []
+    for word in ("first", "second"):
+        waiters.append(project.start(tool.wrap(shell(": the %s one" % word))))
+        wait_for_waiter(tool.scope(project), waiters[-1])
+    shown = status(project, tool)
+    assert str(holder.pid) in shown
+    assert "echo ready" in shown
+    for position, (waiter, word) in enumerate(zip(waiters, ("first", "second")), 1):
+        line = next(line for line in shown.splitlines() if str(waiter.pid) in line)
+        assert re.search(r"\b%d\b" % position, line)
+        assert "the %s one" % word in line
+    assert "\x1b" not in shown
+    holder.release()
+    assert [ended(waiter) for waiter in waiters] == [0, 0]
+
+
+def test_programs_get_the_same_as_json(project: Project, tool: Tool, holder: Holder) -> None:
+    waiter = project.start(tool.wrap(shell(": waiting 'a b'")))
+    wait_for_waiter(tool.scope(project), waiter)
+    found = status_json(project, tool)
+    assert found["project"] == str(project.path)
+    assert found["state"].startswith(str(project.state))
+    assert found["holder"]["pid"] == holder.pid
+    assert "echo ready" in found["holder"]["command"]
+    assert 0 <= found["holder"]["seconds"] < 60
+    assert found["holder"]["memory"] > 1_000_000
+    assert found["holder"]["identity"].split(".")[3] == str(holder.pid)
+    assert [(each["position"], each["pid"]) for each in found["waiters"]] == [(1, waiter.pid)]
+    assert 0 <= found["waiters"][0]["seconds"] < 60
+    assert ": waiting" in found["waiters"][0]["command"]
+    holder.release()
+    ended(waiter)
+
+
+def test_a_stopped_holder_and_a_stopped_waiter_are_shown_as_stopped(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    waiter = project.start(tool.wrap(["true"]))
+    wait_for_waiter(tool.scope(project), waiter)
+    for process in (holder.process, waiter):
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda pid=process.pid: state_of(pid) == "T")
+    assert status(project, tool).count("stopped") >= 2
+
+
+def test_what_is_stale_is_shown_as_such(project: Project, tool: Tool, holder: Holder) -> None:
+    holder.process.kill()
+    ended(holder.process)
+    found = status_json(project, tool)
+    assert found["holder"] is None
+    assert any(str(holder.pid) in str(each) for each in found["stale"])
+    assert lives(holder.command_pid)
+
+
+def test_a_nested_run_is_shown_in_its_place(project: Project, seqexec: Tool) -> None:
+    outer = project.start(seqexec.wrap(seqexec.wrap(shell("echo $PPID; exec sleep 60"))))
+    inner = int(read_line(outer))
+    found = status_json(project, seqexec)
+    assert found["holder"]["pid"] == outer.pid
+    assert str(inner) in str(found["nested"]) + str(found["holder"])
+    assert str(inner) in status(project, seqexec)
+
+
+def test_a_hostile_command_is_shown_harmlessly(project: Project, tool: Tool) -> None:
+    command = ["sh", "-c", "echo ready; read x", "\x1b[2J\x1b]0;title\x07\r\n\u202e\udcff"]
+    process = project.start(tool.wrap(command))
+    read_line(process)
+    waiter = project.start(tool.wrap(["printf", "\x1b[31m\nred"]))
+    wait_for_waiter(tool.scope(project), waiter)
+    shown = status(project, tool)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
+    status_json(project, tool)
+
+
+def test_the_status_of_a_queue_that_is_stuck_comes_at_once(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    holder.process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    assert str(holder.pid) in status(project, tool)
+    assert time.monotonic() - began < 5
+
+
+def test_the_status_inside_a_run_shows_that_run(project: Project, seqexec: Tool) -> None:
+    result = project.run(seqexec.wrap([project.seqexec, "--status", "--json"]))
+    assert result.returncode == 0
+    assert json_of(result)["holder"]["pid"] > 1
+
+
+# ---- kill-all ----------------------------------------------------------------------------------------------
+
+
+def kill_all(project: Project, **changes: Any) -> subprocess.CompletedProcess[bytes]:
+    return project.run([project.seqexec, "--kill-all"], timeout=30, **changes)
+
+
+def test_kill_all_ends_this_projects_run_and_waiters_and_nothing_else(
+    project: Project, seqexec: Tool
+) -> None:
+    """legacy fault 13: it kills every Python on the machine."""
+    bystander = project.start(
+        ["python3", "-c", "import time; time.sleep(60)", "seqexec.py", str(project.path)]
+    )
+    other = Holder(project.other("second"), seqexec)
+    running = project.start(seqexec.wrap(shell("sleep 60 & echo $$ $!; (sleep 61 &); wait")))
+    pids = list(map(int, read_line(running).split()))
+    waiters = [project.start(seqexec.wrap(shell("echo it ran"))) for _ in range(3)]
+    for waiter in waiters:
+        wait_for_waiter(project.state, waiter)
+    result = kill_all(project)
+    assert result.returncode == 0
+    said = (result.stdout + result.stderr).decode()
+    for process in (running, *waiters):
+        assert ended(process) != 0
+        assert str(process.pid) in said
+    assert not any(map(lives, pids))
+    nothing_left(project.state)
+    assert bystander.poll() is None
+    assert other.release() == 0
+    for waiter in waiters:
+        assert waiter.stdout is not None
+        assert waiter.stdout.read() == b""
+    assert project.run(seqexec.wrap(["true"])).returncode == 0
+
+
+def test_kill_all_works_when_everything_is_stuck(project: Project, seqexec: Tool) -> None:
+    holder = project.start(seqexec.wrap(shell("trap '' TERM HUP INT; echo $$; while :; do sleep 0.1; done")))
+    command = int(read_line(holder))
+    waiter = project.start(seqexec.wrap(shell("echo it ran")))
+    wait_for_waiter(project.state, waiter)
+    for pid in (holder.pid, command, waiter.pid):
+        os.kill(pid, signal.SIGSTOP)
+    assert kill_all(project, set={"SEQEXEC_GRACE": "0.3"}).returncode == 0
+    assert ended(holder) != 0
+    assert ended(waiter) != 0
+    assert not lives(command)
+    nothing_left(project.state)
+
+
+def test_kill_all_ends_the_orphans_of_a_dead_holder(project: Project, seqexec: Tool) -> None:
+    holder = Holder(project, seqexec)
+    holder.process.kill()
+    ended(holder.process)
+    assert lives(holder.command_pid)
+    assert kill_all(project).returncode == 0
+    assert not lives(holder.command_pid)
+    nothing_left(project.state)
+
+
+def test_kill_all_with_nothing_to_kill_says_so(project: Project) -> None:
+    for _ in range(2):
+        result = kill_all(project)
+        assert result.returncode == 0
+        assert len((result.stdout + result.stderr).splitlines()) == 1
+
+
+def test_kill_all_inside_a_run_ends_that_run_last(project: Project, seqexec: Tool) -> None:
+    call = quoted([project.seqexec, "--kill-all"])
+    running = project.start(seqexec.wrap(shell("echo ready; read line; %s; sleep 60" % call)))
+    read_line(running)
+    waiter = project.start(seqexec.wrap(shell("echo it ran")))
+    wait_for_waiter(project.state, waiter)
+    assert running.stdin is not None
+    running.stdin.write(b"go\n")
+    running.stdin.flush()
+    assert ended(waiter) != 0
+    assert ended(running) != 0
+    assert waiter.stdout is not None
+    assert waiter.stdout.read() == b""
+    nothing_left(project.state)
+
+
+def test_kill_all_survives_junk(project: Project, seqexec: Tool) -> None:
+    project.state.mkdir(mode=0o700)
+    (project.state / "executor.lock").mkdir()
+    (project.state / "executor.lock" / "junk").write_text("1\n")
+    (project.state / "current.pid").write_text("-1\n")
+    (project.state / "queue.txt").write_text("1:1:init\n-1:1:all\n0:1:group\n")
+    bystander = project.start(["sleep", "60"])
+    assert kill_all(project).returncode == 0
+    assert bystander.poll() is None
+    assert project.run(seqexec.wrap(["true"])).returncode == 0
+    nothing_left(project.state)
+
+
+# ---- history -----------------------------------------------------------------------------------------------
+
+
+def test_what_has_finished_is_remembered(project: Project, seqexec: Tool) -> None:
+    project.run(seqexec.wrap(shell(": remember me; exit 3")))
+    found = wait_until(lambda: status_json(project, seqexec).get("history"))
+    assert found[-1]["status"] == 3
+    assert "remember me" in found[-1]["command"]
