@@ -448,8 +448,8 @@ class Witness:
     """Commands that notice when two of them run at once, in two ways that have nothing in common.
 
     One: each makes a marker file with O_EXCL and unlinks it at its end. Two: each appends its start and its
-    end to a log; the intervals must be disjoint. A command that is killed leaves both unfinished: the next one
-    to start reports it if it still lives.
+    end to a log; the intervals must be disjoint. A command that is killed leaves both unfinished: the
+    next one to start reports it if it still lives.
     """
 
     def __init__(self, directory: Path) -> None:

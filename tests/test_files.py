@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Each file is one that people copy: it works alone, says what it is, and shares its blocks to the byte."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import PRODUCT, ROOT, Project
+
+FILES = [name for name in PRODUCT if (ROOT / name).exists()]
+
+
+def test_the_shared_blocks_are_the_same_in_every_file() -> None:
+    check = [sys.executable, "-B", str(ROOT / "tests" / "tools" / "sync_shared.py"), "--check"]
+    result = subprocess.run(check, stdout=subprocess.PIPE)
+    assert result.returncode == 0, result.stdout.decode()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_fences_of_shared_blocks_match(name: str) -> None:
+    fences = re.findall(r"^# (BEGIN|END) SHARED (\S+)", (ROOT / name).read_text(), re.MULTILINE)
+    assert fences[0::2] == [("BEGIN", block) for _, block in fences[1::2]]
+    assert all(kind == "END" for kind, _ in fences[1::2])
+    assert fences
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_says_what_it_is(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert "SPDX-License-Identifier: MIT" in text[:1000]
+    assert re.search(r'^__version__ = "\d+\.\d+', text, re.MULTILINE)
+    assert (ROOT / name).stat().st_mode & 0o111 == 0o111
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_works_when_it_is_the_only_one_copied(project: Project, name: str) -> None:
+    alone = project.path / "alone"
+    alone.mkdir()
+    shutil.copy(str(ROOT / name), str(alone / name))
+    dash = "--seq-" if name == "make_sequential.py" else "--"
+    for command in (
+        [str(alone / name), dash + "version"],
+        [project.environment.get("SEQEXEC_PYTHON") or sys.executable, "-I", str(alone / name), dash + "help"],
+    ):
+        result = project.run(command, cwd=alone)
+        assert result.returncode == 0, result.stderr.decode()
+        assert result.stdout
+        assert result.stderr == b""
+    run = {"seqexec.py": ["true"], "memmon.py": ["--", "true"], "make_sequential.py": ["--version"]}[name]
+    result = project.run([str(alone / name), *run], cwd=alone)
+    assert result.returncode == 0, result.stderr.decode()
+    assert [path.name for path in Path(alone).iterdir()] == [name]
