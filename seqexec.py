@@ -428,14 +428,22 @@ def read_ps_environment(pid: int) -> bytes | None:
     return rest.strip().replace(" ", "\0").encode("utf-8", "surrogateescape")
 
 
+PS_LINES: dict[str, tuple[float, dict[int, str]]] = {}  # flags -> when, and read_ps_lines' answer
+
+
 def read_ps_lines(column: str, flags: str = "-A") -> dict[int, str]:
-    """Return one column of text for every process."""
+    """Return one column of text for every process, as it was at most 0.1 s ago: a sweep asks for each PID."""
     import re
 
+    when, answer = PS_LINES.get(flags, (0.0, {}))
+    if answer and time.monotonic() - when < 0.1:
+        return answer
     #  4242 Ss   -bash HOME=/root
     _, lines = run_ps(flags, ["pid=", "stat=", column + "="])
     found = [re.match(r" *(\d+) *[^\d\s]\S* +(.*)", line) for line in lines]
-    return {int(match.group(1)): match.group(2) for match in found if match}
+    answer = {int(match.group(1)): match.group(2) for match in found if match}
+    PS_LINES[flags] = time.monotonic(), answer
+    return answer
 
 
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
@@ -1661,6 +1669,38 @@ def make_record(plan: Plan) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def main(argv: list[str]) -> int:
+    """Do what the command line says. Return the exit status, -N to die of signal N."""
+    try:
+        plan = understand(argv)
+        if isinstance(plan, int):
+            return plan
+        return run_in_turn(plan)
+    except Failure as failure:
+        say(str(failure))
+        return failure.status
+    except Exception as error:
+        say("cannot go on: %s" % (reason(error) if isinstance(error, OSError) else repr(error)))
+        return FAILED
+
+
+def run_in_turn(plan: Plan) -> int:
+    """Line up, wait for the turn, run."""
+    plan.umask = posix.umask(0o077)
+    plan.project = project_root()
+    scope = enter_scope(plan.kind, plan.project)
+    claim = make_claim(scope, own_name(), make_record(plan))
+    try:
+        if not acquire(claim, plan.shown):
+            unfold()
+            wait_for_turn(claim, plan)
+    except BaseException:
+        unfold()
+        abandon(claim)
+        raise
+    return run(claim, plan)
+
+
 def run(claim: Claim, plan: Plan) -> int:
     """Run the command, wait for what belongs to it, give the lock back. Return its status, -N where signal N ended it."""
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
@@ -1882,6 +1922,30 @@ def remember(claim: Claim, plan: Plan, status: int, seconds: float, peak: int) -
 # ~~~~ what only some runs need
 
 
+def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -> float | None:
+    """Return a setting that is a number from 0 up, None where nothing sets it, and note what has set it.
+
+    Raise Failure for one that is none; a variable's, under -c, is named and ignored: others export such names.
+    """
+    for origin in ("--" + option,) + variables:
+        text = plan.given.get(option, "") if origin[0] == "-" else setting(origin)
+        if not text and not (origin[0] == "-" and option in plan.given):
+            continue
+        try:
+            value = float(text)
+            if not 0 <= value < 1e12:
+                raise ValueError
+        except ValueError:
+            wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
+            if origin[0] == "-" or not is_line:
+                raise Failure(wrong) from None
+            say(wrong + ": ignored")
+            continue
+        plan.origin["memory" if option == "memory-limit" else option] = "%s=%s" % (origin, text) if origin[0] != "-" else origin + " " + text
+        return value
+    return None
+
+
 def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
     """Wait for a signal where there is no sigtimedwait (macOS): a handler, and the pipe that it writes to.
 
@@ -1891,9 +1955,7 @@ def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
     import select
 
     if not PIPE:
-        PIPE.extend(posix.pipe())
-        posix.set_blocking(PIPE[1], False)
-        _signal.set_wakeup_fd(PIPE[1])
+        _signal.set_wakeup_fd(wake_pipe()[1])
         for signum in AWAITED:
             if _signal.getsignal(signum) is not _signal.SIG_IGN:
                 _signal.signal(signum, lambda number, frame: None)
@@ -1955,7 +2017,7 @@ class Guard:
             self.said += data.decode("utf-8", "replace")
             *lines, self.said = self.said.split("\n")
             for line in lines:
-                self.killed = self.killed or "SIGTERM" in line or "SIGKILL" in line
+                self.killed = self.killed or line.startswith("memmon: ") and "SIG" in line
                 posix.write(2, (printable(line) + "\n").encode("utf-8", "backslashreplace"))
 
     def close(self, plan: Plan, status: int) -> None:
@@ -2215,42 +2277,320 @@ def terminal_of(process: Process) -> str:
     return " in tty%d" % minor if major == 4 else ""
 
 
+def look_at(scope: Scope) -> dict[str, Any]:
+    """Return what is in a scope: holders, waiters, stale things, and the scopes inside it by their holders."""
+    table = read_processes()
+    seen: dict[str, Any] = {"scope": scope.path, "holders": [], "waiters": [], "stale": [], "nested": {}}
+    for name, living in owners(scope).items():
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+        entry = entry_of(name, read_record(name, home), table)
+        posix.close(home)
+        seen["holders" if living else "stale"].append(entry)
+    legacy = None if seen["holders"] or seen["stale"] else find_legacy_holder(scope)
+    if legacy and legacy.process:
+        seen["holders"].append(entry_of("1.-.0.%d.%s" % (legacy.pid, legacy.process.start), {}, table))
+    for name in read_queue(scope):
+        if waits(scope, name):
+            home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+            entry = entry_of(name, read_record(name, home), table)
+            posix.close(home)
+            seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
+        elif not any(name == each["identity"] for each in seen["holders"] + seen["stale"]):
+            seen["stale"].append(entry_of(name, {"command": "(a line in the queue)"}, {}))
+    if inode(NESTED, scope.fd):
+        for name in posix.listdir(inner_scope(scope, NESTED).fd):
+            if is_identity(name):
+                seen["nested"][name] = look_at(inner_scope(scope, NESTED, name))
+    return seen
+
+
+def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> dict[str, Any]:
+    """Return what is known of a holder or a waiter: seconds since it came, bytes of memory of its tree."""
+    pid = int(name.split(".")[3])
+    process = table.get(pid)
+    if process and process.start != name.rpartition(".")[2]:
+        process = None
+    tree = [process] + descendants(table, [pid]) if process else []
+    return {
+        "identity": name,
+        "pid": pid,
+        "command": record.get("command", process.name if process else "?"),
+        "seconds": round(since(record.get("since", "")), 1),
+        "memory": sum(each.rss for each in tree if each),
+        "state": process.state if process else "?",
+        "user": user_of(pid) if process else "?",
+        "from": record.get("from", "-"),
+    }
+
+
+def user_of(pid: int) -> str:
+    """Return the name of a process's user, as far as the system tells."""
+    import pwd
+
+    try:
+        uid = posix.stat("/proc/%d" % pid).st_uid
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+    except OSError:
+        return "?"
+
+
+def scopes_of(root: str) -> dict[str, Scope]:
+    """Return the project's scope and, where there is one, make's; none where nothing has run yet."""
+    try:
+        posix.lstat(state_path(root))
+    except FileNotFoundError:
+        return {}
+    scope = open_state(root)
+    found = {"": scope}
+    if inode("make", scope.fd):
+        found["make"] = inner_scope(scope, "make")
+    return found
+
+
+def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
+    """Return the last runs, oldest first."""
+    found = []
+    for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
+        words = line.decode("utf-8", "replace").split(" ", 6)
+        try:
+            ended, status, peak = int(words[0]), int(words[1]), int(words[4])
+            waited, ran, by, command = float(words[2]), float(words[3]), words[5], words[6]
+        except (ValueError, IndexError):
+            continue
+        shown = {"ended": ended, "status": status, "waited": waited, "ran": ran, "peak": peak * 1024}
+        found.append(dict(shown, by=None if by == "-" else by, command=command))
+    return found
+
+
+def gather(root: str) -> dict[str, Any]:
+    """Return all that a status shows. This is the form of --json; keys are only ever added."""
+    scopes = scopes_of(root)
+    seen: dict[str, Any] = {"project": root, "state": state_path(root), "holder": None, "waiters": [], "stale": []}
+    seen.update(holders=[], nested={}, history=[], make=None)
+    for kind, scope in scopes.items():
+        here = look_at(scope)
+        here["holder"] = here["holders"][0] if here["holders"] else None
+        here["history"] = read_history(scope, 5)
+        if kind:
+            seen[kind] = here
+        else:
+            seen.update(here)
+    return seen
+
+
+def show(text: str) -> int:
+    """Print text on stdout; a reader that has gone (`| head`) is no failure."""
+    data = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    return 0
+
+
+def show_status(root: str, as_json: bool) -> int:
+    """Print who runs and who waits."""
+    seen = gather(root)
+    if as_json:
+        import json
+
+        return show(json.dumps(seen, indent=2, ensure_ascii=True))
+    coloured = posix.isatty(1) and not setting("NO_COLOR") and setting("TERM") != "dumb"
+    return show("\n".join(status_lines(seen, terminal_width() if posix.isatty(1) else 80, coloured)))
+
+
+def status_lines(seen: dict[str, Any], width: int, coloured: bool) -> list[str]:
+    """Return a status as lines of a width, for people."""
+    bold, dim, plain = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if coloured else ("", "", "")
+    lines = [bold + fit("project  " + printable(seen["project"]), width) + plain]
+    for title, here in (("", seen), ("make", seen["make"])):
+        if here:
+            lines += scope_lines(here, width, 0, bold + (title + " " if title else ""), plain)
+    for title, here in (("", seen), ("make", seen["make"])):
+        for run in here["history"] if here else []:
+            text = "%s  status %3s  waited %s, ran %s, peak %s%s  %s" % (
+                clock(str(run["ended"])), run["status"], duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]),
+                ", ended by " + run["by"] if run["by"] else "", printable(run["command"]))
+            lines.append(dim + fit("ended    " + text, width) + plain)
+    return lines
+
+
+def scope_lines(here: dict[str, Any], width: int, depth: int, bold: str, plain: str) -> list[str]:
+    """Return the lines of one scope and of those inside it."""
+    lines, indent = [], "  " * depth
+    row = "%s%s PID %-7s %-8s %9s %8s  %s"
+    for entry in here["holders"]:
+        note = " (stopped)" if entry["state"] in "Tt" else ""
+        text = row % (indent, "runs   ", entry["pid"], entry["user"][:8], duration(entry["seconds"]), megabytes(entry["memory"]),
+                      printable(entry["command"]) + note)
+        lines.append(bold + fit(text, width) + plain)
+        if entry["identity"] in here["nested"]:
+            lines += scope_lines(here["nested"][entry["identity"]], width, depth + 1, "", "")
+    for entry in here["waiters"]:
+        place = "waits %-2d" % entry["position"]
+        lines.append(fit(row % (indent, place, entry["pid"], entry["user"][:8], duration(entry["seconds"]), entry["from"],
+                                printable(entry["command"])), width))
+    for entry in here["stale"]:
+        lines.append(fit("%sstale   PID %-7d %s" % (indent, entry["pid"], printable(entry["command"])), width))
+    if not depth and not here["holders"]:
+        lines.append("nothing runs")
+    return lines
+
+
+def megabytes(size: int) -> str:
+    """Return bytes for people."""
+    return "%.1f GB" % (size / 1e9) if size >= 1e9 else "%d MB" % (size / 1e6) if size else "-"
+
+
+def show_history(root: str, as_json: bool) -> int:
+    """Print what has run, oldest first."""
+    runs = [dict(run, kind=kind) for kind, scope in scopes_of(root).items() for run in read_history(scope, 1000)]
+    runs.sort(key=lambda run: int(run["ended"]))
+    if as_json:
+        import json
+
+        return show(json.dumps(runs, indent=2))
+    lines = ["ended                status    waited       ran      peak  command"]
+    for run in runs:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"]))
+        note = " (ended by %s)" % run["by"] if run["by"] else ""
+        words = (when, run["status"], duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]), printable(run["command"]) + note)
+        lines.append("%-19s %7s %9s %9s %9s  %s" % words)
+    return show("\n".join(lines))
+
+
+def watch(root: str) -> int:
+    """Show the status again each second, in place, until q or Ctrl-C; leave the terminal as it was."""
+    import select
+    import termios
+
+    if not posix.isatty(0) or not posix.isatty(1):
+        raise Failure("--watch wants a terminal: use --status")
+    before = termios.tcgetattr(0)
+    raw = termios.tcgetattr(0)
+    raw[3] &= ~(termios.ICANON | termios.ECHO)
+    try:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
+        _signal.signal(_signal.SIGWINCH, lambda number, frame: None)
+        _signal.set_wakeup_fd(wake_pipe()[1])
+        termios.tcsetattr(0, termios.TCSADRAIN, raw)
+        posix.write(1, b"\x1b[?1049h\x1b[?25l")
+        while True:
+            size = posix.get_terminal_size(1)
+            lines = status_lines(gather(root), size.columns, not setting("NO_COLOR"))[: max(1, size.lines - 1)]
+            lines.append("%s  q ends" % time.strftime("%H:%M:%S"))
+            text = "\x1b[H" + "".join(line + "\x1b[K\r\n" for line in lines[:-1]) + lines[-1] + "\x1b[K\x1b[J"
+            posix.write(1, text.encode("utf-8", "backslashreplace"))
+            ready = select.select([0, PIPE[0]], [], [], 1.0)[0]
+            if PIPE[0] in ready:
+                posix.read(PIPE[0], 4096)
+            if 0 in ready and posix.read(0, 100)[:1] in (b"q", b"Q", b"", b"\x03"):
+                return 0
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        posix.write(1, b"\x1b[?25h\x1b[?1049l")
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def wake_pipe() -> list[int]:
+    """Return the pipe that a signal's arrival is written to."""
+    if not PIPE:
+        PIPE.extend(posix.pipe())
+        posix.set_blocking(PIPE[1], False)
+    return PIPE
+
+
+def kill_all(root: str) -> int:
+    """End this project's waiters, holders, their whole runs and orphans; never wait in a queue for it.
+
+    From inside a run that run is ended last: what is ended before it does not include my own ancestors.
+    """
+    scopes = list(scopes_of(root).values())
+    names = [name for scope in scopes for name in everybody(scope)]
+    records = {name: record for scope in scopes for name, record in everybody(scope).items()}
+    known: dict[str, dict[int, Process]] = {name: {} for name in names}
+
+    def find() -> list[Process]:
+        table = read_processes()
+        mine = lineage(table)
+        found: dict[int, Process] = {}
+        for name in names:
+            wrapper = table.get(int(name.split(".")[3]))
+            if name.split(".")[:3] == own_name().split(".")[:3] and wrapper and wrapper.start == name.rpartition(".")[2]:
+                if wrapper.pid not in mine and wrapper.state not in "ZX" and wrapper.pid > 1:
+                    found[wrapper.pid] = wrapper
+            for process in run_members(name, records[name], known[name]):
+                found[process.pid] = process
+        return list(found.values())
+
+    for process in end_processes(find):
+        say("ended PID %d (%s)" % (process.pid, printable(process.name)))
+    for scope in scopes:
+        clean_up(scope)
+    own = [name for name in setting("SEQEXEC_RUN").split(":") if name in names]
+    for name in own:
+        process_of = read_process(int(name.split(".")[3]))
+        if process_of and process_of.start == name.rpartition(".")[2]:
+            say("ending PID %d (%s), which this runs in" % (process_of.pid, printable(records[name].get("command", "?"), 60)))
+            signal_process(process_of, _signal.SIGTERM)
+    if not names:
+        say("nothing runs or waits in %s" % printable(root))
+    return 0
+
+
+def everybody(scope: Scope) -> dict[str, dict[str, str]]:
+    """Return the record of every waiter and owner in a scope and in those inside it, waiters first."""
+    found: dict[str, dict[str, str]] = {}
+    places = [(WAITERS, True), (LOCK, False)]
+    for place, own_directory in places:
+        try:
+            home = posix.open(place, DIRECTORY, dir_fd=scope.fd)
+        except OSError:
+            continue
+        for name in posix.listdir(home):
+            plain = name.lstrip(".")
+            if is_identity(plain) and plain.startswith(FORMAT + "."):
+                inner = posix.open(name, DIRECTORY, dir_fd=home) if own_directory else home
+                found[plain] = read_record(plain, inner)
+                if inner != home:
+                    posix.close(inner)
+        posix.close(home)
+    if inode(NESTED, scope.fd):
+        for name in posix.listdir(inner_scope(scope, NESTED).fd):
+            found.update(everybody(inner_scope(scope, NESTED, name)))
+    return found
+
+
+def clean_up(scope: Scope) -> None:
+    """Leave a scope clean: take the lock if it is free, sweep, give it back."""
+    try:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+        for name, living in owners(scope).items():
+            if not living:
+                attempt(posix.unlink, name, home)
+        attempt(posix.rmdir, LOCK, scope.fd)
+        posix.close(home)
+    except OSError:
+        pass
+    claim = make_claim(scope, own_name(), b"command --kill-all\n")
+    if take_lock(claim):
+        for name in posix.listdir(waiters_of(scope)):
+            if not waits(scope, name):
+                remove(name, waiters_of(scope))
+        release(claim)
+    else:
+        abandon(claim)
+
+
 # ~~~~ end
 # END SHARED people
 
 # The command line.
-
-
-def main(argv: list[str]) -> int:
-    """Do what the command line says. Return the exit status, -N to die of signal N."""
-    try:
-        plan = understand(argv)
-        if isinstance(plan, int):
-            return plan
-        return run_in_turn(plan)
-    except Failure as failure:
-        say(str(failure))
-        return failure.status
-    except Exception as error:
-        say("cannot go on: %s" % (reason(error) if isinstance(error, OSError) else repr(error)))
-        return FAILED
-
-
-def run_in_turn(plan: Plan) -> int:
-    """Line up, wait for the turn, run."""
-    plan.umask = posix.umask(0o077)
-    plan.project = project_root()
-    scope = enter_scope(plan.kind, plan.project)
-    claim = make_claim(scope, own_name(), make_record(plan))
-    try:
-        if not acquire(claim, plan.shown):
-            unfold()
-            wait_for_turn(claim, plan)
-    except BaseException:
-        unfold()
-        abandon(claim)
-        raise
-    return run(claim, plan)
 
 
 def understand(argv: list[str]) -> Plan | int:
@@ -2329,30 +2669,6 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
     return words
 
 
-def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -> float | None:
-    """Return a setting that is a number from 0 up, None where nothing sets it, and note what has set it.
-
-    Raise Failure for one that is none; a variable's, under -c, is named and ignored: others export such names.
-    """
-    for origin in ("--" + option,) + variables:
-        text = plan.given.get(option, "") if origin[0] == "-" else setting(origin)
-        if not text and not (origin[0] == "-" and option in plan.given):
-            continue
-        try:
-            value = float(text)
-            if not 0 <= value < 1e12:
-                raise ValueError
-        except ValueError:
-            wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
-            if origin[0] == "-" or not is_line:
-                raise Failure(wrong) from None
-            say(wrong + ": ignored")
-            continue
-        plan.origin["memory" if option == "memory-limit" else option] = "%s=%s" % (origin, text) if origin[0] != "-" else origin + " " + text
-        return value
-    return None
-
-
 def do_without_command(plan: Plan) -> Plan | int:
     """Do what has no command: look, rescue, explain, or be a shell that reads its commands from stdin."""
     given = plan.given
@@ -2361,13 +2677,13 @@ def do_without_command(plan: Plan) -> Plan | int:
     if "version" in given:
         return show("%s %s" % (TOOL, __version__))
     if "kill-all" in given:
-        return kill_all(plan)
+        return kill_all(project_root())
     if "watch" in given:
-        return watch(plan)
+        return watch(project_root())
     if "history" in given:
-        return show_history(plan, "json" in given)
+        return show_history(project_root(), "json" in given)
     if "status" in given or "json" in given:
-        return show_status(plan, "json" in given)
+        return show_status(project_root(), "json" in given)
     if posix.isatty(0):
         raise Failure("no command: see %s --help" % TOOL)
     plan.argv, plan.shown, plan.leftovers = [real_shell()], "commands from stdin", plan.leftovers or "wait"
