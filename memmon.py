@@ -1,62 +1,191 @@
+#!/bin/sh
+# memmon.py: watch a process tree, and end what goes over its memory limit before the machine feels it.
 # SPDX-License-Identifier: MIT
-"""memmon.py: watch a process tree and end what goes over its memory limit.
+#
+# Usage: memmon.py [OPTIONS] [--pid PID]           watch all descendants of PID; without --pid, of the parent
+#        memmon.py [OPTIONS] -- COMMAND [ARG...]   run COMMAND, watch it, tell its peak, return its status
+#        memmon.py --once [--json] [--pid PID]     show the tree with its memory
+#
+# Options:
+#   --limit MB          for each process (2048)       --total MB       for the whole tree together (none)
+#   --interval SECONDS  longest sleep (5)             --grace SECONDS  from SIGTERM to SIGKILL (2)
+#   --warn PERCENT      warn from here, and again     --quiet          no warnings; a kill is always told
+#                       at 75 and 90 (50)             --metric rss     count the pages of mapped files too
+#   --children-only     never end PID itself          --dry-run        say what would be done, do nothing
+#   --limit-name NAME   what set the limit, to say    --log FILE       append each event to FILE
+#   --token IDENTITY    processes with it in their SEQEXEC_RUN belong to the tree; end when PID ends
+#   --peak              a last line "peak BYTES"      --help, --version
+#
+# Exit status: COMMAND's; 0 the tree has ended, or a signal ended memmon; 1 PID is nobody or another user's;
+#   2 bad option or junk in the environment; 125 memmon failed; 126 COMMAND not executable; 127 not found.
+#
+# Environment: MEMORY_LIMIT_MB, CHECK_INTERVAL, or SEQEXEC_ and these, which goes before; SEQEXEC_PYTHON;
+#   SEQEXEC_PROC: a directory in place of /proc, or "ps", where a look costs 20 ms and RSS is all there is.
+#
+# Example, in a Makefile:   test: ; ./memmon.py --limit 1024 --total 4096 -- ./run-tests
+#
+# How it works.
+#   1. Members are the descendants of the root. Who was one stays one (PID and start time), also after a
+#      double fork or setsid; -- COMMAND also marks the environment (MEMMON_RUN), so that nobody is lost
+#      between looks.
+#   2. Memory is what cannot be taken back: anonymous, shared and swapped-out pages, not mapped files. The
+#      RSS is read first, the kernel's breakdown only where that passes a limit. In the total, shared pages
+#      count once. What a fork has not copied yet, or a vfork borrows, is its parent's.
+#   3. Nobody can grow by more than the kernel hands out. So a look reads ONE counter of the machine
+#      (pgalloc in /proc/vmstat), and a process is read again only when that has moved by what it still has
+#      to its limit. The next look comes when the fastest machine could have handed that out: after
+#      --interval at the latest, after 1 ms at the soonest, within a budget of 0.8 % of a core.
+#   4. Who is over the limit is stopped with all its descendants, until no new one is found; then all are
+#      sent SIGTERM and continued. SIGKILL follows at the end of the grace period, or when one has grown by
+#      another 5 % of the limit. Over the total, the largest go until the rest fits.
+#   5. Never ended: memmon, its ancestors, PID 1, with --children-only the root, and whoever is no
+#      descendant.
+#
+# Assumptions: CPython 3.8 or newer; Linux, or a ps with lstart (macOS, BSD). Known gaps: under --pid, a
+# process that clears its environment, or has no token, and loses its parents between two looks; memory of
+# no process (files on tmpfs, pipes, hugetlbfs); a process that maps existing shared memory is seen at the
+# next --interval; a SIGKILL of memmon in the millisecond of item 4 leaves stopped what it has stopped; INT
+# and QUIT reach COMMAND only from the terminal.
 
-    memmon.py [options] [--pid PID]           watch all descendants of PID (the parent, when not given)
-    memmon.py [options] -- COMMAND [ARG...]   run COMMAND, watch it, tell its peak, return its status
-
-    --limit MB          of one process (MEMORY_LIMIT_MB, 2048)   --total MB      of the whole tree together (none)
-    --interval SECONDS  longest sleep (CHECK_INTERVAL, 5)        --grace SECONDS SIGTERM to SIGKILL (2)
-    --warn PERCENT      warn from here, then at 75, 90 (50)      --metric rss    count file pages too
-    --children-only     never end PID itself                     --dry-run       say it, do nothing
-    --once [--json]     show the tree and end                    --log FILE      append each event to FILE
-    --quiet             no warnings; a kill is always told       --peak          last line: "peak BYTES"
-    --token IDENTITY    also watch processes whose SEQEXEC_RUN holds it; end when PID ends
-    --limit-name NAME   what to call the limit's source in messages
-
-In a Makefile:
-
-    test: ; memmon.py --limit 1024 --total 4096 -- ./run-tests
-
-How it works
-  1. Members are the descendants of the root. Who was one stays one (PID and start time), also after a double fork
-     or setsid; -- COMMAND also marks the environment (MEMMON_RUN), so that nobody gets lost between two looks.
-  2. A process's memory is what cannot be taken back: anonymous, shared and swapped-out pages, not mapped files.
-     Its RSS is read first; the kernel's breakdown only when that passes the limit. Shared pages count once in the
-     total. What a fork has not yet copied, or a vfork borrows, is its parent's.
-  3. Nobody can grow by more than the kernel hands out. So each look reads ONE counter of the machine (pgalloc in
-     /proc/vmstat); a process is read again only when that has moved by what it still has to its limit. The next
-     look comes when the fastest machine could have handed that out: at the latest after --interval, at the
-     soonest after 1 ms, and within a budget of 0.8 % of one core.
-  4. Who is over the limit is stopped with all its descendants, looked for again until nobody new is found, sent
-     SIGTERM and continued. SIGKILL follows at the end of the grace period, or when it has grown by another 5 % of
-     the limit. Over the total, the largest ones go until the rest fits.
-  5. Never ended: memmon itself, its ancestors, PID 1, with --children-only the root, and whoever is no descendant.
-
-Exit status: 0 the watched tree has ended, or a signal ended memmon; 1 PID is nobody, or is not ours to watch; 2 bad
-option or bad value in the environment; 125 memmon failed; 126, 127 COMMAND cannot be run, not found; else COMMAND's.
-
-Environment: MEMORY_LIMIT_MB, CHECK_INTERVAL (SEQEXEC_MEMORY_LIMIT_MB and SEQEXEC_CHECK_INTERVAL go first),
-SEQEXEC_PROC (a directory in place of /proc, or "ps").
-
-Assumptions: CPython 3.8 or newer; Linux, or a ps with lstart (macOS, BSD), where a look costs 20 ms and RSS is all there
-is. Known gaps: with --pid, a process that clears its environment or had no mark and whose parents ended between two
-looks; memory that belongs to no process (files on tmpfs, pipes, huge pages of hugetlbfs); if memmon itself is
-SIGKILLed in the millisecond of item 4, what it has stopped stays stopped.
-"""
+# BEGIN SHARED start
+''':'  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
+# sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
+# what Python's own start destroys: the ignored signals and the size of the environment (both stand in its stat line)
+# and whether LC_CTYPE was set. stderr is parked on 9 until SIGINT is safe: until then it would print a traceback.
+_seqexec_stat=
+[ -r /proc/$$/stat ] && IFS= read -r _seqexec_stat </proc/$$/stat
+for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3; do
+  [ -x "$_seqexec_python" ] && break
+  [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
+    printf '%s: SEQEXEC_PYTHON=%s is not an executable file: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
+    exit 125
+  }
+done
+[ -x "$_seqexec_python" ] || command -v python3 >/dev/null || {
+  printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
+  exit 125
+}
+set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
+import sys, posix, marshal, _imp, _signal
+if _signal.getsignal(2) is _signal.default_int_handler:
+    _signal.signal(2, _signal.SIG_DFL)
+if "stderr" in sys._xoptions:
+    posix.dup2(9, 2)
+    posix.close(9)
+del sys.argv[0]
+__file__ = sys.argv[0]
+if sys.version_info < (3, 8):
+    sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+for fd in 0, 1, 2:  # a closed one must not become the number of one of our files
+    try:
+        posix.fstat(fd)
+    except OSError:
+        posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+with open(__file__, "rb") as file:
+    source = file.read()
+cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
+names = cache, "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
+try:
+    if any(s.st_uid != posix.geteuid() or s.st_mode & 0o22 for s in map(posix.lstat, names)):
+        raise OSError
+    with open(names[1], "rb") as file:
+        code, folded = marshal.loads(file.read())
+except (OSError, ValueError, EOFError, TypeError):
+    code, folded = compile(source, __file__, "exec", 0, True), None
+exec(code)
+' "$0" "$@"
+if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
+  exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
+else
+  exec "$_seqexec_python" "$@"
+fi
+'''
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
-import errno
-import posix
 import sys
 import time
 
-__version__ = "1.0.0"
+import _signal  # type: ignore[import-not-found]
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterable
+    from typing import Any, Callable, Iterable, Iterator, NoReturn
+
+FOLD = "# ~~~~"  # what stands between two lines that begin so is not loaded before unfold(): a run seldom needs it
+
+if __name__ == "__main__" and "folded" not in globals():  # called as `python3 FILE`: start again, as /bin/sh would
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+    posix.environ[b"SEQEXEC_PYTHON"] = sys.executable.encode("utf-8", "surrogateescape")
+    posix.execve("/bin/sh", ["sh", __file__] + sys.argv[1:], posix.environ)
+
+folded: bytes | None = globals().get("folded", b"")  # bytecode; None: all is compiled afresh, and to be kept
+source: bytes = globals().get("source", b"")
+names: tuple[str, str] = globals().get("names", ("", ""))
+
+
+def unfold() -> None:
+    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
+    global folded
+    if folded:
+        import marshal
+
+        code, folded = folded, b""
+        exec(marshal.loads(code), globals())
+
+
+# ~~~~ needed once
+
+
+def store_bytecode() -> None:
+    """Keep this file's bytecode for the next start: in a directory of this user's, never beside the file.
+
+    Named after the file's content and the Python version; one directory a user, not one a project, since the
+    content decides. Any failure is silent: the next start compiles again.
+    """
+    import __future__
+    import marshal
+
+    parts: tuple[list[str], list[str]] = ([], [])
+    text = source.decode("utf-8").replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
+    for number, piece in enumerate(text.split("\n" + FOLD)):
+        blank = "\n" * (piece.count("\n") + 1)
+        parts[number % 2].append(("\n#" + piece) if number else piece)
+        parts[1 - number % 2].append(blank if number else blank[1:])
+    flags = __future__.annotations.compiler_flag
+    hot, cold = [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
+    temporary = "%s.%d" % (names[1], posix.getpid())
+    try:
+        try:
+            posix.mkdir(names[0], 0o700)
+        except FileExistsError:
+            pass
+        status = posix.lstat(names[0])
+        if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
+            return
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        fd = posix.open(temporary, flags, 0o600)
+        try:
+            data = marshal.dumps((hot, marshal.dumps(cold)))
+            if posix.write(fd, data) == len(data):
+                posix.rename(temporary, names[1])
+            else:
+                posix.unlink(temporary)
+        finally:
+            posix.close(fd)
+    except OSError:
+        pass
+
+
+# ~~~~ end
+# END SHARED start
+
+import errno
+import gc
+
+__version__ = "1.0.0"
 
 MB = 1 << 20
 DEFAULT_LIMIT = 2048.0  # MB, as the shell script had it
@@ -67,9 +196,9 @@ STILL_GROWING = 0.05  # of the limit, after SIGTERM: it does not mean to end
 UNKILLABLE = 5.0  # s after SIGKILL: it hangs in the kernel, say so and go on
 FREEZE_WAIT = 0.05  # s for all to have stopped: a stop reaches a busy core in well under 1 ms
 
-# Bytes per second that one core can be handed. Measured: first touch of huge pages 7.0 GB/s, of 4 kB pages 2.5,
-# MAP_POPULATE 1.2. Memory controllers, not cores, are the limit from some 4 cores on.
-CORE_SPEED = 8 << 30
+# Bytes per second that a core can be handed. Measured with two: first touch of 4 kB pages 2.5 GB/s by one
+# thread, of huge pages 7 to 8 by one and 8 to 13 by two. From some 4 cores on, memory itself is the limit.
+CORE_SPEED = 6 << 30
 CORES_THAT_COUNT = 4
 SHORTEST_SLEEP = 0.001  # s, the resolution of poll(2)
 BUDGET = 0.008  # of one core, in the long run: a look costs 30 to 60 us, the bar is 1 %
@@ -121,9 +250,56 @@ PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
 def read_process(pid: int) -> Process | None:
     """Return one process, None when it is gone."""
     if not PROC:
+        unfold()
         return read_processes().get(pid)
     text = read_proc(pid, "stat")
     return parse_stat(pid, text) if text else None
+
+
+def read_proc(pid: int, name: str) -> bytes | None:
+    """Return what a file of a process holds, None when the process is gone or hides it."""
+    try:
+        fd = posix.open("%s/%d/%s" % (PROC, pid, name), posix.O_RDONLY | posix.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
+        return None
+    try:
+        data = chunk = posix.read(fd, 65536)
+        while chunk:  # environ comes page by page
+            chunk = posix.read(fd, 65536)
+            data += chunk
+        return data
+    except (ProcessLookupError, PermissionError, IsADirectoryError):
+        return None
+    finally:
+        posix.close(fd)
+
+
+def parse_stat(pid: int, text: bytes) -> Process | None:
+    """Return the process that a /proc/PID/stat line describes (proc_pid_stat(5)), None when it is junk."""
+    # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 ...
+    name, _, rest = text.partition(b"(")[2].rpartition(b")")  # the name may hold ")", blanks, newlines
+    words = rest.split()
+    try:
+        ppid, pgid, sid, tty = [int(word) for word in words[1:5]]
+        start, rss = int(words[19]), int(words[21])
+        state = words[0].decode("ascii")
+    except (ValueError, IndexError):
+        return None
+    shown = name.decode("utf-8", "surrogateescape")
+    return Process(pid, ppid, pgid, sid, tty, "t%d" % start, state, shown, rss * PAGE_SIZE)
+
+
+def printable(text: str, width: int = 0) -> str:
+    """Return text that is one harmless line on any terminal, cut to a width if there is one.
+
+    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text[: width - 3] + "..." if 0 < width < len(text) else text
+
+
+# ~~~~ the rest of what is asked about processes
 
 
 def read_processes() -> dict[int, Process]:
@@ -211,39 +387,6 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
-def read_proc(pid: int, name: str) -> bytes | None:
-    """Return what a file of a process holds, None when the process is gone or hides it."""
-    try:
-        fd = posix.open("%s/%d/%s" % (PROC, pid, name), posix.O_RDONLY | posix.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
-        return None
-    try:
-        data = chunk = posix.read(fd, 65536)
-        while chunk:  # environ comes page by page
-            chunk = posix.read(fd, 65536)
-            data += chunk
-        return data
-    except (ProcessLookupError, PermissionError, IsADirectoryError):
-        return None
-    finally:
-        posix.close(fd)
-
-
-def parse_stat(pid: int, text: bytes) -> Process | None:
-    """Return the process that a /proc/PID/stat line describes (proc_pid_stat(5)), None when it is junk."""
-    # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 ...
-    name, _, rest = text.partition(b"(")[2].rpartition(b")")  # the name may hold ")", blanks, newlines
-    words = rest.split()
-    try:
-        ppid, pgid, sid, tty = [int(word) for word in words[1:5]]
-        start, rss = int(words[19]), int(words[21])
-        state = words[0].decode("ascii")
-    except (ValueError, IndexError):
-        return None
-    shown = name.decode("utf-8", "surrogateescape")
-    return Process(pid, ppid, pgid, sid, tty, "t%d" % start, state, shown, rss * PAGE_SIZE)
-
-
 PS_START = ["lstart="]  # emptied for good where ps does not know it (busybox)
 
 
@@ -316,14 +459,22 @@ def read_ps_environment(pid: int) -> bytes | None:
     return rest.strip().replace(" ", "\0").encode("utf-8", "surrogateescape")
 
 
+PS_LINES: dict[str, tuple[float, dict[int, str]]] = {}  # flags -> when, and read_ps_lines' answer
+
+
 def read_ps_lines(column: str, flags: str = "-A") -> dict[int, str]:
-    """Return one column of text for every process."""
+    """Return one column of text for every process, as it was at most 0.1 s ago: a sweep asks for each PID."""
     import re
 
+    when, answer = PS_LINES.get(flags, (0.0, {}))
+    if answer and time.monotonic() - when < 0.1:
+        return answer
     #  4242 Ss   -bash HOME=/root
     _, lines = run_ps(flags, ["pid=", "stat=", column + "="])
     found = [re.match(r" *(\d+) *[^\d\s]\S* +(.*)", line) for line in lines]
-    return {int(match.group(1)): match.group(2) for match in found if match}
+    answer = {int(match.group(1)): match.group(2) for match in found if match}
+    PS_LINES[flags] = time.monotonic(), answer
+    return answer
 
 
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
@@ -341,16 +492,7 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
     return ps.pid, output.decode("utf-8", "surrogateescape").split("\n")[:-1]
 
 
-def printable(text: str, width: int = 0) -> str:
-    """Return text that is one harmless line on any terminal, cut to a width if there is one.
-
-    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
-    """
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return text[: width - 3] + "..." if 0 < width < len(text) else text
-
-
+# ~~~~ end
 # END SHARED processes
 
 
@@ -449,7 +591,7 @@ class ProcReader:
         self.swapping = sum_fields(text, b"SwapTotal") > sum_fields(text, b"SwapFree")
 
     def measure(self, member: Member) -> int | None:
-        """Return the bytes of a process: RSS below its threshold, else what cannot be taken back. None: gone."""
+        """Return the bytes of a process: RSS below its threshold, else what counts; None: gone."""
         # 765 419 390 5 0 123 0
         try:
             text = posix.pread(member.statm, 256, 0) if member.statm >= 0 else self.open_statm(member)
@@ -512,7 +654,7 @@ class ProcReader:
         return sum_fields(text, b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
 
     def own(self, member: Member) -> int:
-        """Return a process's bytes without those that it only has because it was forked and did not exec yet."""
+        """Return a process's bytes without those that a fork gave it and that are its parent's."""
         text = read_proc(member.process.pid, "stat") or b""
         process = parse_stat(member.process.pid, text)
         if process is None or not int(text.rpartition(b")")[2].split()[6]) & 0x40:  # PF_FORKNOEXEC, sched.h
@@ -558,7 +700,7 @@ class PsReader:
         return member.size
 
     def own(self, member: Member) -> int:
-        """Return a process's bytes, 0 at the first look over the limit: a fork before its exec shows its parent's."""
+        """Return a process's bytes, 0 at the first look: before an exec they may be its parent's."""
         known = member.process.pid in self.suspects
         self.suspects.add(member.process.pid)
         return member.size if known else 0
@@ -759,13 +901,14 @@ class Guard:
         thorough = now >= self.thorough_at
         if thorough:
             self.reader.notice_swap()
-            self.thorough_at = now + self.limits.interval
         self.discover(thorough)
         moved = self.handed - self.refreshed >= self.limits.limit >> 6 and now >= self.refresh_at
         if thorough or moved or self.handed >= self.total_key:
             self.inspect_all()
             self.refreshed = self.handed
-            self.refresh_at = now + max(REFRESH, 300 * (time.monotonic() - now))
+            cost = time.monotonic() - now
+            self.refresh_at = now + max(REFRESH, 300 * cost)
+            self.thorough_at = now + max(self.limits.interval, 1000 * cost) if thorough else self.thorough_at
         elif self.handed >= self.next_key:
             self.inspect_due()
         for kill in list(self.kills):
@@ -980,7 +1123,7 @@ def comes_from(member: Member | None, offender: Member) -> bool:
 
 
 def is_moving(member: Member) -> bool:
-    """Tell whether a process that was sent SIGSTOP still runs; one in the kernel (D) stops before it comes back."""
+    """Tell whether a process that was sent SIGSTOP still runs; D stops before it comes back."""
     now = read_process(member.process.pid)
     return now is not None and now.start == member.process.start and now.state not in "TtDZX"
 
@@ -1109,9 +1252,13 @@ def is_pipe(fd: int) -> bool:
 def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
     """Start a command with a mark in its environment, and return its PID."""
     environment = dict(posix.environ)
+    if not sys._xoptions.get("ctype", "set"):
+        environment.pop(b"LC_CTYPE", None)  # Python's own addition, PEP 538
     chain = environment.get(mark[0])
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
-    default = (_signal.SIGPIPE, _signal.SIGXFSZ)  # which Python ignores
+    words = str(sys._xoptions.get("stat", "")).rpartition(")")[2].split()
+    ignored = int(words[30]) if len(words) > 30 else 0  # sigignore of proc_pid_stat(5), before Python came
+    default = [signum for signum in (_signal.SIGPIPE, _signal.SIGXFSZ) if not ignored >> (signum - 1) & 1]
     try:
         return posix.posix_spawnp(command[0], command, environment, setsigdef=default)
     except (FileNotFoundError, NotADirectoryError):
@@ -1226,7 +1373,10 @@ VALUES.add("--limit-name")
 
 
 def parse_arguments(arguments: list[str]) -> Options:
-    """Return the options; raise Failure for a bad one. Not argparse, which takes longer than the rest of the start."""
+    """Return the options; raise Failure for a bad one.
+
+    Not argparse: its import takes longer than all the rest until the first look.
+    """
     options = Options()
     given: dict[str, str] = {}
     words = list(arguments)
@@ -1244,17 +1394,17 @@ def parse_arguments(arguments: list[str]) -> Options:
         else:
             what = "needs a value" if word in VALUES else "is no option of mine; see --help"
             raise Failure("%s %s" % (printable(word), what), 2)
-    apply_environment(options)
+    apply_environment(options, given)
     apply_values(options, given)
     return options
 
 
-def apply_environment(options: Options) -> None:
+def apply_environment(options: Options, given: dict[str, str]) -> None:
     """Take over limits from the environment; junk in it is an error, not a number."""
     for name, attribute in (("MEMORY_LIMIT_MB", "limit"), ("CHECK_INTERVAL", "interval")):
         for variable in ("SEQEXEC_" + name, name):
             value = posix.environ.get(variable.encode(), b"").decode("utf-8", "surrogateescape")
-            if value:
+            if value and "--" + attribute not in given:
                 apply_number(options, attribute, variable, value)
                 break
 
@@ -1317,12 +1467,19 @@ def find_root(pid: int) -> Process:
     return root
 
 
+def help_text() -> str:
+    """Return this file's head, as far as it is for users."""
+    head = source.decode("utf-8").partition("# How it works.")[0]
+    return "\n".join(line[2:] for line in head.split("\n")[1:] if "SPDX" not in line).strip()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run memmon and return its exit status."""
+    unfold()
     arguments = sys.argv[1:] if arguments is None else arguments
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "--help" in own or "--version" in own:
-        print((__doc__ or "").strip() if "--help" in own else "memmon.py " + __version__)
+        print(help_text() if "--help" in own else "memmon " + __version__)
         return 0
     try:
         return run(parse_arguments(arguments))
@@ -1351,7 +1508,11 @@ def run(options: Options) -> int:
         guard.discover(True)
         print(show_tree(guard, options.json))
         return 0
+    gc.disable()  # nothing here makes circles to speak of
     watch = Watch(guard, child, tied or bool(child))
+    guard.look()
+    if folded is None:
+        store_bytecode()
     watch.run()
     peak = max(guard.peak, watch.usage_peak)
     if child and not options.quiet:
