@@ -167,7 +167,9 @@ class Project:
 
     def __init__(self, path: Path, base: Path, tools: Path, word: str) -> None:
         self.path, self.base, self.tools, self.word = path, base, tools, word
-        (path / ".git").mkdir(parents=True, exist_ok=True)
+        for name in ("objects", "refs"):
+            (path / ".git" / name).mkdir(parents=True, exist_ok=True)
+        (path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
         base.mkdir(parents=True, exist_ok=True)
         self.environment = clean_environment(base, word, path.parent)
         self.hash = hashlib.sha1(os.fsencode(path) + b"\n").hexdigest()[:8]
@@ -209,7 +211,9 @@ class Project:
 
     def other(self, name: str) -> Project:
         """Return another project beside this one, under the same base of state directories."""
-        return Project(self.path.parent / name, self.base, self.tools, self.word)
+        other = Project(self.path.parent / name, self.base, self.tools, self.word)
+        other.started = self.started
+        return other
 
     def close(self) -> None:
         end_marked(self.word)
@@ -422,6 +426,15 @@ def nothing_left(scope: Path, seconds: float = 5.0) -> None:
         raise AssertionError("left in %s: %s" % (scope, litter(scope))) from None
 
 
+def settle(project: Project, tool: Tool) -> None:
+    """Fail unless what the dead left goes with the next few commands (each sweeps a part of it)."""
+    for _ in range(4):
+        assert project.run(tool.wrap(["true"])).returncode == 0
+        if not litter(tool.scope(project)):
+            return
+    nothing_left(tool.scope(project), 0)
+
+
 class Holder:
     """A process that holds the lock until it is told to end."""
 
@@ -509,6 +522,13 @@ class Terminal:
         os.close(slave)
         self.unread = ""
         self.output = ""
+
+    def screen(self) -> list[str]:
+        """Return the lines as a person sees them: a carriage return and an erasure of the line are obeyed."""
+        lines = []
+        for line in self.output.replace("\r\n", "\n").split("\n"):
+            lines.append(line.rpartition("\r")[2].replace("\x1b[K", ""))
+        return lines
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

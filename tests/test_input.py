@@ -62,12 +62,9 @@ def assert_one_line(
         (["--timeout=1e", "true"], "--timeout"),
         (["--wait", "-1", "true"], "--wait"),
         (["--wait", "soon", "true"], "--wait"),
-        (["--memory-limit", "0", "true"], "--memory-limit"),
+        (["--memory-limit", "-1", "true"], "--memory-limit"),
         (["--memory-limit", "2G", "true"], "--memory-limit"),
         (["--leftovers", "what", "true"], "--leftovers"),
-        (["--"], ""),
-        (["--timeout", "3"], ""),
-        (["--quiet", "--"], ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -76,8 +73,10 @@ def test_a_bad_command_line_is_one_line_and_125(project: Project, arguments: lis
     assert not project.state.exists() or nothing_left(project.state) is None
 
 
-def test_no_command_on_a_terminal_is_one_line_and_125(project: Project) -> None:
-    terminal = Terminal(project, [project.seqexec])
+@pytest.mark.parametrize("arguments", [[], ["--"], ["--timeout", "3"], ["--quiet", "--"]])
+def test_no_command_on_a_terminal_is_one_line_and_125(project: Project, arguments: list[str]) -> None:
+    """Elsewhere the commands are read from stdin, as a shell reads them."""
+    terminal = Terminal(project, [project.seqexec, *arguments])
     assert ended(terminal.process) == FAILED
     assert len(terminal.drain().splitlines()) == 1
 
@@ -100,8 +99,8 @@ def test_a_command_that_cannot_run_gives_what_a_shell_gives(
     (project.path / "data").chmod(0o755)
     (project.path / "gone").write_text("#!/nonexistent/interpreter\n")
     (project.path / "gone").chmod(0o755)
-    if command == "/etc/passwd/x":
-        status = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.DEVNULL).returncode
+    if command in ("./data", "/etc/passwd/x"):  # here shells differ
+        status = project.run(shell(command)).returncode
     result = project.run(tool.wrap([command]))
     assert result.returncode == status
     assert result.stdout == b""
@@ -354,6 +353,10 @@ def test_a_directory_that_has_been_removed_under_our_feet(project: Project, tool
     gone = project.path / "gone"
     gone.mkdir()
     result = project.run(shell('rmdir "$PWD"; exec "$@"', *tool.wrap(shell("echo ran"))), cwd=gone)
+    said = [
+        line for line in result.stderr.splitlines(True) if b"getcwd() failed" not in line
+    ]  # /bin/sh itself
+    result.stderr = b"".join(said)
     if result.returncode:
         assert_one_line(result, FAILED, tool=tool.name)
     else:

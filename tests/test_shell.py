@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ from support import (
     lives,
     nothing_left,
     program,
+    queued_pids,
     quoted,
     read_line,
     wait_until,
@@ -79,7 +81,7 @@ def test_dash_c_is_what_it_is_under_sh(project: Project, name: str) -> None:
         ["-o", "pipefail", "-ec", 'echo "${BASH_VERSION:+bash}" "$@"', "name", "a b"],
         ["+o", "pipefail", "-c", "false | true; echo $?"],
         ["-O", "extglob", "-c", "shopt extglob"],
-        ["--norc", "-c", "echo $-"],
+        ["-fc", "echo *"],
         ["-xc", "true"],
     ],
     ids=lambda arguments: " ".join(arguments[:3]),
@@ -170,7 +172,7 @@ def test_what_is_waited_for_is_named_after_two_seconds(project: Project) -> None
     assert len(said) == 1
     assert said[0].startswith("seqexec: ")
     assert result.stdout.decode().strip() in said[0]
-    assert "sleep 3" in said[0]
+    assert "sleep" in said[0]
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
@@ -198,6 +200,9 @@ def assert_make_same(project: Project, text: str, *arguments: str, shell: str | 
     for each in ("/bin/sh", shell or project.seqexec):
         makefile(project.path, text, each)
         results.append(project.run(["make", "--no-print-directory", *arguments]))
+        for made in "abc":  # by `make -t`
+            with contextlib.suppress(FileNotFoundError):
+                (project.path / made).unlink()
     bare, ours = results
     assert (ours.returncode, ours.stdout) == (bare.returncode, bare.stdout)
     assert ours.stderr == bare.stderr
@@ -285,12 +290,11 @@ def test_parallel_recursive_make_is_one_at_a_time_and_keeps_its_jobserver(
     sub.mkdir()
     makefile(sub, "all: 5 6 7 8\n5 6 7 8:\n    @%s\n" % critical.replace("NAME", "s$@"), project.seqexec)
     text = PARALLEL % critical.replace("NAME", "$@")
-    if not outer:
-        text = text.replace("\nsub:\n    +@", "\nsub:\n    +@")
     makefile(project.path, text, project.seqexec)
     make = ["make", "--no-print-directory", "-j8"]
     result = project.run([project.seqexec, *make] if outer else make, timeout=60)
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"done\n", b"")
+    assert (result.returncode, result.stdout) == (0, b"done\n")
+    assert all(line.startswith(b"seqexec: waiting") for line in result.stderr.splitlines()), result.stderr
     assert len(witness.finished()) == 8
     witness.check()
     nothing_left(project.state)
@@ -323,7 +327,7 @@ def test_two_targets_of_a_parallel_make_run_one_after_the_other(project: Project
     holder = Holder(project, seqexec)
     makefile(project.path, "all: a b\na b:\n    @echo $@\n", project.seqexec)
     make = project.start(["make", "-j2"])
-    wait_until(lambda: len((project.state / "queue.txt").read_text().splitlines()) >= 2)
+    wait_until(lambda: len(set(queued_pids(project.state)) - {holder.pid}) == 2, "both wait")
     assert holder_pids(project.state) == [holder.pid]
     holder.release()
     status, out, errors = finish(make)
