@@ -204,6 +204,7 @@ SHORTEST_SLEEP = 0.001  # s, the resolution of poll(2)
 BUDGET = 0.008  # of one core, in the long run: a look costs 30 to 60 us, the bar is 1 %
 PS_BUDGET = 0.05  # of one core: one ps of 1000 processes takes 20 to 40 ms
 BURST = 0.2  # s of CPU that danger may take beforehand: 5 s of looks 1 ms apart
+SHARE_COST = 0.01 / (1 << 30)  # s a byte, to count shared pages once
 KILL_SLEEP = 0.005  # s between looks at those who were sent a signal
 REFRESH = 0.1  # s between looks at all, for warnings and the peak, while memory is handed out
 EXEC_TIME = 0.5  # s for which an empty environment may mean that an exec is on its way
@@ -817,7 +818,8 @@ class Guard:
         self.protected = ancestors(posix.getpid())
         self.margin = int(self.reader.speed * SHORTEST_SLEEP)
         self.total, self.total_key = limits.total, 0
-        self.peak, self.most = 0, 0
+        self.peak = self.most = 0
+        self.shared, self.shared_at = 0, 0  # the tree's bytes with shared pages counted once, and when that was
         self.handed = self.next_key = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
@@ -919,16 +921,16 @@ class Guard:
         for member in list(self.members.values()):
             self.inspect(member)
         self.judge_total()
-        self.note_peak()
         self.plan()
+        self.note_peak(True)
 
     def inspect_due(self) -> None:
         """Read the members that could be over their limits by now."""
         for member in list(self.members.values()):
             if member.key <= self.handed:
                 self.inspect(member)
-        self.note_peak()
         self.plan()
+        self.note_peak(False)
 
     def plan(self) -> None:
         """Work out at which count of handed-out bytes somebody could be over a limit."""
@@ -949,10 +951,24 @@ class Guard:
         self.credit = min(BURST, self.credit - cost + (cost + sleep) * self.reader.budget)
         return sleep
 
-    def note_peak(self) -> None:
-        """Remember the greatest size of the tree."""
-        self.peak = max(self.peak, sum(member.size for member in self.members.values()))
+    def note_peak(self, exact: bool) -> None:
+        """Remember the greatest size of the tree.
+
+        It is at most the sum of its members, and at most what it was when shared pages were last counted once and
+        what was handed out since. They are counted again when there is time for it.
+        """
+        plain = sum(member.size for member in self.members.values())
+        time_left = (self.next_key - self.handed) / self.reader.speed
+        if plain > self.peak and exact and (not self.shared_at or time_left > plain * SHARE_COST):
+            self.count_shared()
+        self.peak = max(self.peak, min(plain, self.shared + self.handed - self.shared_at))
         self.most = max(self.most, len(self.members))
+
+    def count_shared(self) -> dict[int, int]:
+        """Return the size of every member, with what it shares divided by those who share it."""
+        shares = {pid: self.reader.share(member) for pid, member in self.members.items()}
+        self.shared, self.shared_at = sum(shares.values()), self.handed
+        return shares
 
     # whom to end
 
@@ -1008,7 +1024,7 @@ class Guard:
             return
         shares = {m.process.pid: m.size for m in self.members.values() if not m.kill}
         if sum(shares.values()) > self.total:
-            shares = {pid: self.reader.share(self.members[pid]) for pid in shares}
+            shares = {pid: share for pid, share in self.count_shared().items() if pid in shares}
         whole = sum(shares.values())
         while whole > self.total:
             member = max(self.eligible(), key=lambda m: shares.get(m.process.pid, 0), default=None)
@@ -1174,7 +1190,7 @@ class Watch:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
         for signum in (_signal.SIGINT, _signal.SIGQUIT) if self.child else ():
-            _signal.signal(signum, lambda signum, frame: None)  # the terminal sends it to COMMAND too
+            _signal.signal(signum, self.on_terminal_signal)
         return reading
 
     def on_signal(self, signum: int, frame: object) -> None:
@@ -1183,6 +1199,10 @@ class Watch:
             posix.kill(self.child, signum)  # not reaped yet: reap() clears self.child
         else:
             self.stopped = True
+
+    def on_terminal_signal(self, signum: int, frame: object) -> None:
+        """End when COMMAND has ended; as long as it lives, the terminal sends it the same signal."""
+        self.stopped = not self.child
 
     def run(self) -> None:
         """Look and sleep until there is nothing left to watch."""
@@ -1212,7 +1232,7 @@ class Watch:
             root = read_process(self.guard.root.pid)
             if root is None or root.start != self.guard.root.start or root.state in "ZX":
                 self.note_root_gone()
-        elif self.root_gone and not self.tied and self.guard.members:
+        elif self.root_gone and not self.tied:
             self.guard.inspect_all()
         return self.root_gone and not self.guard.kills and (self.tied or not self.guard.members)
 
@@ -1233,7 +1253,8 @@ class Watch:
         """Take COMMAND's status when it has ended."""
         pid, status, usage = posix.wait4(self.child, posix.WNOHANG)
         if pid:
-            self.status, self.child, self.root_gone = status, 0, True
+            self.status, self.child = status, 0
+            self.note_root_gone()
             self.usage_peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -1509,16 +1530,16 @@ def run(options: Options) -> int:
         print(show_tree(guard, options.json))
         return 0
     gc.disable()  # nothing here makes circles to speak of
-    watch = Watch(guard, child, tied or bool(child))
+    watch = Watch(guard, child, tied)
     guard.look()
     if folded is None:
         store_bytecode()
     watch.run()
-    peak = max(guard.peak, watch.usage_peak)
     if child and not options.quiet:
-        guard.say("peak %s in up to %d processes" % (show_size(peak), max(guard.most, 1)))
+        text = "peak %s in up to %d processes, the largest with %s resident"
+        guard.say(text % (show_size(guard.peak), guard.most, show_size(watch.usage_peak)))
     if options.peak:
-        posix.write(2, b"peak %d\n" % peak)
+        posix.write(2, b"peak %d\n" % guard.peak)
     return die_like(watch.status) if watch.status >= 0 else 0
 
 

@@ -1,62 +1,127 @@
-"""Take memory, at a rate or as fast as can be, never more than a cap; tell the moment some size was passed.
+# SPDX-License-Identifier: MIT
+"""Take memory, at a rate or as fast as can be, never more than a cap.
 
-    hog.py --cap MB [--rate MB_PER_S] [--mark MB] [--ignore-term] [--children N] [--in-child] [--step MB]
+    hog.py --cap MB [options]
 
-Lines on stdout: "ready PID", "passed SECONDS" (monotonic clock, when --mark MB were held), "full". Then it waits for
-its end. --ignore-term ignores SIGTERM; --in-child has a forked child take the memory.
+stdout: "ready PID" before, "passed SECONDS" (monotonic clock) when --mark MB are held, "full PID" when the cap is
+reached. Then it waits for its end; an alarm of its own comes after a minute.
 """
+
+from __future__ import annotations
 
 import argparse
 import mmap
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 
 MB = 1 << 20
 
 
-def take(cap, rate, mark, step):
-    """Touch memory up to the cap, in steps of some MB."""
+def say(text: str) -> None:
+    os.write(1, (text + "\n").encode())
+
+
+def leave() -> None:
+    """Fork twice, in a session of its own: whoever looks at parents has lost us."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+
+
+def fork_idle(count: int) -> None:
+    """Start children that have our memory and do nothing."""
+    for _ in range(count):
+        if not os.fork():
+            signal.alarm(60)
+            signal.pause()
+
+
+def keep_forking() -> None:
+    """Have a child that starts children of its own as fast as it can, 500 at most; all end after a minute."""
+    if os.fork():
+        return
+    signal.alarm(60)
+    for _ in range(500):
+        if not os.fork():
+            signal.alarm(60)
+            signal.pause()
+        time.sleep(0.0005)
+    signal.pause()
+
+
+def take(options: argparse.Namespace) -> mmap.mmap:
+    """Touch memory up to the cap, in steps."""
     began = time.monotonic()
-    memory = mmap.mmap(-1, cap * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    page = b"x" * (step * MB)
-    for held in range(step, cap + 1, step):
-        memory.write(page)
-        if held - step < mark <= held:
-            print("passed %.6f" % time.monotonic(), flush=True)
-        behind = began + held / rate - time.monotonic() if rate else 0
-        if behind > 0:
-            time.sleep(behind)
+    if options.file:
+        with open(options.file, "rb") as stream:
+            memory = mmap.mmap(stream.fileno(), options.cap * MB, access=mmap.ACCESS_READ)
+    else:
+        memory = mmap.mmap(-1, options.cap * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    page = b"x" * (options.step * MB)
+    for held in range(options.step, options.cap + 1, options.step):
+        if options.file:
+            memory.read(options.step * MB)
+        else:
+            memory.write(page)
+        if held - options.step < options.mark <= held:
+            say("passed %.6f" % time.monotonic())
+        ahead = began + held / options.rate - time.monotonic() if options.rate else 0
+        if ahead > 0:
+            time.sleep(ahead)
     return memory
 
 
-def main():
+def run_others(count: int) -> None:
+    """Start commands as shells do (fork, a moment, exec) and as Python does (vfork)."""
+    for _ in range(count):
+        child = os.fork()
+        if not child:
+            time.sleep(0.02)
+            os.execv("/bin/true", ["true"])
+        os.waitpid(child, 0)
+        subprocess.run(["/bin/true"], check=True)
+
+
+def main() -> None:
     parser = argparse.ArgumentParser()
-    for name in ("cap", "mark", "children"):
-        parser.add_argument("--" + name, type=int, default=0)
-    parser.add_argument("--rate", type=float, default=0.0)
-    parser.add_argument("--step", type=int, default=1)
+    parser.add_argument("--cap", type=int, required=True, help="MB")
+    parser.add_argument("--rate", type=float, default=0.0, help="MB a second, 0: as fast as can be")
+    parser.add_argument("--step", type=int, default=1, help="MB at a time")
+    parser.add_argument("--mark", type=int, default=0, help="MB")
+    parser.add_argument("--file", help="map this file in place of anonymous memory")
     parser.add_argument("--ignore-term", action="store_true")
-    parser.add_argument("--in-child", action="store_true")
+    parser.add_argument("--leave", action="store_true", help="double fork and setsid first")
+    parser.add_argument("--children", type=int, default=0, help="idle children, forked before")
+    parser.add_argument("--share", type=int, default=0, help="idle children, forked after: they share the memory")
+    parser.add_argument("--keep-forking", action="store_true", help="have a child that starts more and more children")
+    parser.add_argument("--run", type=int, default=0, help="commands to run when the memory is taken")
+    parser.add_argument("--wait", action="store_true", help="take memory only after a line on stdin")
     options = parser.parse_args()
     assert 0 < options.cap <= 1500, "no test takes more"
     roof = (options.cap + 200) * MB  # a hard cap of its own, whatever goes wrong
     resource.setrlimit(resource.RLIMIT_AS, (roof, roof))
+    if options.leave:
+        leave()
     signal.alarm(60)
     if options.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for _ in range(options.children):
-        if not os.fork():
-            signal.alarm(60)
-            signal.pause()
-    if options.in_child and os.fork():
-        os.wait()
-        sys.exit(0)
-    print("ready %d" % os.getpid(), flush=True)
-    memory = take(options.cap, options.rate, options.mark, options.step)
-    print("full %d" % len(memory), flush=True)
+    fork_idle(options.children)
+    if options.keep_forking:
+        keep_forking()
+    say("ready %d" % os.getpid())
+    if options.wait:
+        sys.stdin.readline()
+    memory = take(options)
+    fork_idle(options.share)
+    say("full %d" % os.getpid())
+    run_others(options.run)
+    say("waiting %d" % len(memory))
     signal.pause()
 
 
