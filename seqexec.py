@@ -477,6 +477,7 @@ import errno
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 
 LOCK = "executor.lock"  # the directory that is the lock
+OLD_LOCKS: list[str] = []  # directories whose file "pid" names a holder too: those of a shell script that came before
 QUEUE, OLD = "queue.txt", "queue.old"  # who waits, in order; OLD's lines go before QUEUE's
 WAITERS = "waiters"  # the private directories
 NESTED = "nested"  # the scopes of the holders' children
@@ -488,6 +489,7 @@ ABANDONED = 300.0  # seconds without a sign of life after which what cannot be p
 LOOK = 0.2  # seconds between two looks at what gives no event
 TICK = 4.0  # seconds between two looks at what may have changed without one
 HEARTBEAT = 60.0  # seconds between two signs of life
+LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
 LONGEST_LINE = 1000  # bytes of a command that stand in the queue: one write, and a page full of waiters is readable
 
 
@@ -827,7 +829,9 @@ def take_lock(claim: Claim) -> bool:
 def acquire(claim: Claim, command: str) -> bool:
     """Line up, and take the lock at once where nobody is ahead. False: it takes the long way."""
     enqueue(claim, command)
-    return next(iter(read_queue(claim.scope)), "") == claim.name and not inode(LOCK, claim.scope.fd) and take_lock(claim)
+    if next(iter(read_queue(claim.scope)), "") != claim.name or OLD_LOCKS or inode(LOCK, claim.scope.fd):
+        return False
+    return take_lock(claim)
 
 
 def show_holder(claim: Claim) -> None:
@@ -848,13 +852,21 @@ def tidy(claim: Claim) -> None:
     """
     scope = claim.scope
     if not inode(OLD, scope.fd):
+        lines = read_lines(QUEUE, scope.fd)  # a first look, so that who waits stays in QUEUE, where people look
+        if anybody_waits(scope, lines) and len(lines) < LONGEST_QUEUE:
+            return
         try:
             posix.rename(QUEUE, OLD, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
         except FileNotFoundError:
             return
-    names = [line.rpartition(b"\t")[2].decode("ascii", "replace") for line in read_lines(OLD, scope.fd)]
-    if not any(is_identity(name) and waits(scope, name) for name in reversed(names)):
+    if not anybody_waits(scope, read_lines(OLD, scope.fd)):
         remove(OLD, scope.fd)
+
+
+def anybody_waits(scope: Scope, lines: list[bytes]) -> bool:
+    """Tell whether a line of a queue is a live waiter's; the last is the likeliest."""
+    names = [line.rpartition(b"\t")[2].decode("ascii", "replace") for line in reversed(lines)]
+    return any(is_identity(name) and waits(scope, name) for name in names)
 
 
 def waits(scope: Scope, name: str) -> bool:
@@ -1136,24 +1148,41 @@ def make_blocker(name: str, holds: bool) -> Blocker:
 
 
 def find_legacy_holder(scope: Scope) -> Blocker | None:
-    """Return the shell script that holds an empty executor.lock: current.pid names it, and it is no younger.
+    """Return the shell script that holds an empty executor.lock: current.pid names it; or one of OLD_LOCKS.
 
     An empty one without a live PID is a release that is under way, or a script that has not written its PID yet:
     it has a second to show.
     """
+    for path in OLD_LOCKS:
+        try:
+            fd = posix.open(path, DIRECTORY)
+        except OSError:
+            continue
+        process = living_writer("pid", fd)
+        posix.close(fd)
+        if process:
+            return Blocker("", True, process, process.pid)
     try:
         status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    for line in read_lines(HOLDER_PID, scope.fd)[:1]:
-        if line.strip().isdigit() and 1 < int(line) < 1 << 31:
-            process = read_process(int(line))
-            written = posix.stat(HOLDER_PID, dir_fd=scope.fd).st_mtime
-            if process and process.state not in "ZX" and process.pid != posix.getpid():
-                if started_at(process) <= written + 1:
-                    return Blocker("", True, process, process.pid)
+    process = living_writer(HOLDER_PID, scope.fd)
+    if process:
+        return Blocker("", True, process, process.pid)
     if 0 <= time.time() - status.st_mtime < 1:
         return Blocker("", True, None, 0)
+    return None
+
+
+def living_writer(name: str, directory: int) -> Process | None:
+    """Return the process whose PID a file holds; None when it is gone, or younger than the file, or above me."""
+    for line in read_lines(name, directory)[:1]:
+        if line.strip().isdigit() and 1 < int(line) < 1 << 31:
+            process = read_process(int(line))
+            written = posix.stat(name, dir_fd=directory).st_mtime
+            if process and process.state not in "ZX" and started_at(process) <= written + 1:
+                if process.pid not in lineage(read_processes()):
+                    return process
     return None
 
 
@@ -1675,7 +1704,7 @@ def main(argv: list[str]) -> int:
         plan = understand(argv)
         if isinstance(plan, int):
             return plan
-        return run_in_turn(plan)
+        return run(take_turn(plan), plan)
     except Failure as failure:
         say(str(failure))
         return failure.status
@@ -1684,8 +1713,8 @@ def main(argv: list[str]) -> int:
         return FAILED
 
 
-def run_in_turn(plan: Plan) -> int:
-    """Line up, wait for the turn, run."""
+def take_turn(plan: Plan) -> Claim:
+    """Line up, wait for the turn, hold the lock."""
     plan.umask = posix.umask(0o077)
     plan.project = project_root()
     scope = enter_scope(plan.kind, plan.project)
@@ -1698,7 +1727,7 @@ def run_in_turn(plan: Plan) -> int:
         unfold()
         abandon(claim)
         raise
-    return run(claim, plan)
+    return claim
 
 
 def run(claim: Claim, plan: Plan) -> int:
@@ -1776,23 +1805,50 @@ def become_command(claim: Claim, plan: Plan, environ: dict[bytes, bytes], mask: 
 
 
 def execute(argv: list[str], environ: dict[bytes, bytes]) -> int:
-    """Execute a command, looked up as a shell would; return 126 or 127, said, where that cannot be done."""
-    directories = [""] if "/" in argv[0] else environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape").split(":")
-    worst = errno.ENOENT
-    for directory in directories:
-        path = directory + "/" + argv[0] if directory else argv[0]
+    """Execute a command, looked up as a shell would; return 126 or 127, said, where that cannot be done.
+
+    A file without a run bit or #! is a script to a shell, and so is one whose #! names this very file.
+    """
+    name, worst = argv[0], errno.ENOENT
+    paths = [name]
+    if "/" not in name:
+        search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
+        paths = [(directory or ".") + "/" + name for directory in search.split(":")] if name else []
+    elif is_script(name, True):
+        posix.execve(real_shell(), [real_shell()] + argv, environ)
+    for path in paths:
         try:
             posix.execve(path, argv, environ)
         except OSError as error:
-            if error.errno == errno.ENOEXEC:  # no #!, no binary: a shell runs it, execvp(3)
-                posix.execve(real_shell(), [real_shell(), path] + argv[1:], environ)
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                worst = error.errno
+                worst, name = error.errno, path
+    if worst in (errno.ENOEXEC, errno.EACCES, errno.ENOENT) and is_script(name, False):
+        posix.execve(real_shell(), [real_shell(), name] + argv[1:], environ)
     if worst == errno.ENOENT:
-        say("%s: command not found" % printable(argv[0]) if argv[0] else "the command is an empty word")
+        say("%s: command not found" % (printable(argv[0]) or "(an empty word)"))
         return NOT_FOUND
     say("%s: cannot be executed: %s" % (printable(argv[0]), posix.strerror(worst)))
     return CANNOT_RUN
+
+
+def is_script(path: str, naming_me: bool) -> bool:
+    """Tell whether a file is readable text, or text whose #! names this file (which would run itself for ever)."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        line = posix.read(fd, 256).partition(b"\n")[0] if posix.fstat(fd).st_mode & 0o170000 == 0o100000 else b"\0"
+    finally:
+        posix.close(fd)
+    if not naming_me or line[:2] != b"#!":
+        return not naming_me and b"\0" not in line and line[:4] != b"\x7fELF"
+    me = posix.stat(__file__)
+    try:
+        there = posix.stat(line[2:].strip().partition(b" ")[0])
+    except OSError:
+        return False
+    return (there.st_ino, there.st_dev) == (me.st_ino, me.st_dev)
 
 
 def real_shell() -> str:
@@ -1870,7 +1926,10 @@ def next_signal(seconds: float) -> tuple[int, int]:
     """
     if hasattr(_signal, "sigtimedwait"):
         info = _signal.sigtimedwait(AWAITED, max(0.0, seconds))
-        return (info.si_signo, -1 if info.si_code > 0 else info.si_pid) if info else (0, -1)
+        if info is None:
+            return 0, -1
+        alone = info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()  # of a hang-up only the leader hears
+        return info.si_signo, -1 if info.si_code > 0 and not alone else info.si_pid
     unfold()
     return next_signal_elsewhere(seconds)
 
@@ -1986,8 +2045,8 @@ def stop_like(pid: int, signum: int) -> None:
     if _signal.getsignal(signum) is _signal.SIG_IGN:
         return
     _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCONT})
+    posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal may have sent
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
-    posix.kill(posix.getpid(), signum)
     _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
     if _signal.SIGCONT in _signal.sigpending():  # we did stop
         try:
@@ -2092,8 +2151,8 @@ def end_leftovers(claim: Claim, plan: Plan, status: int) -> int:
             return status
         if not told and time.monotonic() - began >= LEFTOVERS_TOLD:
             told = True
-            shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in living[:5])
-            say("the command has ended (status %d); waiting for what it left behind: %s" % (status, shown))
+            shown = ", ".join("PID %d (%s)" % (each.pid, printable(read_command(each.pid), 60)) for each in living[:5])
+            say("the command has ended; waiting for what it left behind: %s" % shown)
         alarm = Alarm()
         for process in living:
             alarm.watch(process)
@@ -2600,9 +2659,10 @@ def understand(argv: list[str]) -> Plan | int:
     plain = words and (words[0][:2] != "--") and words[0] not in ("-", "")
     if not plain or any(name in posix.environ for name in SETTINGS):
         unfold()
-        words = understand_options(plan, words)
-        if not words:
-            return do_without_command(plan)
+        rest = understand_options(plan, words)
+        if not rest:
+            return do_without_command(plan, words)
+        words = rest
     if words[0][:1] in "-+" and words[0][1:2] not in "-":
         become_shell(plan, words)
     else:
@@ -2669,7 +2729,7 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
     return words
 
 
-def do_without_command(plan: Plan) -> Plan | int:
+def do_without_command(plan: Plan, words: list[str]) -> Plan | int:
     """Do what has no command: look, rescue, explain, or be a shell that reads its commands from stdin."""
     given = plan.given
     if "help" in given:
@@ -2684,7 +2744,7 @@ def do_without_command(plan: Plan) -> Plan | int:
         return show_history(project_root(), "json" in given)
     if "status" in given or "json" in given:
         return show_status(project_root(), "json" in given)
-    if posix.isatty(0):
+    if words or posix.isatty(0):
         raise Failure("no command: see %s --help" % TOOL)
     plan.argv, plan.shown, plan.leftovers = [real_shell()], "commands from stdin", plan.leftovers or "wait"
     return plan
