@@ -116,14 +116,14 @@ def test_ctrl_z_stops_and_fg_and_bg_continue_the_command(project: Project, tool:
 
 def test_ctrl_z_again_and_again(project: Project, tool: Tool) -> None:
     console = JobShell(project)
-    console.line(typed(tool, shell("echo ready; read line; echo got $line")))
-    console.expect("ready")
+    console.line(typed(tool, shell("echo ready $$ $PPID; read line; echo got $line")))
+    command, wrapper = map(int, console.expect(r"ready (\d+) (\d+)").groups())
     for _ in range(4):
         console.send("\x1a")
         console.expect("Stopped")
         console.expect(JobShell.PROMPT)
         console.line("fg")
-        console.expect("read line|seqexec|env")
+        wait_until(lambda: state_of(wrapper) == "S" and state_of(command) == "S", "fg")
     console.line("word")
     console.expect("got word")
     console.expect(JobShell.PROMPT)

@@ -28,10 +28,15 @@ def lives(pid):
 
 
 def take_marker():
-    """Detector one: a file that only one can make."""
+    """Detector one: a file that only one can make: a link, so that it has its maker's PID from the start."""
+    mine = "%s.%d" % (MARKER, os.getpid())
+    with open(mine, "w") as stream:
+        stream.write("%d" % os.getpid())
     while True:
         try:
-            descriptor = os.open(MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            os.link(mine, MARKER)
+            os.unlink(mine)
+            return True
         except FileExistsError:
             try:
                 with open(MARKER) as stream:
@@ -39,14 +44,10 @@ def take_marker():
             except FileNotFoundError:
                 append("violations", "%s: a marker vanished while it ran\n" % NAME)
                 continue
-            if not other.endswith("\n") or lives(int(other)):
-                append("violations", "%s: PID %s is inside (marker)\n" % (NAME, other.strip()))
+            if lives(int(other)):
+                append("violations", "%s: PID %s is inside (marker)\n" % (NAME, other))
                 return False
             os.unlink(MARKER)
-            continue
-        os.write(descriptor, b"%d\n" % os.getpid())
-        os.close(descriptor)
-        return True
 
 
 def unfinished():
