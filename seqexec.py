@@ -804,8 +804,13 @@ def is_identity(name: str) -> bool:
     """Tell an identity, of whatever format version, from junk."""
     words = name.split(".")
     if words[0] == FORMAT:
-        return len(words) == 5 and words[2].isdecimal() and words[3].isdecimal() and words[4][1:].isdecimal()
+        return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and is_pid(words[3])
     return len(words) > 3 and words[0].isdecimal() and "/" not in name and name.isprintable()
+
+
+def is_pid(word: str) -> bool:
+    """Tell a PID that may be waited for or signalled from anything else: 0, -1 and 1 are not."""
+    return word.isdecimal() and len(word) < 11 and int(word) > 1
 
 
 def take_lock(claim: Claim) -> bool:
@@ -905,11 +910,11 @@ def lives(name: str, home: int) -> bool:
             return True
         except OSError:  # no flock on this file system
             unfold()
-            return not is_abandoned(name, status)
+            return not is_abandoned(name, home, status)
         if same_kernel(name):
             return False
         unfold()
-        return not is_abandoned(name, status)
+        return not is_abandoned(name, home, status)
     finally:
         posix.close(fd)
 
@@ -963,11 +968,16 @@ def remove(name: str, directory: int) -> None:
 
 
 def sweep(claim: Claim) -> None:
-    """Remove what the dead left: private directories (a few at a time), children's scopes, the queue's dead lines."""
+    """Remove what the dead left: private directories, children's scopes, the queue's dead lines."""
     scope = claim.scope
-    for name in posix.listdir(waiters_of(scope))[:8]:
+    living = 0
+    for name in posix.listdir(waiters_of(scope)):
         if not waits(scope, name):
             remove(name, waiters_of(scope))
+        else:
+            living += 1
+            if living > 3:  # of hundreds, most live: each release would look at them all
+                break
     if inode(NESTED, scope.fd):
         unfold()
         sweep_nested(claim)
@@ -1083,21 +1093,29 @@ def owners(scope: Scope) -> dict[str, bool]:
 SEEN: dict[str, tuple[int, float]] = {}  # of whom no flock tells: the last sign of life, and when I first saw it
 
 
-def is_abandoned(name: str, status: posix.stat_result) -> bool:
+def is_abandoned(name: str, home: int, status: posix.stat_result) -> bool:
     """Tell whether an owner beyond proof (another host, no flock) has been silent for ABANDONED seconds.
 
     Silent while I looked, by my own monotonic clock: the clocks of two hosts, or a clock set back, mean nothing.
     """
     if not name.startswith(FORMAT + "."):
         raise Failure(
-            "%s is of a format that this file (format %s) does not know: use the newer copy in this project, or remove"
-            " it when nothing runs" % (name, FORMAT)
+            "%s is of a format that this copy (format %s) does not know: use the newer copy in the whole project, or"
+            " remove it when nothing runs" % (path_of(home) + "/" + printable(name, 200), FORMAT)
         )
     first = SEEN.get(name)
     if first is None or first[0] != status.st_mtime_ns:
         SEEN[name] = (status.st_mtime_ns, time.monotonic())
         return False
     return time.monotonic() - first[1] > float(setting("SEQEXEC_ABANDONED") or ABANDONED)
+
+
+def path_of(directory: int) -> str:
+    """Return the path of an open directory, for a message."""
+    try:
+        return posix.readlink("/proc/self/fd/%d" % directory)
+    except OSError:
+        return "..."
 
 
 if TYPE_CHECKING:
@@ -1177,7 +1195,7 @@ def find_legacy_holder(scope: Scope) -> Blocker | None:
 def living_writer(name: str, directory: int) -> Process | None:
     """Return the process whose PID a file holds; None when it is gone, or younger than the file, or above me."""
     for line in read_lines(name, directory)[:1]:
-        if line.strip().isdigit() and 1 < int(line) < 1 << 31:
+        if is_pid(line.strip().decode("ascii", "replace")):
             process = read_process(int(line))
             written = posix.stat(name, dir_fd=directory).st_mtime
             if process and process.state not in "ZX" and started_at(process) <= written + 1:
@@ -1405,8 +1423,8 @@ def recorded_child(record: dict[str, str], table: dict[int, Process]) -> Process
     """Return the command that a dead holder recorded, if it is still that process. A file is not to be believed."""
     # child 4243 t148046
     pid, _, start = record.get("child", "").partition(" ")
-    process = table.get(int(pid)) if pid.isdecimal() and len(pid) < 10 else None
-    return process if process and process.pid > 1 and process.start == start else None
+    process = table.get(int(pid)) if is_pid(pid) else None
+    return process if process and process.start == start else None
 
 
 def carries(process: Process, name: str) -> bool:
@@ -1822,7 +1840,7 @@ def execute(argv: list[str], environ: dict[bytes, bytes]) -> int:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 worst, name = error.errno, path
-    if worst in (errno.ENOEXEC, errno.EACCES, errno.ENOENT) and is_script(name, False):
+    if worst in (errno.ENOEXEC, errno.EACCES if "/" in name else errno.ENOENT) and is_script(name, False):
         posix.execve(real_shell(), [real_shell(), name] + argv[1:], environ)
     if worst == errno.ENOENT:
         say("%s: command not found" % (printable(argv[0]) or "(an empty word)"))
@@ -1832,7 +1850,7 @@ def execute(argv: list[str], environ: dict[bytes, bytes]) -> int:
 
 
 def is_script(path: str, naming_me: bool) -> bool:
-    """Tell whether a file is readable text, or text whose #! names this file (which would run itself for ever)."""
+    """Tell whether a file without a run bit, or without #!, is text, or text whose #! names this file."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     except OSError:
@@ -2482,16 +2500,17 @@ def scope_lines(here: dict[str, Any], width: int, depth: int, bold: str, plain: 
     lines, indent = [], "  " * depth
     row = "%s%s PID %-7s %-8s %9s %8s  %s"
     for entry in here["holders"]:
-        note = " (stopped)" if entry["state"] in "Tt" else ""
+        note = "(stopped) " if entry["state"] in "Tt" else ""
         text = row % (indent, "runs   ", entry["pid"], entry["user"][:8], duration(entry["seconds"]), megabytes(entry["memory"]),
-                      printable(entry["command"]) + note)
+                      note + printable(entry["command"]))
         lines.append(bold + fit(text, width) + plain)
         if entry["identity"] in here["nested"]:
             lines += scope_lines(here["nested"][entry["identity"]], width, depth + 1, "", "")
     for entry in here["waiters"]:
         place = "waits %-2d" % entry["position"]
+        note = "(stopped) " if entry["state"] in "Tt" else ""
         lines.append(fit(row % (indent, place, entry["pid"], entry["user"][:8], duration(entry["seconds"]), entry["from"],
-                                printable(entry["command"])), width))
+                                note + printable(entry["command"])), width))
     for entry in here["stale"]:
         lines.append(fit("%sstale   PID %-7d %s" % (indent, entry["pid"], printable(entry["command"])), width))
     if not depth and not here["holders"]:
