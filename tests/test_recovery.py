@@ -556,21 +556,20 @@ def test_junk_in_the_state_directory_stops_nobody(project: Project, tool: Tool, 
     scope.mkdir(mode=0o700, exist_ok=True)
     plant(scope / JUNK[name][0], JUNK[name][1])
     bystander = project.start(["sleep", "60"])
-    changes = {"SEQEXEC_ABANDONED": "1"}
-    result = project.run(tool.wrap(shell("echo ran")), timeout=20, set=changes)
+    result = project.run(tool.wrap(shell("echo ran")), timeout=20)
     assert (result.returncode, result.stdout) == (0, b"ran\n")
     assert len(result.stderr.splitlines()) <= 1
     assert tool.says(result.stderr)
     assert bystander.poll() is None
-    again = project.run(tool.wrap(shell("echo ran")), timeout=20, set=changes)
+    again = project.run(tool.wrap(shell("echo ran")), timeout=20)
     assert (again.returncode, again.stdout) == (0, b"ran\n")
 
 
 @pytest.mark.parametrize("name", JUNK)
-def test_junk_that_comes_while_it_is_used_stops_nobody(project: Project, tool: Tool, name: str) -> None:
-    scope = tool.scope(project)
-    holder = Holder(project, tool)
-    waiter = project.start(tool.wrap(shell("echo ran")), set={"SEQEXEC_ABANDONED": "1"})
+def test_junk_that_comes_while_it_is_used_stops_nobody(project: Project, seqexec: Tool, name: str) -> None:
+    scope = project.state
+    holder = Holder(project, seqexec)
+    waiter = project.start(seqexec.wrap(shell("echo ran")))
     wait_for_waiter(scope, waiter)
     target = scope / JUNK[name][0]
     top = scope / JUNK[name][0].split("/")[0]
@@ -583,8 +582,8 @@ def test_junk_that_comes_while_it_is_used_stops_nobody(project: Project, tool: T
     assert holder.release() == 0
     status, out, errors = finish(waiter, 20)
     assert (status, out) == (0, b"ran\n")
-    assert tool.says(errors)
-    assert project.run(tool.wrap(["true"]), timeout=20, set={"SEQEXEC_ABANDONED": "1"}).returncode == 0
+    assert seqexec.says(errors)
+    assert project.run(seqexec.wrap(["true"]), timeout=20).returncode == 0
 
 
 def test_an_empty_lock_directory_is_taken(project: Project, tool: Tool) -> None:
