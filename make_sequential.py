@@ -1,0 +1,2986 @@
+#!/bin/sh
+# make_sequential.py: run one make at a time per project, first come, first served.
+# SPDX-License-Identifier: MIT
+#
+# Usage: make_sequential.py [OPTIONS] [ANYTHING MAKE UNDERSTANDS]      run make when its turn has come
+#        make_sequential.py --seq-status [--seq-json]                  who runs, who waits
+#
+# Options, anywhere before a bare --; all others, --help and --version too, are make's:
+#   --seq-wait S           wait at most S seconds for the turn (status 75); no limit unless asked for
+#   --seq-make COMMAND     the make to run: else $MAKE, else make; what follows its first argument is its own
+#   --seq-quiet            say nothing while waiting       --seq-status [--seq-json]   who runs, who waits
+#   --seq-hold             for the guard below             --seq-help, --seq-version
+#
+# What only looks does not queue: make -n, -q, -p, -v, -h and their long forms. make runs where it was called;
+# where there is no makefile, and no -C or -f, it runs in the project's root, and a line says so.
+#
+# Plain make, for everybody who runs it: these lines at the top of a Makefile that lies beside this file.
+#   MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
+#   MAKE_ASKS := $(foreach flag,n p q,$(findstring $(flag),$(firstword -$(MAKEFLAGS))))
+#   ifneq ($(if $(MAKE_ASKS)$(findstring $(MAKE_SEQ),$(MAKE_HELD)),,$(filter-out help status,$(or $(MAKECMDGOALS),all))),)
+#   export SEQEXEC_RUN := $(or $(shell '$(MAKE_SEQ)' --seq-hold),$(error this make did not get its turn))
+#   export MAKE_HELD := $(MAKE_HELD):$(MAKE_SEQ)
+#   endif
+# The second line lists the flags that never wait, the third the goals (and what make alone stands for: all).
+#
+# Exit status: make's; a make that dies of a signal is died after. 75 gave up waiting, 125 failure of
+#   make_sequential itself, 126 make not executable, 127 no make.
+#
+# Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which goes before; SEQEXEC_WAIT, SEQEXEC_QUIET
+#   as the options; SEQEXEC_LEFTOVERS wait|kill|leave, what make leaves behind: wait for it (the default), end it,
+#   or leave it; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL (2);
+#   SEQEXEC_ORPHANS end|wait; SEQEXEC_PYTHON, SEQEXEC_PROC (/proc or ps) what to use. MAKEFLAGS is not touched.
+#
+# Examples: make_sequential.py -j4 test      make_sequential.py -C src V=1      cat /tmp/seq-exec-*/make/queue.txt
+#
+# The protocol: that of seqexec.py, in the directory make/ of the same state directory.
+#   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock that file: I am alive.
+#   2. Append one line to queue.txt. Only the first live line goes on; the others sleep until the one ahead exits.
+#   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty directory.
+#   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end what
+#      is left of its make, THEN unlink that file by its name, and go to 3.
+#   5. Run make. Release: unlink my file in executor.lock, remove the directory.
+# It assumes a local file system (rename and flock), and recipes that do not hide their environment from us.
+
+# BEGIN SHARED start
+''':'  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
+# sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
+# what Python's own start destroys: the ignored signals and the size of the environment (both stand in its stat line)
+# and whether LC_CTYPE was set. stderr is parked on 9 until SIGINT is safe: until then it would print a traceback.
+_seqexec_stat=
+[ -r /proc/$$/stat ] && IFS= read -r _seqexec_stat </proc/$$/stat
+for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3; do
+  [ -x "$_seqexec_python" ] && break
+  [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
+    printf '%s: SEQEXEC_PYTHON=%s is not an executable file: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
+    exit 125
+  }
+done
+[ -x "$_seqexec_python" ] || command -v python3 >/dev/null || {
+  printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
+  exit 125
+}
+set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
+import sys, posix, marshal, _imp, _signal
+if _signal.getsignal(2) is _signal.default_int_handler:
+    _signal.signal(2, _signal.SIG_DFL)
+if "stderr" in sys._xoptions:
+    posix.dup2(9, 2)
+    posix.close(9)
+del sys.argv[0]
+__file__ = sys.argv[0]
+if sys.version_info < (3, 8):
+    sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+for fd in 0, 1, 2:  # a closed one must not become the number of one of our files
+    try:
+        posix.fstat(fd)
+    except OSError:
+        posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+with open(__file__, "rb") as file:
+    source = file.read()
+cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
+names = cache, "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
+try:
+    if any(s.st_uid != posix.geteuid() or s.st_mode & 0o22 for s in map(posix.lstat, names)):
+        raise OSError
+    with open(names[1], "rb") as file:
+        code, folded = marshal.loads(file.read())
+except (OSError, ValueError, EOFError, TypeError):
+    code, folded = compile(source, __file__, "exec", 0, True), None
+exec(code)
+' "$0" "$@"
+if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
+  exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
+else
+  exec "$_seqexec_python" "$@"
+fi
+'''
+
+from __future__ import annotations
+
+import sys
+import time
+
+import _signal  # type: ignore[import-not-found]
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, Iterator, NoReturn
+
+FOLD = "# ~~~~"  # what stands between two lines that begin so is not loaded before unfold(): a run seldom needs it
+
+if __name__ == "__main__" and "folded" not in globals():  # called as `python3 FILE`: start again, as /bin/sh would
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+    posix.environ[b"SEQEXEC_PYTHON"] = sys.executable.encode("utf-8", "surrogateescape")
+    posix.execve("/bin/sh", ["sh", __file__] + sys.argv[1:], posix.environ)
+
+folded: bytes | None = globals().get("folded", b"")  # bytecode; None: all is compiled afresh, and to be kept
+source: bytes = globals().get("source", b"")
+names: tuple[str, str] = globals().get("names", ("", ""))
+
+
+def unfold() -> None:
+    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
+    global folded
+    if folded:
+        import marshal
+
+        code, folded = folded, b""
+        exec(marshal.loads(code), globals())
+
+
+# ~~~~ needed once
+
+
+def store_bytecode() -> None:
+    """Keep this file's bytecode for the next start: in a directory of this user's, never beside the file.
+
+    Named after the file's content and the Python version; one directory a user, not one a project, since the
+    content decides. Any failure is silent: the next start compiles again.
+    """
+    import __future__
+    import marshal
+
+    parts: tuple[list[str], list[str]] = ([], [])
+    text = source.decode("utf-8").replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
+    for number, piece in enumerate(text.split("\n" + FOLD)):
+        blank = "\n" * (piece.count("\n") + 1)
+        parts[number % 2].append(("\n#" + piece) if number else piece)
+        parts[1 - number % 2].append(blank if number else blank[1:])
+    flags = __future__.annotations.compiler_flag
+    hot, cold = [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
+    temporary = "%s.%d" % (names[1], posix.getpid())
+    try:
+        try:
+            posix.mkdir(names[0], 0o700)
+        except FileExistsError:
+            pass
+        status = posix.lstat(names[0])
+        if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
+            return
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        fd = posix.open(temporary, flags, 0o600)
+        try:
+            data = marshal.dumps((hot, marshal.dumps(cold)))
+            if posix.write(fd, data) == len(data):
+                posix.rename(temporary, names[1])
+            else:
+                posix.unlink(temporary)
+        finally:
+            posix.close(fd)
+    except OSError:
+        pass
+
+
+# ~~~~ end
+# END SHARED start
+
+__version__ = "1.0.0"
+
+TOOL = "make_sequential"  # what its messages start with
+
+# BEGIN SHARED processes
+# What is asked of the system about a process is asked here, of one of two readers: /proc (Linux), or ps
+# (everywhere). Start times of the two are never equal: "t" and clock ticks since boot, "s" and epoch seconds.
+
+
+class Process:
+    """One process as it was at one moment.
+
+    tty is a device number (0: none), start as above, state a letter (Z zombie, T stopped), rss in bytes.
+    """
+
+    __slots__ = ("pid", "ppid", "pgid", "sid", "tty", "start", "state", "name", "rss")
+
+    def __init__(
+        self, pid: int, ppid: int, pgid: int, sid: int, tty: int, start: str, state: str, name: str, rss: int
+    ) -> None:
+        self.pid, self.ppid, self.pgid, self.sid = pid, ppid, pgid, sid
+        self.tty, self.start, self.state = tty, start, state
+        self.name, self.rss = name, rss
+
+
+def find_proc() -> str:
+    """Return the directory to read processes from, or "" for the ps reader."""
+    chosen = posix.environ.get(b"SEQEXEC_PROC", b"").decode("utf-8", "surrogateescape")
+    if chosen:
+        return "" if chosen == "ps" else chosen
+    try:
+        posix.stat("/proc/self/stat")  # FreeBSD may have a /proc too, of another kind
+    except OSError:
+        return ""
+    return "/proc"
+
+
+PROC = find_proc()
+PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
+
+
+def read_process(pid: int) -> Process | None:
+    """Return one process, None when it is gone."""
+    if not PROC:
+        unfold()
+        return read_processes().get(pid)
+    text = read_proc(pid, "stat")
+    return parse_stat(pid, text) if text else None
+
+
+def read_proc(pid: int, name: str) -> bytes | None:
+    """Return what a file of a process holds, None when the process is gone or hides it."""
+    try:
+        fd = posix.open("%s/%d/%s" % (PROC, pid, name), posix.O_RDONLY | posix.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
+        return None
+    try:
+        data = chunk = posix.read(fd, 65536)
+        while chunk:  # environ comes page by page
+            chunk = posix.read(fd, 65536)
+            data += chunk
+        return data
+    except (ProcessLookupError, PermissionError, IsADirectoryError):
+        return None
+    finally:
+        posix.close(fd)
+
+
+def parse_stat(pid: int, text: bytes) -> Process | None:
+    """Return the process that a /proc/PID/stat line describes (proc_pid_stat(5)), None when it is junk."""
+    # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 ...
+    name, _, rest = text.partition(b"(")[2].rpartition(b")")  # the name may hold ")", blanks, newlines
+    words = rest.split()
+    try:
+        ppid, pgid, sid, tty = [int(word) for word in words[1:5]]
+        start, rss = int(words[19]), int(words[21])
+        state = words[0].decode("ascii")
+    except (ValueError, IndexError):
+        return None
+    shown = name.decode("utf-8", "surrogateescape")
+    return Process(pid, ppid, pgid, sid, tty, "t%d" % start, state, shown, rss * PAGE_SIZE)
+
+
+def printable(text: str, width: int = 0) -> str:
+    """Return text that is one harmless line on any terminal, cut to a width if there is one.
+
+    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text[: width - 3] + "..." if 0 < width < len(text) else text
+
+
+# ~~~~ the rest of what is asked about processes
+
+
+def read_processes() -> dict[int, Process]:
+    """Return all processes that can be seen, by their PIDs: one pass, or one call of ps."""
+    if not PROC:
+        return read_ps_table()
+    pids = [int(name) for name in posix.listdir(PROC) if name.isdecimal()]
+    return {process.pid: process for process in map(read_process, pids) if process}
+
+
+def read_environment(pid: int) -> bytes | None:
+    """Return the environment a process was started with, its entries separated by NULs.
+
+    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec: look again.
+    """
+    return read_proc(pid, "environ") if PROC else read_ps_environment(pid)
+
+
+def read_command(pid: int) -> str:
+    """Return the arguments joined by blanks, as they are: printable() makes them fit to be shown."""
+    raw = read_proc(pid, "cmdline") or b"" if PROC else read_ps_lines("args").get(pid, "").encode()
+    if not raw:  # a zombie, a kernel thread, or gone
+        process = read_process(pid)
+        return process.name if process else ""
+    return raw.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+
+
+def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
+    """Return all descendants of the roots, parents before their children, without the roots themselves.
+
+    Nobody is older than its parent: such a "child" has a parent whose PID was reused.
+    """
+    children: dict[int, list[Process]] = {}
+    for process in table.values():
+        children.setdefault(process.ppid, []).append(process)
+    found: list[Process] = []
+    queue = list(roots)
+    seen = set(queue)
+    for pid in queue:
+        for child in children.get(pid, ()):
+            if child.pid not in seen and not (pid in table and is_older(child, table[pid])):
+                seen.add(child.pid)
+                found.append(child)
+                queue.append(child.pid)
+    return found
+
+
+def is_older(process: Process, other: Process) -> bool:
+    """Tell whether a process was started before another one that the same reader found."""
+    return int(process.start[1:]) < int(other.start[1:])
+
+
+def signal_process(process: Process, signum: int) -> bool:
+    """Send a signal to this very process, never to a later one with its PID.
+
+    Return False when it is gone (a zombie is). Raise PermissionError when it may not be signalled.
+    The pidfd is opened before the start time is compared, so nothing can change in between; where there
+    is none (Python 3.8, macOS, a seccomp filter) the gap between look and signal is some microseconds.
+    """
+    if process.pid < 2:  # 0 and -1 are groups and everybody; 1 is never ours to end
+        return False
+    pidfd = open_pidfd(process.pid)
+    try:
+        now = read_process(process.pid)
+        if now is None or now.start != process.start:
+            return False
+        if pidfd >= 0:
+            _signal.pidfd_send_signal(pidfd, signum)
+        else:
+            posix.kill(process.pid, signum)
+        return now.state not in "ZX"
+    except ProcessLookupError:
+        return False
+    finally:
+        if pidfd >= 0:
+            posix.close(pidfd)
+
+
+def open_pidfd(pid: int) -> int:
+    """Return a descriptor that is a process for ever and can be read once it has ended, -1 for none."""
+    pidfd_open: Any = getattr(posix, "pidfd_open", None)  # Python 3.9, Linux 5.3
+    try:
+        return int(pidfd_open(pid)) if pidfd_open and hasattr(_signal, "pidfd_send_signal") else -1
+    except OSError:
+        return -1
+
+
+PS_START = ["lstart="]  # emptied for good where ps does not know it (busybox)
+
+
+def read_ps_table() -> dict[int, Process]:
+    """Return all processes by one call of ps, without that ps itself.
+
+    busybox lets a six-digit number touch the next column, so a column of letters stands behind each.
+    """
+    columns = "pid= stat= ppid= stat= pgid= stat= tty= stat= rss=".split()
+    own, lines = run_ps("-A", columns + PS_START + ["comm="])
+    if not lines and PS_START:
+        PS_START.clear()
+        return read_ps_table()
+    found = [parse_ps_line(line) for line in lines]
+    return {process.pid: process for process in found if process and process.pid != own}
+
+
+def parse_ps_line(line: str) -> Process | None:
+    """Return the process that a line of read_ps_table's ps describes, None when it is junk."""
+    #  4242 Ss    4240 Ss    4242 Ss   pts/0    Ss     2844 Sun Nov 22 19:40:16 2026 bash
+    # 123456S   123450S   123456S    136,0  S     1.2g bash
+    import re
+
+    number, letters, start = r" *(\d+) *", r"(?:[^\d\s]\S*) +", r"(\w{3} +\w{3} +\d+ +[\d:]{8} +\d+) +"
+    pattern = number + r"([^\d\s])\S* *" + (number + letters) * 2 + r"(\S+) +" + letters
+    pattern += r"([\d.]+)([mgt]?) +" + (start if PS_START else "()") + "(.*)"
+    match = re.match(pattern, line)
+    if match is None:
+        return None
+    pid, state, ppid, pgid, tty, size, unit, began, name = match.groups()
+    try:
+        sid = posix.getsid(int(pid))
+    except OSError:
+        sid = 0
+    rss = int(float(size) * 1024 ** ("kmgt".index(unit or "k") + 1))
+    first = "s%d" % parse_lstart(began) if began else "s0"  # without a start time a PID is all there is
+    name = name.replace(" <defunct>", "")
+    return Process(int(pid), int(ppid), int(pgid), sid, find_tty(tty), first, state, name, rss)
+
+
+def parse_lstart(text: str) -> int:
+    """Return the epoch seconds of a ps lstart in the C locale and UTC."""
+    # Sun Nov 22 19:40:16 2026
+    _, month_name, day, clock, year_word = text.split()
+    month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month_name) // 3 + 1
+    year = int(year_word) - (month < 3)  # days from civil: years begin in March, the leap day comes last
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5 + int(day)
+    hours, minutes, seconds = [int(word) for word in clock.split(":")]
+    return ((days - 719469) * 24 + hours) * 3600 + minutes * 60 + seconds
+
+
+def find_tty(name: str) -> int:
+    """Return the device number of a terminal by ps's name for it ("pts/0", busybox "136,0"), 0 for none."""
+    try:
+        if "," in name:
+            major, minor = name.split(",")
+            return posix.makedev(int(major), int(minor))
+        return posix.stat("/dev/" + name).st_rdev
+    except (OSError, ValueError):  # "?", "??", "-"
+        return 0
+
+
+def read_ps_environment(pid: int) -> bytes | None:
+    """Return an environment as ps shows it: behind the arguments, blanks between the entries."""
+    arguments = read_ps_lines("args").get(pid)
+    both = read_ps_lines("args", "-AE" if sys.platform == "darwin" else "axe").get(pid)
+    if arguments is None or both is None:
+        return None
+    rest = both[len(arguments) :] if both.startswith(arguments) else ""
+    return rest.strip().replace(" ", "\0").encode("utf-8", "surrogateescape")
+
+
+PS_LINES: dict[str, tuple[float, dict[int, str]]] = {}  # flags -> when, and read_ps_lines' answer
+
+
+def read_ps_lines(column: str, flags: str = "-A") -> dict[int, str]:
+    """Return one column of text for every process, as it was at most 0.1 s ago: a sweep asks for each PID."""
+    import re
+
+    when, answer = PS_LINES.get(flags, (0.0, {}))
+    if answer and time.monotonic() - when < 0.1:
+        return answer
+    #  4242 Ss   -bash HOME=/root
+    _, lines = run_ps(flags, ["pid=", "stat=", column + "="])
+    found = [re.match(r" *(\d+) *[^\d\s]\S* +(.*)", line) for line in lines]
+    answer = {int(match.group(1)): match.group(2) for match in found if match}
+    PS_LINES[flags] = time.monotonic(), answer
+    return answer
+
+
+def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
+    """Return the PID of a ps and its lines, none when it failed.
+
+    One -o a column and COLUMNS in place of -ww: that is what busybox, BSD, macOS and procps all understand.
+    """
+    import subprocess
+
+    arguments = ["/bin/ps", flags] + [word for column in columns for word in ("-o", column)]
+    environment = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/bin:/usr/bin", "COLUMNS": "100000"}
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(arguments, stdin=null, stdout=pipe, stderr=null, env=environment) as ps:
+        output = ps.communicate()[0]
+    return ps.pid, output.decode("utf-8", "surrogateescape").split("\n")[:-1]
+
+
+# ~~~~ end
+# END SHARED processes
+
+# BEGIN SHARED lock
+# Who I am, where the project's state is, the lock and the queue. The protocol stands in this file's head.
+#
+# Why nobody else is ever where a holder is: rename() puts a directory in the place of nothing or of an EMPTY
+# directory, never of one with a file in it, and the holder's directory has had its owner file in it since before it
+# got that name. Why recovery cannot hurt a successor: it unlinks the dead owner's file by a name that no living
+# process has. Why alive is flocked, and nothing else: the kernel drops a flock with its last process, whatever kills
+# it; a zombie has none, a reused PID has none, a stopped process keeps it, and so does a fork that has yet to exec.
+
+import errno
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+
+LOCK = "executor.lock"  # the directory that is the lock
+OLD_LOCKS: list[str] = []  # directories whose file "pid" names a holder too: those of a shell script that came before
+QUEUE, OLD = "queue.txt", "queue.old"  # who waits, in order; OLD's lines go before QUEUE's
+WAITERS = "waiters"  # the private directories
+NESTED = "nested"  # the scopes of the holders' children
+HOLDER_PID = "current.pid"  # for people, and for the shell scripts that came before
+FORMAT = "1"  # of all these; another one is never touched
+DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # a FIFO in its place must not make us wait
+ABANDONED = 300.0  # seconds without a sign of life after which what cannot be proven dead counts as dead
+LOOK = 0.2  # seconds between two looks at what gives no event
+TICK = 4.0  # seconds between two looks at what may have changed without one
+HEARTBEAT = 60.0  # seconds between two signs of life
+LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
+LONGEST_LINE = 1000  # bytes of a command that stand in the queue: one write, and a page full of waiters is readable
+
+
+class Failure(Exception):
+    """What ends this tool with one line on stderr and an exit status; 125 where no other is documented."""
+
+    def __init__(self, message: str, status: int = 125) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Scope:
+    """A directory with one lock and one queue. Everything in it is reached through its descriptor."""
+
+    __slots__ = ("path", "fd", "owner", "waiters")
+
+    def __init__(self, path: str, fd: int, owner: int) -> None:
+        self.path, self.fd = path, fd
+        self.owner = owner  # a UID: what root makes in somebody's state directory is given to them; -1: to nobody
+        self.waiters = -1  # descriptor of WAITERS, once it was needed
+
+
+class Claim:
+    """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
+
+    __slots__ = ("scope", "name", "home", "file", "founder")
+
+    def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
+        self.scope, self.name = scope, name
+        self.home, self.file = home, file  # descriptors of the directory and of the file in it
+        self.founder = True  # False once it has joined another one's lock
+
+
+def setting(name: str, default: str = "") -> str:
+    """Return an environment variable, as text."""
+    return posix.environ.get(name.encode(), default.encode()).decode("utf-8", "surrogateescape")
+
+
+def project_root() -> str:
+    """Return the checkout that the current directory is in, as git would find it, else the directory.
+
+    A .git file (worktree, submodule) counts, GIT_DIR does not: a hook is in the same project as its caller.
+    """
+    try:
+        here = posix.getcwd()
+    except FileNotFoundError:
+        raise Failure("the current directory does not exist any more") from None
+    top = here.rstrip("/")
+    while not is_checkout(top + "/.git"):
+        if not top:
+            return here
+        top = top.rpartition("/")[0]
+    return top or "/"
+
+
+def is_checkout(mark: str) -> bool:
+    """Tell a checkout's .git, a file or a directory with a HEAD, from anything else of that name."""
+    try:
+        return posix.stat(mark).st_mode & 0o170000 == 0o100000 or bool(posix.lstat(mark + "/HEAD"))
+    except OSError:
+        return False
+
+
+def state_path(root: str) -> str:
+    """Return the path of a project's state directory. /tmp, not TMPDIR: cron and a terminal meet there."""
+    try:
+        from _sha1 import sha1
+    except ImportError:  # a CPython built without it
+        from hashlib import sha1
+    digest = sha1((root + "\n").encode("utf-8", "surrogateescape")).hexdigest()
+    return "%s/seq-exec-%s" % (setting("SEQEXEC_DIR") or "/tmp", digest[:8])
+
+
+def own_identity() -> str:
+    """Return format, host with its boot, PID namespace, PID and start time: this process's name for ever."""
+    boot, namespace = "", 0
+    process = None
+    if PROC == "/proc":
+        try:
+            boot = "-" + read_small("/proc/sys/kernel/random/boot_id")[:8].decode()
+            namespace = posix.stat("/proc/self/ns/pid").st_ino
+            process = parse_stat(0, read_small("/proc/self/stat"))  # self: right in any PID namespace's /proc
+        except OSError:
+            pass
+    process = process or read_process(posix.getpid())
+    host = "".join(c if c.isalnum() and c < "\x80" or c in "-_" else "-" for c in posix.uname().nodename)
+    start = process.start if process else "t0"
+    return "%s.%s%s.%d.%d.%s" % (FORMAT, host[:64] or "-", boot, namespace, posix.getpid(), start)
+
+
+def read_small(path: str) -> bytes:
+    """Return the first page of a file of /proc."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(fd, 4096)
+    finally:
+        posix.close(fd)
+
+
+def open_state(root: str) -> Scope:
+    """Open the state directory of a project; make it if there is none.
+
+    Raise Failure where somebody else could have a hand in it. Root works in the state directory of the checkout's
+    owner (`sudo make install`), and gives them whatever it makes there.
+    """
+    path = state_path(root)
+    user = posix.geteuid()
+    owner = posix.stat(root).st_uid if user == 0 else user
+    try:
+        try:
+            fd = posix.open(path, DIRECTORY)
+        except FileNotFoundError:
+            fd = make_state(path, owner if owner != user else -1)
+    except OSError as error:
+        refuse(path, "is not a directory that can be used (%s)" % reason(error))
+    status = posix.fstat(fd)
+    if status.st_uid not in (user, owner):
+        refuse(path, "belongs to somebody else (user %d)" % status.st_uid)
+    if status.st_mode & 0o22:
+        refuse(path, "can be written to by others (mode %o)" % (status.st_mode & 0o7777))
+    return Scope(path, fd, status.st_uid if status.st_uid != user else -1)
+
+
+def inner_scope(scope: Scope, *names: str) -> Scope:
+    """Open a scope inside of another one; make it if there is none."""
+    fd = scope.fd
+    for name in names:
+        outer, fd = fd, open_directory(name, fd, scope.owner)
+        if outer != scope.fd:
+            posix.close(outer)
+    return Scope("/".join((scope.path,) + names), fd, scope.owner)
+
+
+def open_directory(name: str, parent: int, owner: int) -> int:
+    """Open a directory in another one; make it if there is none. What is there and no directory goes."""
+    while True:
+        try:
+            return posix.open(name, DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            try:
+                posix.mkdir(name, 0o700, dir_fd=parent)
+                fd = posix.open(name, DIRECTORY, dir_fd=parent)
+            except (FileExistsError, FileNotFoundError):
+                posix.stat(".", dir_fd=parent)
+                if not posix.fstat(parent).st_nlink:
+                    raise
+                continue
+            give(fd, owner)
+            return fd
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            remove(name, parent)
+
+
+def refuse(path: str, why: str) -> NoReturn:
+    """Raise the Failure for a state directory that must not be used."""
+    raise Failure("%s %s: remove it, or name another place in SEQEXEC_DIR" % (path, why))
+
+
+def make_state(path: str, owner: int) -> int:
+    """Make a state directory, and the directory of SEQEXEC_DIR if that is missing. Return its descriptor."""
+    if setting("SEQEXEC_DIR"):
+        try:
+            posix.mkdir(setting("SEQEXEC_DIR"), 0o700)
+        except FileExistsError:
+            pass
+    try:
+        posix.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    fd = posix.open(path, DIRECTORY)
+    if posix.fstat(fd).st_uid == posix.geteuid():
+        give(fd, owner)
+    return fd
+
+
+def reason(error: OSError) -> str:
+    """Say what an error was, and of which file."""
+    return "%s%s" % (error.strerror or error, ": " + printable(str(error.filename)) if error.filename else "")
+
+
+def give(fd: int, owner: int) -> None:
+    """Let the state directory's owner have what root has just made in it."""
+    if owner >= 0:
+        posix.fchown(fd, owner, -1)
+
+
+def waiters_of(scope: Scope) -> int:
+    """Return the descriptor of a scope's WAITERS."""
+    if scope.waiters < 0:
+        scope.waiters = open_directory(WAITERS, scope.fd, scope.owner)
+    return scope.waiters
+
+
+def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
+    """Make the private directory waiters/<name>/ with the owner file in it, flocked.
+
+    It is made under a hidden name and gets its public one when the flock is there: whoever sees a public name whose
+    file is not flocked has seen a dead process's. A sweeper that takes a hidden one away only makes us start over.
+    """
+    hidden = "." + name
+    for _ in range(1000):
+        waiters = waiters_of(scope)
+        try:
+            posix.mkdir(hidden, 0o700, dir_fd=waiters)
+            home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
+            give(home, scope.owner)
+            file = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE, 0o600, dir_fd=home)
+            give(file, scope.owner)
+            flock(file, LOCK_EX | LOCK_NB)
+            write(file, record)
+            posix.rename(hidden, name, src_dir_fd=waiters, dst_dir_fd=waiters)
+            if same_file(file, name, home):
+                return Claim(scope, name, home, file)
+        except FileExistsError:  # a start over; nobody else has this name
+            remove(hidden, waiters)
+        except (FileNotFoundError, BlockingIOError):  # swept, or the state directory was removed
+            if not posix.fstat(waiters).st_nlink:
+                posix.close(waiters)
+                scope.waiters = -1
+    raise Failure("%s/%s is swept faster than it can be used" % (scope.path, WAITERS))
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of it, or raise: a short write is a full disk's first sign."""
+    if posix.write(fd, data) != len(data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def same_file(fd: int, name: str, directory: int) -> bool:
+    """Tell whether a descriptor and a name in a directory are one file."""
+    try:
+        there = posix.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    here = posix.fstat(fd)
+    return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+
+
+def enqueue(claim: Claim, command: str) -> None:
+    """Append this process's line to the queue. A file that was tidied away meanwhile is not the queue: again."""
+    text = printable(command)[:LONGEST_LINE].encode("utf-8", "backslashreplace")
+    line = b"%d:%d:%s\t%s\n" % (posix.getpid(), time.time(), text, claim.name.encode())
+    scope = claim.scope
+    while True:
+        try:
+            fd = posix.open(QUEUE, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+                raise
+            remove(QUEUE, scope.fd)
+            continue
+        try:
+            if posix.fstat(fd).st_mode & 0o170000 != 0o100000:  # a FIFO, a device: not ours
+                remove(QUEUE, scope.fd)
+                continue
+            give(fd, scope.owner)
+            write(fd, line)
+            if same_file(fd, QUEUE, scope.fd):
+                return
+        finally:
+            posix.close(fd)
+
+
+def read_queue(scope: Scope) -> dict[str, bytes]:
+    """Return the identities in the queue, in order, each with its line. An identity's first line counts.
+
+    A tidying holder may rename QUEUE to OLD between the two reads; then OLD is another file than before: again.
+    """
+    # 4242:1700000000:make test<TAB>1.host-0a1b2c3d.4026531836.4242.t148044
+    while True:
+        before = inode(OLD, scope.fd)
+        lines = read_lines(OLD, scope.fd) if before else []
+        lines += read_lines(QUEUE, scope.fd)
+        if inode(OLD, scope.fd) == before:
+            break
+    found: dict[str, bytes] = {}
+    for line in lines:
+        name = line.rpartition(b"\t")[2].decode("ascii", "replace")
+        if name not in found and is_identity(name):
+            found[name] = line
+    return found
+
+
+def read_lines(name: str, directory: int) -> list[bytes]:
+    """Return the lines of a file in a scope; none where it is missing, or no regular file."""
+    try:
+        fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES):
+            return []
+        raise
+    try:
+        status = posix.fstat(fd)
+        if status.st_mode & 0o170000 != 0o100000:
+            return []
+        return posix.read(fd, status.st_size + 65536).split(b"\n")
+    finally:
+        posix.close(fd)
+
+
+def inode(name: str, directory: int) -> int:
+    """Return the inode of what has a name, 0 where nothing has."""
+    try:
+        return posix.stat(name, dir_fd=directory, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def is_identity(name: str) -> bool:
+    """Tell an identity, of whatever format version, from junk."""
+    words = name.split(".")
+    if words[0] == FORMAT:
+        return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and is_pid(words[3])
+    return len(words) > 3 and words[0].isdecimal() and "/" not in name and name.isprintable()
+
+
+def is_pid(word: str) -> bool:
+    """Tell a PID that may be waited for or signalled from anything else: 0, -1 and 1 are not."""
+    return word.isdecimal() and len(word) < 11 and int(word) > 1
+
+
+def take_lock(claim: Claim) -> bool:
+    """Put my private directory in the place of the lock; False when somebody is there. The caller is first in line.
+
+    Raise FileNotFoundError when my private directory is gone (somebody removed it).
+    """
+    scope = claim.scope
+    try:
+        posix.rename(claim.name, LOCK, src_dir_fd=waiters_of(scope), dst_dir_fd=scope.fd)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        if error.errno == errno.ENOTDIR:  # a file where the lock should be
+            remove(LOCK, scope.fd)
+            return False
+        raise
+    return True
+
+
+def acquire(claim: Claim, command: str) -> bool:
+    """Line up, and take the lock at once where nobody is ahead. False: it takes the long way."""
+    enqueue(claim, command)
+    if next(iter(read_queue(claim.scope)), "") != claim.name or OLD_LOCKS or inode(LOCK, claim.scope.fd):
+        return False
+    return take_lock(claim)
+
+
+def show_holder(claim: Claim) -> None:
+    """Write current.pid. Done by the holder, while its command starts."""
+    fd = posix.open(HOLDER_PID, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | FILE, 0o600, dir_fd=claim.scope.fd)
+    try:
+        give(fd, claim.scope.owner)
+        write(fd, b"%d\n" % posix.getpid())
+    finally:
+        posix.close(fd)
+
+
+def tidy(claim: Claim) -> None:
+    """Take dead lines out of the queue without losing a live one. Done by the founder of the lock only.
+
+    Who appends to the renamed file sees afterwards that it is not the queue any more, and appends again; who had
+    appended before is seen here, because it is read after the rename.
+    """
+    scope = claim.scope
+    if not inode(OLD, scope.fd):
+        lines = read_lines(QUEUE, scope.fd)  # a first look, so that who waits stays in QUEUE, where people look
+        if anybody_waits(scope, lines) and len(lines) < LONGEST_QUEUE:
+            return
+        try:
+            posix.rename(QUEUE, OLD, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+        except FileNotFoundError:
+            return
+    if not anybody_waits(scope, read_lines(OLD, scope.fd)):
+        remove(OLD, scope.fd)
+
+
+def anybody_waits(scope: Scope, lines: list[bytes]) -> bool:
+    """Tell whether a line of a queue is a live waiter's; the last is the likeliest."""
+    names = [line.rpartition(b"\t")[2].decode("ascii", "replace") for line in reversed(lines)]
+    return any(is_identity(name) and waits(scope, name) for name in names)
+
+
+def waits(scope: Scope, name: str) -> bool:
+    """Tell whether a waiter of this identity is alive, or may be."""
+    try:
+        home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    try:
+        return lives(name.lstrip("."), home)
+    finally:
+        posix.close(home)
+
+
+def lives(name: str, home: int) -> bool:
+    """Tell whether the owner file of an identity belongs to a living process. What is not proven dead is alive."""
+    try:
+        fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=home)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # no file of ours
+            return False
+        if error.errno == errno.EACCES:
+            return True
+        raise
+    try:
+        status = posix.fstat(fd)
+        if status.st_mode & 0o170000 != 0o100000:
+            return False
+        try:
+            flock(fd, LOCK_SH | LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no flock on this file system
+            unfold()
+            return not is_abandoned(name, home, status)
+        if same_kernel(name):
+            return False
+        unfold()
+        return not is_abandoned(name, home, status)
+    finally:
+        posix.close(fd)
+
+
+def same_kernel(name: str) -> bool:
+    """Tell whether flock proves death for an identity: its host is mine, or its boot (a container's) is."""
+    mine, theirs = (whose.split(".")[1].rpartition("-") for whose in (own_name(), name))
+    return name.startswith(FORMAT + ".") and (mine[0] == theirs[0] or mine[2] == theirs[2] != "")
+
+
+OWN_NAME: list[str] = []
+
+
+def own_name() -> str:
+    """Return this process's identity, found once."""
+    if not OWN_NAME:
+        OWN_NAME.append(own_identity())
+    return OWN_NAME[0]
+
+
+def release(claim: Claim) -> None:
+    """Give the lock back: what names me, what others left, my owner file, the directory. Never fails.
+
+    What somebody removed before is no concern; a directory that is not empty by now is a successor's, or a joiner's.
+    """
+    scope = claim.scope
+    if claim.founder:
+        attempt(posix.unlink, HOLDER_PID, scope.fd)
+        try:
+            sweep(claim)
+        except OSError:
+            pass
+    attempt(posix.unlink, claim.name, claim.home)
+    attempt(posix.rmdir, LOCK, scope.fd)
+
+
+def attempt(action: Callable[..., None], name: str, directory: int) -> bool:
+    """Unlink or rmdir a name in a directory; False where that failed."""
+    try:
+        action(name, dir_fd=directory)
+    except OSError:
+        return False
+    return True
+
+
+def remove(name: str, directory: int) -> None:
+    """Remove a name that is nobody's, whatever it is."""
+    if not attempt(posix.unlink, name, directory) and not attempt(posix.rmdir, name, directory):
+        unfold()
+        remove_tree(name, directory)
+
+
+def sweep(claim: Claim) -> None:
+    """Remove what the dead left: private directories, children's scopes, the queue's dead lines."""
+    scope = claim.scope
+    living = 0
+    for name in posix.listdir(waiters_of(scope)):
+        if not waits(scope, name):
+            remove(name, waiters_of(scope))
+        else:
+            living += 1
+            if living > 3:  # of hundreds, most live: each release would look at them all
+                break
+    if inode(NESTED, scope.fd):
+        unfold()
+        sweep_nested(claim)
+    if inode(OLD, scope.fd) or inode(QUEUE, scope.fd):
+        tidy(claim)
+
+
+def enter_scope(kind: str, root: str) -> Scope:
+    """Open the scope that a call from here belongs to: of a run that it is nested in, else the project's, or make's."""
+    scope = open_state(root)
+    chain = setting("SEQEXEC_RUN")
+    if chain:
+        unfold()
+        inner = nested_scope(scope, chain)
+        if inner is not scope:
+            return inner
+    if kind:
+        scope = inner_scope(scope, kind)
+    return nested_scope(scope, chain) if chain else scope
+
+
+# ~~~~ the long way: somebody is ahead, or has died
+
+
+def remove_tree(name: str, directory: int) -> None:
+    """Remove a directory and all in it, following no link; what cannot be removed stays."""
+    try:
+        fd = posix.open(name, DIRECTORY, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        for each in posix.listdir(fd):
+            if not attempt(posix.unlink, each, fd):
+                remove_tree(each, fd)
+    finally:
+        posix.close(fd)
+    attempt(posix.rmdir, name, directory)
+
+
+def sweep_nested(claim: Claim) -> None:
+    """Remove the scopes of my children, and of holders that are gone, where nobody is left in them."""
+    nested = open_directory(NESTED, claim.scope.fd, claim.scope.owner)
+    for name in posix.listdir(nested):
+        scope = inner_scope(claim.scope, NESTED, name)
+        if not any(owners(scope).values()) and not any(waits(scope, each) for each in posix.listdir(waiters_of(scope))):
+            remove_tree(name, nested)
+        close_scope(scope)
+    posix.close(nested)
+    attempt(posix.rmdir, NESTED, claim.scope.fd)
+
+
+def nested_scope(scope: Scope, chain: str) -> Scope:
+    """Follow the tokens that this process inherited to the scope of the innermost holder; scope itself if none holds.
+
+    A token counts only while its owner file is in the lock and its owner lives: one that leaked into a daemon is no
+    permit. A dead owner whose file is still there has yet to be recovered, and we are what will be ended.
+    """
+    for name in chain.split(":"):
+        living = owners(scope).get(name)
+        if living:
+            scope = inner_scope(scope, NESTED, name)
+        elif living is not None:
+            raise Failure("not run: the run that this belongs to has lost its seqexec (PID %s)" % name.split(".")[3])
+    return scope
+
+
+def has_moved(claim: Claim, plan: Plan) -> bool:
+    """Tell whether my scope is not my scope any more: its holder is gone, or the state directory was replaced."""
+    try:
+        there = posix.stat(claim.scope.path)
+    except OSError:
+        return True
+    here = posix.fstat(claim.scope.fd)
+    if (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev):
+        return True
+    if not setting("SEQEXEC_RUN"):
+        return False
+    now = enter_scope(plan.kind, plan.project)
+    close_scope(now)
+    return now.path != claim.scope.path
+
+
+def close_scope(scope: Scope) -> None:
+    """Let go of a scope's descriptors."""
+    posix.close(scope.fd)
+    if scope.waiters >= 0:
+        posix.close(scope.waiters)
+
+
+def owners(scope: Scope) -> dict[str, bool]:
+    """Return the owner files in the lock: identity, and whether it lives. Junk is not somebody, and goes."""
+    try:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        remove(LOCK, scope.fd)
+        return {}
+    try:
+        found = {}
+        for name in posix.listdir(home):
+            if is_identity(name):
+                found[name] = lives(name, home)
+            else:
+                remove(name, home)
+        return found
+    finally:
+        posix.close(home)
+
+
+SEEN: dict[str, tuple[int, float]] = {}  # of whom no flock tells: the last sign of life, and when I first saw it
+
+
+def is_abandoned(name: str, home: int, status: posix.stat_result) -> bool:
+    """Tell whether an owner beyond proof (another host, no flock) has been silent for ABANDONED seconds.
+
+    Silent while I looked, by my own monotonic clock: the clocks of two hosts, or a clock set back, mean nothing.
+    """
+    if not name.startswith(FORMAT + "."):
+        raise Failure(
+            "%s is of a format that this copy (format %s) does not know: use the newer copy in the whole project, or"
+            " remove it when nothing runs" % (path_of(home) + "/" + printable(name, 200), FORMAT)
+        )
+    first = SEEN.get(name)
+    if first is None or first[0] != status.st_mtime_ns:
+        SEEN[name] = (status.st_mtime_ns, time.monotonic())
+        return False
+    return time.monotonic() - first[1] > float(setting("SEQEXEC_ABANDONED") or ABANDONED)
+
+
+def path_of(directory: int) -> str:
+    """Return the path of an open directory, for a message."""
+    try:
+        return posix.readlink("/proc/self/fd/%d" % directory)
+    except OSError:
+        return "..."
+
+
+if TYPE_CHECKING:
+    WaiterRecord = tuple[list[str], list[str], str, str, str]  # whom it waits for, its chain, PID, command, project
+
+
+class Blocker:
+    """Who must be gone before I can go on."""
+
+    __slots__ = ("name", "process", "holds", "pid")
+
+    def __init__(self, name: str, holds: bool, process: Process | None, pid: int) -> None:
+        self.name, self.holds = name, holds  # identity; holds the lock, or only waits before me
+        self.process, self.pid = process, pid  # None: it cannot be watched from here (PID namespace, host)
+
+
+def find_blocker(claim: Claim) -> Blocker | None:
+    """Return the nearest live waiter ahead of me, else whoever holds the lock, None when it is my turn.
+
+    A stopped waiter is passed over: it keeps its line, and so its place. The dead in the lock are recovered here.
+    """
+    scope = claim.scope
+    names = list(read_queue(scope))
+    if claim.name not in names:
+        raise FileNotFoundError(claim.name)
+    for name in reversed(names[: names.index(claim.name)]):
+        if waits(scope, name):
+            blocker = make_blocker(name, False)
+            if not (blocker.process and blocker.process.state in "Tt"):
+                return blocker
+    found = owners(scope)
+    for name in found:
+        if found[name]:
+            return make_blocker(name, True)
+    for name in found:
+        recover(claim, name)
+    return None if found else find_legacy_holder(scope)
+
+
+def make_blocker(name: str, holds: bool) -> Blocker:
+    """Look up the process behind an identity, as far as this process can see it."""
+    mine, theirs = own_name().split("."), name.split(".")
+    pid = int(theirs[3]) if theirs[0] == FORMAT else 0
+    process = read_process(pid) if theirs[:3] == mine[:3] else None
+    if process and process.start != theirs[4]:
+        process = None
+    return Blocker(name, holds, process, pid)
+
+
+def find_legacy_holder(scope: Scope) -> Blocker | None:
+    """Return the shell script that holds an empty executor.lock: current.pid names it; or one of OLD_LOCKS.
+
+    An empty one without a live PID is a release that is under way, or a script that has not written its PID yet:
+    it has a second to show.
+    """
+    for path in OLD_LOCKS:
+        try:
+            fd = posix.open(path, DIRECTORY)
+        except OSError:
+            continue
+        process = living_writer("pid", fd)
+        posix.close(fd)
+        if process:
+            return Blocker("", True, process, process.pid)
+    try:
+        status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    process = living_writer(HOLDER_PID, scope.fd)
+    if process:
+        return Blocker("", True, process, process.pid)
+    if 0 <= time.time() - status.st_mtime < 1:
+        return Blocker("", True, None, 0)
+    return None
+
+
+def living_writer(name: str, directory: int) -> Process | None:
+    """Return the process whose PID a file holds; None when it is gone, or younger than the file, or above me."""
+    for line in read_lines(name, directory)[:1]:
+        if is_pid(line.strip().decode("ascii", "replace")):
+            process = read_process(int(line))
+            written = posix.stat(name, dir_fd=directory).st_mtime
+            if process and process.state not in "ZX" and started_at(process) <= written + 1:
+                if process.pid not in lineage(read_processes()):
+                    return process
+    return None
+
+
+def started_at(process: Process) -> float:
+    """Return the epoch seconds at which a process was started."""
+    # btime 1700000000
+    began = int(process.start[1:])
+    if process.start[0] != "t":
+        return began
+    fd = posix.open(PROC + "/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        text = posix.read(fd, 1 << 22)
+    finally:
+        posix.close(fd)
+    return int(text.partition(b"\nbtime ")[2].split()[0]) + began / posix.sysconf("SC_CLK_TCK")
+
+
+
+class Alarm:
+    """Wakes a sleeper at the exit of processes: pidfd or kqueue where there is one, else a few looks a second."""
+
+    __slots__ = ("watched",)
+
+    def __init__(self) -> None:
+        self.watched: dict[int, int] = {}  # PID -> pidfd, -1 where there is none
+
+    def watch(self, process: Process) -> bool:
+        """Watch a process. False: it is gone, or is not who it was. The descriptor is opened before that look."""
+        if process.pid in self.watched:
+            return True
+        pidfd = open_pidfd(process.pid)
+        now = read_process(process.pid)
+        if now is None or now.start != process.start or now.state in "ZX":
+            if pidfd >= 0:
+                posix.close(pidfd)
+            return False
+        self.watched[process.pid] = pidfd
+        return True
+
+    def forget(self, pid: int) -> None:
+        """Watch a process no more."""
+        pidfd = self.watched.pop(pid, -1)
+        if pidfd >= 0:
+            posix.close(pidfd)
+
+    def sleep(self, seconds: float) -> bool:
+        """Sleep until a watched process exits, at most for some seconds. False: none is known to have exited."""
+        import select
+
+        pidfds = [pidfd for pidfd in self.watched.values() if pidfd >= 0]
+        if hasattr(select, "kqueue") and self.watched:
+            return self.sleep_kqueue(seconds)
+        if len(pidfds) < len(self.watched):
+            time.sleep(max(0.0, min(seconds, LOOK)))
+            return True
+        poll = select.poll()
+        for pidfd in pidfds:
+            poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(max(0, seconds * 1000)))
+
+    def sleep_kqueue(self, seconds: float) -> bool:
+        """Sleep as BSD and macOS can: kqueue(2), EVFILT_PROC. Who is gone already makes it return at once."""
+        import select
+
+        queue: Any = select.kqueue()  # type: ignore[attr-defined, unused-ignore]
+        one: Any = select  # the constants are not there on Linux
+        events = [one.kevent(pid, one.KQ_FILTER_PROC, one.KQ_EV_ADD, one.KQ_NOTE_EXIT) for pid in self.watched]
+        try:
+            return bool(queue.control(events, 1, max(0.0, seconds)))
+        except ProcessLookupError:
+            return True
+        finally:
+            queue.close()
+
+
+
+
+def wait_for_turn(claim: Claim, plan: Plan) -> None:
+    """Sleep until the lock is mine. Raise Failure, with status 75, when that is not to be.
+
+    One exit wakes one waiter, since each sleeps on whoever is just ahead; a tick covers what no event tells. Signals
+    have their default effect here: a waiter that gets one dies of it at once, and leaves a dead line to pass over.
+    """
+    alarm, screen, began = Alarm(), Screen(plan), time.monotonic()
+    parent = read_process(posix.getppid()) if plan.is_line and posix.getppid() > 1 else None
+    if parent:
+        alarm.watch(parent)
+    while True:
+        try:
+            if has_moved(claim, plan):
+                raise FileNotFoundError(claim.scope.path)
+            blocker = find_blocker(claim)
+            if blocker is None:
+                if take_lock(claim):
+                    break
+                continue
+        except FileNotFoundError:  # our line, our directory, or all of it was removed: line up anew
+            line_up_again(claim, plan)
+            continue
+        if join_pipeline(claim):
+            break
+        break_circle(claim)
+        waited = time.monotonic() - began
+        if plan.wait is not None and waited >= plan.wait:
+            screen.clear()
+            text = "gave up after %s (%s): %s" % (duration(waited), plan.origin["wait"], describe_wait(claim, blocker))
+            raise Failure(text, GAVE_UP)
+        if parent and posix.getppid() != parent.pid:
+            raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
+        screen.update(claim, blocker, waited)
+        limits = [screen.pause(waited), 60.0 if plan.wait is None else plan.wait - waited]
+        if setting("SEQEXEC_RUN"):
+            limits.append(TICK / 2)  # a circle may have been closed elsewhere
+        sleep_behind(claim, blocker, alarm, min(limits))
+    screen.clear()
+    plan.waited = time.monotonic() - began
+
+
+def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -> None:
+    """Sleep until the blocker exits, something that matters has changed, or the time is up."""
+    if blocker.process is None or blocker.pid == 0:
+        time.sleep(min(seconds, LOOK if blocker.name else 0.02))
+        return
+    if not alarm.watch(blocker.process):
+        time.sleep(0.001)  # it is about to be gone altogether: its flock goes a moment before or after its PID
+        return
+    deadline, before = time.monotonic() + seconds, signs(claim, blocker)
+    tick, longest = (0.05, TICK / 2) if any(pipes_of(posix.getpid())) else (TICK, TICK)  # a pipe's other end may turn up
+    while True:
+        left = deadline - time.monotonic()
+        if alarm.sleep(min(left, tick)) or left <= tick or signs(claim, blocker) != before:
+            break
+        tick = min(tick * 2, longest)
+        posix.utime(claim.file)
+    alarm.forget(blocker.pid)
+
+
+def signs(claim: Claim, blocker: Blocker) -> tuple[object, ...]:
+    """Return what changes when somebody comes, goes, stops or goes on, or removes files; cheap to look at."""
+    now = read_process(blocker.pid)
+    waiters = posix.fstat(waiters_of(claim.scope))
+    queue = inode(OLD, claim.scope.fd), inode(QUEUE, claim.scope.fd)
+    try:
+        lock = posix.stat(LOCK, dir_fd=claim.scope.fd).st_mtime_ns
+    except OSError:
+        lock = 0
+    return waiters.st_mtime_ns, waiters.st_nlink, queue, lock, now and (now.start, now.state in "Tt"), posix.getppid()
+
+
+def line_up_again(claim: Claim, plan: Plan) -> None:
+    """Come back after somebody removed my line, my directory, or the whole state directory."""
+    abandon(claim)
+    posix.close(claim.home)
+    posix.close(claim.file)
+    new = make_claim(enter_scope(plan.kind, plan.project), claim.name, make_record(plan))
+    claim.scope, claim.home, claim.file = new.scope, new.home, new.file
+    enqueue(claim, plan.shown)
+
+
+def abandon(claim: Claim) -> None:
+    """Leave the queue: my directory goes, and my line is a dead one from now on."""
+    attempt(posix.unlink, claim.name, claim.home)
+    attempt(posix.rmdir, claim.name, waiters_of(claim.scope))
+
+
+def recover(claim: Claim, name: str) -> None:
+    """End what is left of a dead owner's run, and only then take its file out of the lock.
+
+    Whoever is killed in here leaves that file, the record of an unfinished recovery, to the next in line.
+    """
+    scope = claim.scope
+    home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+    record = read_record(name, home)
+    ended = end_run(name, record, setting("SEQEXEC_ORPHANS") == "wait")
+    nested = inode(NESTED, scope.fd) and posix.open(NESTED, DIRECTORY, dir_fd=scope.fd)
+    if nested:
+        remove_tree(name, nested)
+        posix.close(nested)
+        attempt(posix.rmdir, NESTED, scope.fd)
+    attempt(posix.unlink, name, home)
+    posix.close(home)
+    shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5]) or "nothing"
+    who = printable(record.get("command", ""), 60) or "a command"
+    when = clock(record.get("since", ""))
+    say("%s (PID %s, started %s) died without a goodbye; ended of its run: %s" % (who, name.split(".")[3], when, shown))
+
+
+def end_run(name: str, record: dict[str, str], only_wait: bool = False) -> list[Process]:
+    """End all that is left of a run: TERM, a grace period, KILL, until two looks in a row find nothing."""
+    known: dict[int, Process] = {}
+    return end_processes(lambda: run_members(name, record, known), only_wait)
+
+
+def run_members(name: str, record: dict[str, str], known: dict[int, Process]) -> list[Process]:
+    """Return the living processes of a run, without me and my ancestors; known grows: once in it, always in it.
+
+    They are: the recorded command, the descendants of what is known, and whoever carries the run's token. A process
+    in a session of its own is a daemon (or somebody's terminal) and none of ours, but for the command itself.
+    """
+    table = read_processes()
+    child = recorded_child(record, table)
+    if child:
+        known.setdefault(child.pid, child)
+    sessions = {int(record.get("sid", "0") or 0)} | {child.sid for child in (child,) if child}
+    known_now = [pid for pid in known if pid in table and table[pid].start == known[pid].start]
+    found = {pid: table[pid] for pid in known_now}
+    for process in table.values():
+        if process.pid not in found and process.sid in sessions and carries(process, name):
+            found[process.pid] = process
+    for process in descendants(table, list(found)):
+        if process.sid in sessions:
+            found[process.pid] = process
+    for pid in lineage(table):
+        found.pop(pid, None)
+    known.update(found)
+    return [process for process in found.values() if process.state not in "ZX"]
+
+
+def recorded_child(record: dict[str, str], table: dict[int, Process]) -> Process | None:
+    """Return the command that a dead holder recorded, if it is still that process. A file is not to be believed."""
+    # child 4243 t148046
+    pid, _, start = record.get("child", "").partition(" ")
+    process = table.get(int(pid)) if is_pid(pid) else None
+    return process if process and process.start == start else None
+
+
+def carries(process: Process, name: str) -> bool:
+    """Tell whether a process was started with a run's token; an environment in the middle of an exec is read again."""
+    if process.state in "ZX" or 2 in (process.pid, process.ppid):  # 2: kernel threads
+        return False
+    start = name.rpartition(".")[2]
+    if start[:1] == process.start[0] and int(process.start[1:]) < int(start[1:]):  # older than the run
+        return False
+    for _ in range(10 if PROC else 1):
+        environment = read_environment(process.pid)
+        if environment != b"":
+            break
+        time.sleep(0.001)
+    for entry in (environment or b"").split(b"\0"):
+        if entry.startswith(b"SEQEXEC_RUN="):
+            return name.encode() in entry[12:].split(b":")
+    return False
+
+
+def lineage(table: dict[int, Process]) -> list[int]:
+    """Return my PID and those of my ancestors."""
+    pids = [posix.getpid()]
+    while pids[-1] in table and table[pids[-1]].ppid not in pids:
+        pids.append(table[pids[-1]].ppid)
+    return pids
+
+
+def end_processes(find: Callable[[], list[Process]], only_wait: bool = False) -> list[Process]:
+    """End what find returns, until two looks in a row find nothing. Return what was ended.
+
+    What may not be signalled is waited for, and said.
+    """
+    told: dict[tuple[int, str], float] = {}
+    ended: list[Process] = []
+    grace, alarm, clean = float(setting("SEQEXEC_GRACE") or GRACE), Alarm(), 0
+    while clean < 2:
+        living = find()
+        clean = 0 if living else clean + 1
+        for process in living:
+            key = (process.pid, process.start)
+            first = key not in told
+            told.setdefault(key, time.monotonic())
+            if first:
+                ended.append(process)
+            if only_wait:
+                continue
+            try:
+                if first:
+                    signal_process(process, _signal.SIGTERM)
+                    signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
+                elif time.monotonic() - told[key] >= grace:
+                    signal_process(process, _signal.SIGKILL)
+            except PermissionError:
+                if first:
+                    say("waits for PID %d (%s): it may not be signalled" % (process.pid, printable(process.name)))
+            alarm.watch(process)
+        if living:
+            oldest = min(told[(process.pid, process.start)] for process in living)
+            alarm.sleep(max(0.01, min(0.1, oldest + grace - time.monotonic())))
+            for process in living:
+                alarm.forget(process.pid)
+    return ended
+
+
+def pipes_of(pid: int) -> tuple[set[str], set[str]]:
+    """Return the pipes that a process reads from and those that it writes to; one it has both ends of is neither.
+
+    That is make's jobserver. Only /proc tells; elsewhere there are none.
+    """
+    reads: set[str] = set()
+    writes: set[str] = set()
+    try:
+        here = "%s/%d/fd/" % (PROC, pid)
+        for fd in posix.listdir(here) if PROC else ():
+            target = posix.readlink(here + fd)
+            if target.startswith("pipe:["):  # the link's mode is how the file is open: proc_pid_fd(5)
+                mode = posix.lstat(here + fd).st_mode
+                reads |= {target} if mode & 0o400 else set()
+                writes |= {target} if mode & 0o200 else set()
+    except OSError:
+        pass
+    return reads - writes, writes - reads
+
+
+def join_pipeline(claim: Claim) -> bool:
+    """Share the lock of a holder that my pipe leads to: two ends of one pipe must not wait for each other.
+
+    A pipe between two runs was inherited by both wrappers, which keep it open, so looking at the wrappers is enough.
+    The owner file is linked into the very directory that was looked at. Whoever is still in it then cannot have
+    given the lock away in between; if nobody is, the founder has gone, and I withdraw and stay in the queue.
+    """
+    reads, writes = pipes_of(posix.getpid())
+    if not reads and not writes:
+        return False
+    scope = claim.scope
+    try:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+    except OSError:
+        return False
+    holders = [name for name in posix.listdir(home) if is_identity(name) and lives(name, home)]
+    if any(leads_to(reads, writes, make_blocker(name, True)) for name in holders):
+        try:
+            posix.link(claim.name, claim.name, src_dir_fd=claim.home, dst_dir_fd=home)
+        except OSError:
+            posix.close(home)
+            return False
+        if any(lives(name, home) for name in holders):
+            abandon(claim)
+            posix.close(claim.home)
+            claim.home, claim.founder = home, False
+            return True
+        attempt(posix.unlink, claim.name, home)
+        attempt(posix.rmdir, LOCK, scope.fd)
+    posix.close(home)
+    return False
+
+
+def leads_to(reads: set[str], writes: set[str], holder: Blocker) -> bool:
+    """Tell whether one of my pipes leads to a holder, through others of the same job (`a | cat | b`) if need be."""
+    if not holder.process:
+        return False
+    theirs = pipes_of(holder.pid)
+    if reads & theirs[1] or writes & theirs[0]:
+        return True
+    job = job_pipes(holder.pid)
+    for side, other in (0, 1), (1, 0):  # upstream: from what I read to who writes it; then downstream
+        reached = set((reads, writes)[side])
+        while True:
+            beyond = set().union(*(pair[side] for pair in job if pair[other] & reached)) - reached
+            if not beyond:
+                break
+            reached |= beyond
+        if reached & theirs[other]:
+            return True
+    return False
+
+
+def job_pipes(holder: int) -> list[tuple[set[str], set[str]]]:
+    """Return the pipes of the other processes in my process group, without the ancestors of either end."""
+    table = read_processes()
+    me, skip = table.get(posix.getpid()), set(lineage(table))
+    pid = holder
+    while pid in table and pid > 1:
+        skip.add(pid)
+        pid = table[pid].ppid
+    if me is None:
+        return []
+    return [pipes_of(each.pid) for each in table.values() if each.pgid == me.pgid and each.pid not in skip]
+
+
+def break_circle(claim: Claim) -> None:
+    """Give up (75) when I wait in a circle and have the greatest identity in it. What I wait for is written down first.
+
+    Only who is nested in a run can close one: somebody must be waiting for that run.
+    """
+    if not setting("SEQEXEC_RUN"):
+        return
+    waiting = all_waiters(claim)
+    circle = find_circle([claim.name], waiting, set()) if claim.name in waiting else []
+    if circle and claim.name == max(circle):
+        shown = "; ".join("PID %s (%s) in %s" % waiting[name][2:] for name in circle)
+        raise Failure("gave up: these wait for one another in a circle, and one has to: " + shown, GAVE_UP)
+
+
+def find_circle(path: list[str], waiting: dict[str, WaiterRecord], seen: set[str]) -> list[str]:
+    """Return the waiters of a circle through the first of a path, [] if there is none.
+
+    A waiter waits for those before it in the queue and for the holders; a holder waits for the waiters in its run.
+    """
+    for ahead in waiting[path[-1]][0]:
+        for name in waiting:
+            if ahead == name or ahead in waiting[name][1]:
+                if name == path[0]:
+                    return path
+                if name not in seen:
+                    seen.add(name)
+                    circle = find_circle(path + [name], waiting, seen)
+                    if circle:
+                        return circle
+    return []
+
+
+def all_waiters(claim: Claim) -> dict[str, WaiterRecord]:
+    """Return every waiter of mine in every project: whom it waits for, its chain, PID, command and project."""
+    base = state_path("/").rpartition("/")[0]
+    found: dict[str, WaiterRecord] = {}
+    for name in posix.listdir(base):
+        if name.startswith("seq-exec-"):
+            try:
+                fd = posix.open(base + "/" + name, DIRECTORY)
+            except OSError:
+                continue
+            if posix.fstat(fd).st_uid == posix.fstat(claim.scope.fd).st_uid:
+                walk_scopes(Scope(base + "/" + name, fd, -1), found)
+            posix.close(fd)
+    return found
+
+
+def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
+    """Add the waiters of a scope and of those inside it."""
+    holders = [name for name, living in owners(scope).items() if living]
+    queue = [name for name in read_queue(scope) if waits(scope, name)]
+    for place, name in enumerate(queue):
+        try:
+            home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+        except OSError:
+            continue
+        record = read_record(name, home)
+        posix.close(home)
+        shown = printable(record.get("command", "?"), 60)
+        chain = record.get("chain", "").split(":")
+        found[name] = (queue[:place] + holders, chain, name.split(".")[3], shown, record.get("project", "?"))
+    for outer in ("make", NESTED):
+        if inode(outer, scope.fd):
+            inner = inner_scope(scope, outer)
+            names = [""] if outer == "make" else posix.listdir(inner.fd)
+            for name in names:
+                walk_scopes(inner_scope(inner, name) if name else inner, found)
+
+
+def read_record(name: str, home: int) -> dict[str, str]:
+    """Return what an owner wrote into its file: data to be shown, never to be believed."""
+    # command make test
+    found: dict[str, str] = {}
+    for line in read_lines(name, home)[:20]:
+        key, _, value = line[:4096].decode("utf-8", "replace").partition(" ")
+        found[key] = value
+    return found
+
+
+# ~~~~ end
+# END SHARED lock
+
+# BEGIN SHARED run
+# A run: a command from its first instruction to the last process that belongs to it.
+
+GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 75, 124, 125, 126, 127  # exit statuses
+GRACE = 2.0  # seconds from TERM to KILL
+LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
+MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
+FORWARDED = frozenset(
+    (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGTSTP)
+)
+STOPS = frozenset((_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU))
+AWAITED = FORWARDED | STOPS | {_signal.SIGCHLD, _signal.SIGIO}  # SIGIO: the memory guard has said something
+
+
+class Plan:
+    """What is to be run, and how: the command line and the environment, understood."""
+
+    kind = ""  # the scope inside the project's: "" or "make"
+    shown = ""  # the command, for people
+    argv: list[str] = []  # what to execute
+    is_line = False  # a shell's `-c LINE`
+    timeout = 0.0  # seconds, 0 none
+    wait: float | None = None  # seconds, None for ever
+    leftovers = ""  # wait, kill, leave
+    memory = ""  # MB, as it was given
+    quiet = verbose = False
+    waited = 0.0  # seconds, filled in by the wait
+    project = ""  # the path of the checkout
+    umask = 0o22  # the caller's
+    finish = "-"  # what ended it, for the history
+
+    def __init__(self) -> None:
+        self.origin: dict[str, str] = {}  # option -> what set it, as people know it
+        self.given: dict[str, str] = {}  # option -> value, as on the command line
+
+
+def say(message: str) -> None:
+    """Print one line for people on stderr; a stderr that is closed or full is no reason to fail."""
+    data = ("%s: %s\n" % (TOOL, message)).encode("utf-8", "backslashreplace")
+    try:
+        posix.write(2, data)
+    except OSError:
+        pass
+
+
+def make_record(plan: Plan) -> bytes:
+    """Return what stands in the owner file: for people, and for whoever recovers the run."""
+    environ = posix.environ
+    place = "terminal" if posix.isatty(2) else "-"
+    for key, name in (b"CI", "CI"), (b"GIT_INDEX_FILE", "git hook"), (b"MAKELEVEL", "make"):
+        if key in environ:
+            place = name
+    fields = (plan.shown[:LONGEST_LINE], time.time(), posix.getsid(0), posix.getppid(), place, plan.project)
+    text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n" % (*fields, setting("SEQEXEC_RUN"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def main(argv: list[str]) -> int:
+    """Do what the command line says. Return the exit status, -N to die of signal N."""
+    try:
+        plan = understand(argv)
+        if isinstance(plan, int):
+            return plan
+        return run(take_turn(plan), plan)
+    except Failure as failure:
+        say(str(failure))
+        return failure.status
+    except Exception as error:
+        say("cannot go on: %s" % (reason(error) if isinstance(error, OSError) else repr(error)))
+        return FAILED
+
+
+def take_turn(plan: Plan) -> Claim:
+    """Line up, wait for the turn, hold the lock."""
+    plan.umask = posix.umask(0o077)
+    plan.project = project_root()
+    scope = enter_scope(plan.kind, plan.project)
+    claim = make_claim(scope, own_name(), make_record(plan))
+    try:
+        if not acquire(claim, plan.shown):
+            unfold()
+            wait_for_turn(claim, plan)
+    except BaseException:
+        unfold()
+        abandon(claim)
+        raise
+    return claim
+
+
+def run(claim: Claim, plan: Plan) -> int:
+    """Run the command, wait for what belongs to it, give the lock back. Return its status, -N where signal N ended it."""
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
+    child_ignored = _signal.getsignal(_signal.SIGCHLD) is _signal.SIG_IGN
+    if child_ignored:
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else its status would be lost: wait(2)
+    began = time.monotonic()
+    environ = command_environment(claim.name)
+    pid = posix.fork()
+    if not pid:
+        become_command(claim, plan, environ, mask, child_ignored)
+    try:
+        if claim.founder:
+            show_holder(claim)
+            tidy(claim)
+    except OSError:
+        pass  # for people only
+    if folded is None:
+        store_bytecode()
+    status, usage = attend(claim, plan, pid, began)
+    if plan.leftovers != "leave" and may_have_left(claim.name, pid):
+        unfold()
+        status = end_leftovers(claim, plan, status)
+    remember(claim, plan, status, time.monotonic() - began, usage)
+    release(claim)
+    return status
+
+
+def command_environment(name: str) -> dict[bytes, bytes]:
+    """Return the environment as it was before sh and Python added to it, with this run's token in the chain."""
+    environ = posix.environ
+    options = sys._xoptions
+    if not options.get("ctype", "set"):
+        environ.pop(b"LC_CTYPE", None)  # PEP 538
+    words = str(options.get("stat", "")).rpartition(")")[2].split()
+    if len(words) > 48 and b"PWD" in environ:  # env_start, env_end: proc_pid_stat(5)
+        size = sum(len(key) + len(value) + 2 for key, value in environ.items())
+        if size - (int(words[48]) - int(words[47])) == len(environ[b"PWD"]) + 5:
+            del environ[b"PWD"]  # dash exports one even where there was none
+    chain = environ.get(b"SEQEXEC_RUN")
+    environ[b"SEQEXEC_RUN"] = (chain + b":" if chain else b"") + name.encode()
+    return environ
+
+
+def ignored_signals() -> int:
+    """Return the signals that were ignored when /bin/sh started, as a mask: sigignore of proc_pid_stat(5)."""
+    words = str(sys._xoptions.get("stat", "")).rpartition(")")[2].split()
+    return int(words[30]) if len(words) > 30 else 0
+
+
+def become_command(claim: Claim, plan: Plan, environ: dict[bytes, bytes], mask: set[int], child_ignored: bool) -> NoReturn:
+    """Be the command, in the forked child: put back what Python changed, write down who I am, execute.
+
+    What I am stands in the owner file before I execute; until then my copy of its flock says that the run lives.
+    """
+    status = FAILED
+    try:
+        process = parse_stat(0, read_small("/proc/self/stat")) if PROC == "/proc" else read_process(posix.getpid())
+        write(claim.file, b"child %d %s\n" % (posix.getpid(), process.start.encode() if process else b"t0"))
+        ignored = ignored_signals()
+        for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
+            if not ignored >> (signum - 1) & 1:
+                _signal.signal(signum, _signal.SIG_DFL)
+        if child_ignored:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+        posix.umask(plan.umask)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        status = execute(plan.argv, environ)
+    except OSError as error:
+        say("cannot start the command: %s" % reason(error))
+    finally:
+        posix._exit(status)
+
+
+def execute(argv: list[str], environ: dict[bytes, bytes]) -> int:
+    """Execute a command, looked up as a shell would; return 126 or 127, said, where that cannot be done.
+
+    A file without a run bit or #! is a script to a shell, and so is one whose #! names this very file.
+    """
+    name, worst = argv[0], errno.ENOENT
+    paths = [name]
+    if "/" not in name:
+        search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
+        paths = [(directory or ".") + "/" + name for directory in search.split(":")] if name else []
+    elif is_script(name, True):
+        posix.execve(real_shell(), [real_shell()] + argv, environ)
+    for path in paths:
+        try:
+            posix.execve(path, argv, environ)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                worst, name = error.errno, path
+    if worst in (errno.ENOEXEC, errno.EACCES if "/" in name else errno.ENOENT) and is_script(name, False):
+        posix.execve(real_shell(), [real_shell(), name] + argv[1:], environ)
+    if worst == errno.ENOENT:
+        say("%s: command not found" % (printable(argv[0]) or "(an empty word)"))
+        return NOT_FOUND
+    say("%s: cannot be executed: %s" % (printable(argv[0]), posix.strerror(worst)))
+    return CANNOT_RUN
+
+
+def is_script(path: str, naming_me: bool) -> bool:
+    """Tell whether a file without a run bit, or without #!, is text, or text whose #! names this file."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        line = posix.read(fd, 256).partition(b"\n")[0] if posix.fstat(fd).st_mode & 0o170000 == 0o100000 else b"\0"
+    finally:
+        posix.close(fd)
+    if not naming_me or line[:2] != b"#!":
+        return not naming_me and b"\0" not in line and line[:4] != b"\x7fELF"
+    me = posix.stat(__file__)
+    try:
+        there = posix.stat(line[2:].strip().partition(b" ")[0])
+    except OSError:
+        return False
+    return (there.st_ino, there.st_dev) == (me.st_ino, me.st_dev)
+
+
+def real_shell() -> str:
+    """Return the shell that does what a shell is wanted for."""
+    return setting("SEQEXEC_SHELL") or "/bin/sh"
+
+
+def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
+    """Wait for the command, pass on to it what was sent to me alone. Return its status and its peak memory in KiB, 0 unknown."""
+    deadline = began + plan.timeout if plan.timeout else 0.0
+    guard_at = began + MEMORY_WATCHED
+    beat = began + HEARTBEAT
+    guard: Guard | None = None
+    usage = None
+    while True:
+        if guard_at:  # a short run: wait4() would import what makes its third answer
+            ended, status = posix.waitpid(pid, posix.WNOHANG | posix.WUNTRACED)
+        else:
+            ended, status, usage = posix.wait4(pid, posix.WNOHANG | posix.WUNTRACED)
+        if ended and not posix.WIFSTOPPED(status):
+            status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+            break
+        if ended:
+            unfold()
+            stop_like(pid, posix.WSTOPSIG(status))
+        now = time.monotonic()
+        if guard_at and now >= guard_at:
+            guard_at = 0.0
+            unfold()
+            guard = start_guard(claim, plan) if plan.memory != "0" else None
+        if deadline and now >= deadline:
+            unfold()
+            status, usage = end_in_time(claim, plan, pid)
+            break
+        if now >= beat:
+            beat = now + HEARTBEAT
+            posix.utime(claim.file)
+        times = [moment for moment in (guard_at, deadline, beat) if moment]
+        signum, sent_by = next_signal(min(times) - now)
+        if guard:
+            guard.relay()
+        if signum in FORWARDED and sent_by not in (-1, pid):
+            try:
+                posix.kill(pid, signum)
+            except OSError:
+                pass
+    if guard:
+        guard.close(plan, status)
+    return status, usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1) if usage else 0
+
+
+def may_have_left(name: str, pid: int) -> bool:
+    """Tell whether a run that began with a PID may have left a process. Cheap where few were started since then.
+
+    Whatever it started has a PID between its own and the last that was given out, until the numbers wrap around.
+    """
+    # 0.20 0.18 0.12 1/80 11206
+    if PROC != "/proc":
+        return True
+    last = int(read_small("/proc/loadavg").split()[-1])
+    if not pid <= last < pid + 100:
+        return True
+    for number in range(pid + 1, last + 1):
+        environment = read_proc(number, "environ")
+        if environment is not None and (not environment or name.encode() in environment):
+            return True
+    return False
+
+
+def next_signal(seconds: float) -> tuple[int, int]:
+    """Wait for a signal, at most for some seconds: (0, -1) for none, else (N, sender's PID).
+
+    -1: the kernel sent it, that is the terminal, and to the whole group: the command has it already (SI_KERNEL and
+    the like are above 0, kill() gives SI_USER, 0: sigaction(2)).
+    """
+    if hasattr(_signal, "sigtimedwait"):
+        info = _signal.sigtimedwait(AWAITED, max(0.0, seconds))
+        if info is None:
+            return 0, -1
+        alone = info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()  # of a hang-up only the leader hears
+        return info.si_signo, -1 if info.si_code > 0 and not alone else info.si_pid
+    unfold()
+    return next_signal_elsewhere(seconds)
+
+
+def exit_like(status: int) -> NoReturn:
+    """End as the command did: with its status, or of its signal, without a core file of my own.
+
+    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: fs/coredump.c, core(5).
+    """
+    if status < 0:
+        import resource
+
+        try:
+            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+            resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
+            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
+                _signal.signal(-status, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass
+        posix.kill(posix.getpid(), -status)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
+        status = 128 - status
+    posix._exit(status)
+
+
+HISTORY = "history.txt"
+HISTORY_SIZE = 65536  # bytes; the older half goes when there are more
+
+
+def remember(claim: Claim, plan: Plan, status: int, seconds: float, peak: int) -> None:
+    """Append one line to the history: when, status, waited, ran, peak KiB, ended by, command; blanks between."""
+    # 1700000000 0 0.0 12.3 10240 - make test
+    text = printable(plan.shown)[:LONGEST_LINE]
+    line = "%d %d %.1f %.2f %d %s %s\n" % (time.time(), status, plan.waited, seconds, peak, plan.finish, text)
+    try:
+        fd = posix.open(HISTORY, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=claim.scope.fd)
+        try:
+            give(fd, claim.scope.owner)
+            posix.write(fd, line.encode("utf-8", "backslashreplace"))
+            if posix.fstat(fd).st_size > HISTORY_SIZE:
+                unfold()
+                shorten_history(claim.scope)
+        finally:
+            posix.close(fd)
+    except OSError:
+        pass  # for people only
+
+
+# ~~~~ what only some runs need
+
+
+def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -> float | None:
+    """Return a setting that is a number from 0 up, None where nothing sets it, and note what has set it.
+
+    Raise Failure for one that is none; a variable's, under -c, is named and ignored: others export such names.
+    """
+    for origin in ("--" + option,) + variables:
+        text = plan.given.get(option, "") if origin[0] == "-" else setting(origin)
+        if not text and not (origin[0] == "-" and option in plan.given):
+            continue
+        try:
+            value = float(text)
+            if not 0 <= value < 1e12:
+                raise ValueError
+        except ValueError:
+            wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
+            if origin[0] == "-" or not is_line:
+                raise Failure(wrong) from None
+            say(wrong + ": ignored")
+            continue
+        plan.origin["memory" if option == "memory-limit" else option] = "%s=%s" % (origin, text) if origin[0] != "-" else origin + " " + text
+        return value
+    return None
+
+
+def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
+    """Wait for a signal where there is no sigtimedwait (macOS): a handler, and the pipe that it writes to.
+
+    There is no si_code: what a terminal sends is not passed on while we are in its foreground group.
+    """
+    import os
+    import select
+
+    if not PIPE:
+        _signal.set_wakeup_fd(wake_pipe()[1])
+        for signum in AWAITED:
+            if _signal.getsignal(signum) is not _signal.SIG_IGN:
+                _signal.signal(signum, lambda number, frame: None)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, AWAITED)
+        return 0, -1
+    if not select.select(PIPE[:1], [], [], max(0.0, seconds))[0]:
+        return 0, -1
+    signum = posix.read(PIPE[0], 1)[0]
+    if signum in (_signal.SIGINT, _signal.SIGQUIT):
+        try:
+            with open("/dev/tty", "rb", 0) as terminal:
+                if os.tcgetpgrp(terminal.fileno()) == posix.getpgrp():
+                    return signum, -1
+        except OSError:
+            pass
+    return signum, 0
+
+
+PIPE: list[int] = []
+
+
+def stop_like(pid: int, signum: int) -> None:
+    """Stop with the command, so that the shell above sees a stopped job; when it continues us, continue the command.
+
+    TSTP in place of STOP: it does nothing to an orphaned group, where no shell would ever continue us.
+    """
+    signum = signum if signum in STOPS else _signal.SIGTSTP
+    if _signal.getsignal(signum) is _signal.SIG_IGN:
+        return
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCONT})
+    posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal may have sent
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
+    if _signal.SIGCONT in _signal.sigpending():  # we did stop
+        try:
+            posix.kill(pid, _signal.SIGCONT)
+        except OSError:
+            pass
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCONT})
+
+
+class Guard:
+    """The memmon.py that watches a run, and the pipe on which it speaks. It has no descriptor of the command's."""
+
+    def __init__(self, pid: int, pipe: int) -> None:
+        self.pid, self.pipe = pid, pipe
+        self.said = ""
+        self.killed = False
+
+    def relay(self) -> None:
+        """Pass on the lines that the guard has written."""
+        while True:
+            try:
+                data = posix.read(self.pipe, 65536)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            self.said += data.decode("utf-8", "replace")
+            *lines, self.said = self.said.split("\n")
+            for line in lines:
+                self.killed = self.killed or line.startswith("memmon: ") and "SIG" in line
+                posix.write(2, (printable(line) + "\n").encode("utf-8", "backslashreplace"))
+
+    def close(self, plan: Plan, status: int) -> None:
+        """End the guard, which I started, and say what a bare 137 would not."""
+        try:
+            posix.kill(self.pid, _signal.SIGTERM)
+        except OSError:
+            pass
+        posix.waitpid(self.pid, 0)
+        self.relay()
+        posix.close(self.pipe)
+        if self.killed:
+            plan.finish = "memory"
+            say("the memory guard ended processes of this run, which ended with status %d: %s" % (
+                128 - status if status < 0 else status, printable(plan.shown, 200)))
+
+
+def start_guard(claim: Claim, plan: Plan) -> Guard | None:
+    """Start the memmon.py beside this file. Without one there is no guard: said only where a limit was asked for."""
+    import fcntl
+
+    place = posix.readlink(__file__) if not posix.lstat(__file__).st_mode & 0o170000 ^ 0o120000 else __file__
+    if not place.startswith("/"):
+        place = __file__.rpartition("/")[0] + "/" + place if "/" in __file__ and place != __file__ else place
+    path = (place.rpartition("/")[0] or ".") + "/memmon.py"
+    try:
+        posix.stat(path)
+    except OSError:
+        if plan.memory:
+            say("no memory limit: there is no %s" % printable(path))
+        return None
+    arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only", "--token", claim.name]
+    if plan.memory:
+        arguments += ["--limit", plan.memory]
+    arguments += ["--limit-name", plan.origin.get("memory", "the default, see MEMORY_LIMIT_MB")]
+    environ = dict(posix.environ)
+    environ[b"SEQEXEC_RUN"] = environ[b"SEQEXEC_RUN"].rpartition(b":")[0]  # it is not of the run
+    reader, writer = posix.pipe()
+    pid = posix.fork()
+    if not pid:
+        try:
+            posix.setsid()  # the terminal's signals are not for it
+            null = posix.open("/dev/null", posix.O_RDWR)
+            for fd, target in (null, 0), (null, 1), (writer, 2):
+                posix.dup2(fd, target)
+            posix.closerange(3, posix.sysconf("SC_OPEN_MAX"))
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+            posix.execve("/bin/sh", arguments, environ)
+        finally:
+            posix._exit(FAILED)
+    posix.close(writer)
+    fcntl.fcntl(reader, fcntl.F_SETOWN, posix.getpid())
+    fcntl.fcntl(reader, fcntl.F_SETFL, posix.O_NONBLOCK | posix.O_ASYNC)
+    return Guard(pid, reader)
+
+
+def end_leftovers(claim: Claim, plan: Plan, status: int) -> int:
+    """Wait for what the command's first process has left behind, or end it. A signal ends it, and me."""
+    known: dict[int, Process] = {}
+    record = {"sid": str(posix.getsid(0))}
+
+    def find() -> list[Process]:
+        return run_members(claim.name, record, known)
+
+    if plan.leftovers == "kill":
+        end_processes(find)
+        return status
+    began, told = time.monotonic(), False
+    while True:
+        living = find()
+        if not living:
+            return status
+        if not told and time.monotonic() - began >= LEFTOVERS_TOLD:
+            told = True
+            shown = ", ".join("PID %d (%s)" % (each.pid, printable(read_command(each.pid), 60)) for each in living[:5])
+            say("the command has ended; waiting for what it left behind: %s" % shown)
+        alarm = Alarm()
+        for process in living:
+            alarm.watch(process)
+        alarm.sleep(LOOK)
+        for process in living:
+            alarm.forget(process.pid)
+        signum, sent_by = next_signal(0)
+        if signum in FORWARDED and signum != _signal.SIGTSTP:
+            end_processes(find)
+            return -signum
+
+
+def end_in_time(claim: Claim, plan: Plan, pid: int) -> tuple[int, Any]:
+    """End a whole run whose time is over."""
+    plan.finish = "timeout"
+    say("timeout: ended after %s (%s): %s" % (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200)))
+    end_run(claim.name, read_record(claim.name, claim.home))
+    return TIMED_OUT, posix.wait4(pid, 0)[2]
+
+
+def shorten_history(scope: Scope) -> None:
+    """Keep the newer half of the history. Done by the holder; a reader sees the old file or the new one."""
+    lines = read_lines(HISTORY, scope.fd)
+    new = HISTORY + ".new"
+    remove(new, scope.fd)
+    fd = posix.open(new, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | FILE, 0o600, dir_fd=scope.fd)
+    try:
+        give(fd, scope.owner)
+        write(fd, b"\n".join(lines[len(lines) // 2 :]))
+        posix.rename(new, HISTORY, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+    finally:
+        posix.close(fd)
+
+
+# ~~~~ end
+# END SHARED run
+
+# BEGIN SHARED people
+# ~~~~ what people see: the waiting line, the status, the history
+
+PATIENCE = 0.3  # seconds of waiting before a word is said about it
+REPEAT = 30.0  # seconds after which the waiting line is said again where it cannot update itself
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people: 0.4 s, 12 s, 3 min 4 s, 2 h 5 min."""
+    if seconds < 10:
+        return "%.1f s" % seconds
+    if seconds < 60:
+        return "%d s" % seconds
+    if seconds < 3600:
+        return "%d min %d s" % divmod(int(seconds), 60)
+    return "%d h %d min" % (seconds // 3600, seconds % 3600 // 60)
+
+
+def clock(text: str) -> str:
+    """Return the local time of an epoch second that stood in a file; ? when it is junk."""
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(float(text)))
+    except (ValueError, OverflowError, OSError):
+        return "?"
+
+
+def since(text: str) -> float:
+    """Return the seconds since an epoch second that stood in a file; 0 when it is junk or in the future."""
+    try:
+        return max(0.0, time.time() - float(text))
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+class Screen:
+    """The waiting line: one that updates itself on a terminal, else a line at a change and every REPEAT seconds."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.quiet = plan.quiet
+        self.terminal = posix.isatty(2)
+        self.shown, self.at = "", -REPEAT
+
+    def pause(self, waited: float) -> float:
+        """Return the seconds until there is something to say."""
+        if self.quiet:
+            return 60.0
+        if waited < PATIENCE:
+            return PATIENCE - waited
+        return 1.0 if self.terminal else max(0.1, self.at + REPEAT - waited)
+
+    def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
+        """Say what is waited for, if that is new."""
+        if self.quiet or waited < PATIENCE:
+            return
+        text = "waiting, " + describe_wait(claim, blocker)
+        key = text.partition(" for ")[0]
+        if self.terminal:
+            width = terminal_width()
+            self.shown = key
+            line = "\r\x1b[K" + fit(TOOL + ": " + text, width - 1)
+            try:
+                posix.write(2, line.encode("utf-8", "backslashreplace"))
+            except OSError:
+                pass
+        elif key != self.shown or waited - self.at >= REPEAT:
+            self.shown, self.at = key, waited
+            say(text)
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        if self.terminal and self.shown:
+            try:
+                posix.write(2, b"\r\x1b[K")
+            except OSError:
+                pass
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal on stderr; 80 where nobody knows."""
+    try:
+        return posix.get_terminal_size(2).columns or 80
+    except OSError:
+        return 80
+
+
+def cell_width(character: str) -> int:
+    """Return how many columns a character takes."""
+    import unicodedata
+
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fit(text: str, width: int) -> str:
+    """Cut a text to some columns of a terminal."""
+    if text.isascii():
+        return text[:width]
+    cells = 0
+    for place, character in enumerate(text):
+        cells += cell_width(character)
+        if cells > width:
+            return text[:place]
+    return text
+
+
+def place_in_queue(claim: Claim) -> tuple[int, int]:
+    """Return my position in the queue, from 1, and its length. Who has died but has not been swept counts."""
+    there = set(posix.listdir(waiters_of(claim.scope)))
+    names = [name for name in read_queue(claim.scope) if name in there]
+    return (names.index(claim.name) + 1 if claim.name in names else len(names)), len(names)
+
+
+def describe_wait(claim: Claim, blocker: Blocker) -> str:
+    """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run."""
+    position, length = place_in_queue(claim)
+    record: dict[str, str] = {}
+    holder = blocker
+    try:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=claim.scope.fd)
+        for name in posix.listdir(home):
+            if is_identity(name) and lives(name, home):
+                record, holder = read_record(name, home), make_blocker(name, True)
+        posix.close(home)
+    except OSError:
+        pass
+    command = printable(record.get("command", ""), 60) or (holder.process and printable(holder.process.name)) or "?"
+    text = "%d of %d in the queue, behind PID %d (%s)" % (position, length, holder.pid, command)
+    if "since" in record:
+        text += ", which has run for " + duration(since(record["since"]))
+    if holder.process and holder.process.state in "Tt":
+        text += "; it is stopped%s: continue or end it" % terminal_of(holder.process)
+    ahead = blocker.process
+    if ahead and ahead.ppid == posix.getppid() and ahead.ppid > 1:
+        text += "; PID %d was started by the same parent, PID %d" % (ahead.pid, ahead.ppid)
+    return text
+
+
+def terminal_of(process: Process) -> str:
+    """Return " in pts/3" for a process on that terminal: major 136 to 143 are pts, 4 is tty (devices.txt)."""
+    major, minor = posix.major(process.tty), posix.minor(process.tty)
+    if 136 <= major <= 143:
+        return " in pts/%d" % (minor + (major - 136) * 256)
+    return " in tty%d" % minor if major == 4 else ""
+
+
+def look_at(scope: Scope) -> dict[str, Any]:
+    """Return what is in a scope: holders, waiters, stale things, and the scopes inside it by their holders."""
+    table = read_processes()
+    seen: dict[str, Any] = {"scope": scope.path, "holders": [], "waiters": [], "stale": [], "nested": {}}
+    for name, living in owners(scope).items():
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+        entry = entry_of(name, read_record(name, home), table)
+        posix.close(home)
+        seen["holders" if living else "stale"].append(entry)
+    legacy = None if seen["holders"] or seen["stale"] else find_legacy_holder(scope)
+    if legacy and legacy.process:
+        seen["holders"].append(entry_of("1.-.0.%d.%s" % (legacy.pid, legacy.process.start), {}, table))
+    for name in read_queue(scope):
+        if waits(scope, name):
+            home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+            entry = entry_of(name, read_record(name, home), table)
+            posix.close(home)
+            seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
+        elif not any(name == each["identity"] for each in seen["holders"] + seen["stale"]):
+            seen["stale"].append(entry_of(name, {"command": "(a line in the queue)"}, {}))
+    if inode(NESTED, scope.fd):
+        for name in posix.listdir(inner_scope(scope, NESTED).fd):
+            if is_identity(name):
+                seen["nested"][name] = look_at(inner_scope(scope, NESTED, name))
+    return seen
+
+
+def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> dict[str, Any]:
+    """Return what is known of a holder or a waiter: seconds since it came, bytes of memory of its tree."""
+    pid = int(name.split(".")[3])
+    process = table.get(pid)
+    if process and process.start != name.rpartition(".")[2]:
+        process = None
+    tree = [process] + descendants(table, [pid]) if process else []
+    return {
+        "identity": name,
+        "pid": pid,
+        "command": record.get("command", process.name if process else "?"),
+        "seconds": round(since(record.get("since", "")), 1),
+        "memory": sum(each.rss for each in tree if each),
+        "state": process.state if process else "?",
+        "user": user_of(pid) if process else "?",
+        "from": record.get("from", "-"),
+    }
+
+
+def user_of(pid: int) -> str:
+    """Return the name of a process's user, as far as the system tells."""
+    import pwd
+
+    try:
+        uid = posix.stat("/proc/%d" % pid).st_uid
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+    except OSError:
+        return "?"
+
+
+def scopes_of(root: str) -> dict[str, Scope]:
+    """Return the project's scope and, where there is one, make's; none where nothing has run yet."""
+    try:
+        posix.lstat(state_path(root))
+    except FileNotFoundError:
+        return {}
+    scope = open_state(root)
+    found = {"": scope}
+    if inode("make", scope.fd):
+        found["make"] = inner_scope(scope, "make")
+    return found
+
+
+def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
+    """Return the last runs, oldest first."""
+    found = []
+    for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
+        words = line.decode("utf-8", "replace").split(" ", 6)
+        try:
+            ended, status, peak = int(words[0]), int(words[1]), int(words[4])
+            waited, ran, by, command = float(words[2]), float(words[3]), words[5], words[6]
+        except (ValueError, IndexError):
+            continue
+        shown = {"ended": ended, "status": status, "waited": waited, "ran": ran, "peak": peak * 1024}
+        found.append(dict(shown, by=None if by == "-" else by, command=command))
+    return found
+
+
+def gather(root: str) -> dict[str, Any]:
+    """Return all that a status shows. This is the form of --json; keys are only ever added."""
+    scopes = scopes_of(root)
+    seen: dict[str, Any] = {"project": root, "state": state_path(root), "holder": None, "waiters": [], "stale": []}
+    seen.update(holders=[], nested={}, history=[], make=None)
+    for kind, scope in scopes.items():
+        here = look_at(scope)
+        here["holder"] = here["holders"][0] if here["holders"] else None
+        here["history"] = read_history(scope, 5)
+        if kind:
+            seen[kind] = here
+        else:
+            seen.update(here)
+    return seen
+
+
+def show(text: str) -> int:
+    """Print text on stdout; a reader that has gone (`| head`) is no failure."""
+    data = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    return 0
+
+
+def show_status(root: str, as_json: bool) -> int:
+    """Print who runs and who waits."""
+    seen = gather(root)
+    if as_json:
+        import json
+
+        return show(json.dumps(seen, indent=2, ensure_ascii=True))
+    coloured = posix.isatty(1) and not setting("NO_COLOR") and setting("TERM") != "dumb"
+    return show("\n".join(status_lines(seen, terminal_width() if posix.isatty(1) else 80, coloured)))
+
+
+def status_lines(seen: dict[str, Any], width: int, coloured: bool) -> list[str]:
+    """Return a status as lines of a width, for people."""
+    bold, dim, plain = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if coloured else ("", "", "")
+    lines = [bold + fit("project  " + printable(seen["project"]), width) + plain]
+    for title, here in (("", seen), ("make", seen["make"])):
+        if here:
+            lines += scope_lines(here, width, 0, bold + (title + " " if title else ""), plain)
+    for title, here in (("", seen), ("make", seen["make"])):
+        for run in here["history"] if here else []:
+            text = "%s  status %3s  waited %s, ran %s, peak %s%s  %s" % (
+                clock(str(run["ended"])), run["status"], duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]),
+                ", ended by " + run["by"] if run["by"] else "", printable(run["command"]))
+            lines.append(dim + fit("ended    " + text, width) + plain)
+    return lines
+
+
+def scope_lines(here: dict[str, Any], width: int, depth: int, bold: str, plain: str) -> list[str]:
+    """Return the lines of one scope and of those inside it."""
+    lines, indent = [], "  " * depth
+    row = "%s%s PID %-7s %-8s %9s %8s  %s"
+    for entry in here["holders"]:
+        note = "(stopped) " if entry["state"] in "Tt" else ""
+        text = row % (indent, "runs   ", entry["pid"], entry["user"][:8], duration(entry["seconds"]), megabytes(entry["memory"]),
+                      note + printable(entry["command"]))
+        lines.append(bold + fit(text, width) + plain)
+        if entry["identity"] in here["nested"]:
+            lines += scope_lines(here["nested"][entry["identity"]], width, depth + 1, "", "")
+    for entry in here["waiters"]:
+        place = "waits %-2d" % entry["position"]
+        note = "(stopped) " if entry["state"] in "Tt" else ""
+        lines.append(fit(row % (indent, place, entry["pid"], entry["user"][:8], duration(entry["seconds"]), entry["from"],
+                                note + printable(entry["command"])), width))
+    for entry in here["stale"]:
+        lines.append(fit("%sstale   PID %-7d %s" % (indent, entry["pid"], printable(entry["command"])), width))
+    if not depth and not here["holders"]:
+        lines.append("nothing runs")
+    return lines
+
+
+def megabytes(size: int) -> str:
+    """Return bytes for people."""
+    return "%.1f GB" % (size / 1e9) if size >= 1e9 else "%d MB" % (size / 1e6) if size else "-"
+
+
+def show_history(root: str, as_json: bool) -> int:
+    """Print what has run, oldest first."""
+    runs = [dict(run, kind=kind) for kind, scope in scopes_of(root).items() for run in read_history(scope, 1000)]
+    runs.sort(key=lambda run: int(run["ended"]))
+    if as_json:
+        import json
+
+        return show(json.dumps(runs, indent=2))
+    lines = ["ended                status    waited       ran      peak  command"]
+    for run in runs:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"]))
+        note = " (ended by %s)" % run["by"] if run["by"] else ""
+        words = (when, run["status"], duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]), printable(run["command"]) + note)
+        lines.append("%-19s %7s %9s %9s %9s  %s" % words)
+    return show("\n".join(lines))
+
+
+def watch(root: str) -> int:
+    """Show the status again each second, in place, until q or Ctrl-C; leave the terminal as it was."""
+    import select
+    import termios
+
+    if not posix.isatty(0) or not posix.isatty(1):
+        raise Failure("--watch wants a terminal: use --status")
+    before = termios.tcgetattr(0)
+    raw = termios.tcgetattr(0)
+    raw[3] &= ~(termios.ICANON | termios.ECHO)
+    try:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
+        _signal.signal(_signal.SIGWINCH, lambda number, frame: None)
+        _signal.set_wakeup_fd(wake_pipe()[1])
+        termios.tcsetattr(0, termios.TCSADRAIN, raw)
+        posix.write(1, b"\x1b[?1049h\x1b[?25l")
+        while True:
+            size = posix.get_terminal_size(1)
+            lines = status_lines(gather(root), size.columns, not setting("NO_COLOR"))[: max(1, size.lines - 1)]
+            lines.append("%s  q ends" % time.strftime("%H:%M:%S"))
+            text = "\x1b[H" + "".join(line + "\x1b[K\r\n" for line in lines[:-1]) + lines[-1] + "\x1b[K\x1b[J"
+            posix.write(1, text.encode("utf-8", "backslashreplace"))
+            ready = select.select([0, PIPE[0]], [], [], 1.0)[0]
+            if PIPE[0] in ready:
+                posix.read(PIPE[0], 4096)
+            if 0 in ready and posix.read(0, 100)[:1] in (b"q", b"Q", b"", b"\x03"):
+                return 0
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        posix.write(1, b"\x1b[?25h\x1b[?1049l")
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def wake_pipe() -> list[int]:
+    """Return the pipe that a signal's arrival is written to."""
+    if not PIPE:
+        PIPE.extend(posix.pipe())
+        posix.set_blocking(PIPE[1], False)
+    return PIPE
+
+
+def kill_all(root: str) -> int:
+    """End this project's waiters, holders, their whole runs and orphans; never wait in a queue for it.
+
+    From inside a run that run is ended last: what is ended before it does not include my own ancestors.
+    """
+    scopes = list(scopes_of(root).values())
+    names = [name for scope in scopes for name in everybody(scope)]
+    records = {name: record for scope in scopes for name, record in everybody(scope).items()}
+    known: dict[str, dict[int, Process]] = {name: {} for name in names}
+
+    def find() -> list[Process]:
+        table = read_processes()
+        mine = lineage(table)
+        found: dict[int, Process] = {}
+        for name in names:
+            wrapper = table.get(int(name.split(".")[3]))
+            if name.split(".")[:3] == own_name().split(".")[:3] and wrapper and wrapper.start == name.rpartition(".")[2]:
+                if wrapper.pid not in mine and wrapper.state not in "ZX" and wrapper.pid > 1:
+                    found[wrapper.pid] = wrapper
+            for process in run_members(name, records[name], known[name]):
+                found[process.pid] = process
+        return list(found.values())
+
+    for process in end_processes(find):
+        say("ended PID %d (%s)" % (process.pid, printable(process.name)))
+    for scope in scopes:
+        clean_up(scope)
+    own = [name for name in setting("SEQEXEC_RUN").split(":") if name in names]
+    for name in own:
+        process_of = read_process(int(name.split(".")[3]))
+        if process_of and process_of.start == name.rpartition(".")[2]:
+            say("ending PID %d (%s), which this runs in" % (process_of.pid, printable(records[name].get("command", "?"), 60)))
+            signal_process(process_of, _signal.SIGTERM)
+    if not names:
+        say("nothing runs or waits in %s" % printable(root))
+    return 0
+
+
+def everybody(scope: Scope) -> dict[str, dict[str, str]]:
+    """Return the record of every waiter and owner in a scope and in those inside it, waiters first."""
+    found: dict[str, dict[str, str]] = {}
+    places = [(WAITERS, True), (LOCK, False)]
+    for place, own_directory in places:
+        try:
+            home = posix.open(place, DIRECTORY, dir_fd=scope.fd)
+        except OSError:
+            continue
+        for name in posix.listdir(home):
+            plain = name.lstrip(".")
+            if is_identity(plain) and plain.startswith(FORMAT + "."):
+                inner = posix.open(name, DIRECTORY, dir_fd=home) if own_directory else home
+                found[plain] = read_record(plain, inner)
+                if inner != home:
+                    posix.close(inner)
+        posix.close(home)
+    if inode(NESTED, scope.fd):
+        for name in posix.listdir(inner_scope(scope, NESTED).fd):
+            found.update(everybody(inner_scope(scope, NESTED, name)))
+    return found
+
+
+def clean_up(scope: Scope) -> None:
+    """Leave a scope clean: take the lock if it is free, sweep, give it back."""
+    try:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+        for name, living in owners(scope).items():
+            if not living:
+                attempt(posix.unlink, name, home)
+        attempt(posix.rmdir, LOCK, scope.fd)
+        posix.close(home)
+    except OSError:
+        pass
+    claim = make_claim(scope, own_name(), b"command --kill-all\n")
+    if take_lock(claim):
+        for name in posix.listdir(waiters_of(scope)):
+            if not waits(scope, name):
+                remove(name, waiters_of(scope))
+        release(claim)
+    else:
+        abandon(claim)
+
+
+# ~~~~ end
+# END SHARED people
+
+# The command line: make's, but for what starts with --seq-.
+
+SETTINGS = (b"MAKE", b"VERBOSE", b"SEQEXEC_VERBOSE", b"SEQEXEC_WAIT", b"SEQEXEC_LEFTOVERS", b"SEQEXEC_QUIET")
+MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
+ASKS = (  # long options that only look, each with how much of it make wants to see
+    ("dr", "dry-run"), ("ju", "just-print"), ("r", "recon"), ("que", "question"), ("print-da", "print-data-base"),
+    ("v", "version"), ("h", "help"),
+)  # fmt: skip
+WITH_VALUE = ("directory", "file", "makefile", "include-dir", "old-file", "assume-old", "what-if", "new-file",
+              "assume-new", "eval")  # fmt: skip
+
+
+def understand(argv: list[str]) -> Plan | int:
+    """Return what the arguments and the environment ask for; a status where that is done already."""
+    plan = Plan()
+    plan.kind, plan.memory = "make", "0"  # make has a limit of its own: -l
+    words, make = argv[1:], ["make"]
+    if any(name in posix.environ for name in SETTINGS) or any(word[:6] == "--seq-" for word in words):
+        unfold()
+        words = understand_options(plan, words)
+        if len(plan.given.keys() & {"help", "version", "status", "json", "hold"}):
+            return do_without_make(plan)
+        make = find_make(plan.given.get("make") or setting("MAKE"))
+    plan.argv = make + words
+    asks, placed = read_flags(plan.argv[1:])
+    if asks or b"MAKEFLAGS" in posix.environ and read_flags(inherited_flags())[0]:
+        unfold()
+        return run_at_once(plan.argv)
+    if not placed and not has_makefile("."):
+        unfold()
+        go_to_root()
+    plan.shown = " ".join(["make"] + plan.argv[1:])
+    plan.leftovers = plan.leftovers or "wait"
+    respect_old_locks()
+    return plan
+
+
+def read_flags(words: list[str]) -> tuple[bool, bool]:
+    """Tell of make's arguments whether they only ask for something, and whether they say where its makefile is."""
+    # -npq  -Cdir  -C dir  -j4  --dry-run  --dry  --file=x  --file x
+    asks = placed = is_value = False
+    for word in words:
+        if is_value:
+            is_value = False
+        elif word == "--":
+            break
+        elif word[:2] == "--":
+            name, equals, _ = word[2:].partition("=")
+            asks = asks or any(name.startswith(least) and full.startswith(name) for least, full in ASKS)
+            found = [full for full in WITH_VALUE if full.startswith(name)]
+            placed = placed or found[:1] in (["directory"], ["file"], ["makefile"])
+            is_value = not equals and bool(found)
+        elif word[:1] == "-":
+            for place, letter in enumerate(word[1:], 2):
+                asks = asks or letter in "npqvh"
+                placed = placed or letter in "Cf"
+                if letter in "CfIoWE":
+                    is_value = place == len(word)
+                if letter in "CfIoWEjlO":  # the rest of the word is its value
+                    break
+    return asks, placed
+
+
+def inherited_flags() -> list[str]:
+    """Return MAKEFLAGS as arguments; its first word has its dash left out."""
+    # ks -j4 --jobserver-auth=3,4 -- V=1
+    text = setting("MAKEFLAGS")
+    words = text.split()
+    if words and text[:1] not in (" ", "-") and "=" not in words[0]:
+        words[0] = "-" + words[0]
+    return words
+
+
+def has_makefile(directory: str) -> bool:
+    """Tell whether make would find a makefile of its own accord."""
+    for name in MAKEFILES:
+        try:
+            posix.stat(directory + "/" + name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def respect_old_locks() -> None:
+    """Note the locks that the shell script before this file had. It always had them in /tmp."""
+    base, _, name = state_path(project_root()).rpartition("/")
+    for place in {"/tmp", base}:
+        path = "%s/make-lock-%s" % (place, name.rpartition("-")[2])
+        try:
+            posix.lstat(path)
+        except OSError:
+            continue
+        OLD_LOCKS.append(path)
+
+
+# ~~~~ the options that few calls have
+
+FLAGS = ("--seq-status", "--seq-json", "--seq-quiet", "--seq-help", "--seq-version", "--seq-hold")
+VALUES = ("--seq-wait", "--seq-make")
+
+
+def understand_options(plan: Plan, words: list[str]) -> list[str]:
+    """Fill in the plan from the environment and from our options; return make's words."""
+    rest: list[str] = []
+    given = plan.given
+    while words and words[0] != "--":
+        option, equals, value = words[0].partition("=")
+        if option[:6] != "--seq-":
+            if "make" in given and option[:1] != "-":
+                break  # `--seq-make env make_sequential.py --seq-wait 1`: the inner one's
+            rest.append(words[0])
+        elif option in FLAGS and not equals:
+            given[option[6:]] = "1"
+        elif option in VALUES:
+            if not equals:
+                if len(words) < 2:
+                    raise Failure("%s wants a value: see %s --seq-help" % (option, TOOL))
+                value, words = words[1], words[1:]
+            given[option[6:]] = value
+        else:
+            import difflib
+
+            near = difflib.get_close_matches(option, FLAGS + VALUES, 1)
+            hint = "did you mean %s?" % near[0] if near else "see %s --seq-help" % TOOL
+            raise Failure("unknown option %s: %s" % (printable(words[0]), hint))
+        words = words[1:]
+    plan.quiet = "quiet" in given or setting("SEQEXEC_QUIET") not in ("", "0")
+    plan.verbose = (setting("SEQEXEC_VERBOSE") or setting("VERBOSE")) not in ("", "0")
+    if "wait" in given:
+        given["seq-wait"] = given["wait"]
+    plan.wait = number(plan, "seq-wait", ("SEQEXEC_WAIT",), False)
+    plan.origin["wait"] = plan.origin.get("seq-wait", "")
+    plan.leftovers = setting("SEQEXEC_LEFTOVERS") or "wait"
+    if plan.leftovers not in ("wait", "kill", "leave"):
+        raise Failure("SEQEXEC_LEFTOVERS is wait, kill or leave, not %s" % printable(plan.leftovers))
+    if plan.verbose and setting("SEQEXEC_RUN"):
+        tell_scope(plan)
+    return rest + words
+
+
+def tell_scope(plan: Plan) -> None:
+    """Say in whose scope this make runs, where that is not the project's."""
+    scope = enter_scope(plan.kind, project_root())
+    name = scope.path.rpartition("/")[2]
+    if is_identity(name):
+        say("runs inside the run of PID %s, in its queue: %s" % (name.split(".")[3], scope.path))
+    close_scope(scope)
+
+
+def do_without_make(plan: Plan) -> int:
+    """Do what runs no make: explain, look, or hold the turn for a make that is there already."""
+    if "help" in plan.given:
+        lines = source.decode("utf-8").partition("\n# The protocol")[0].split("\n")[4:]
+        return show("\n".join(line[2:] for line in lines).strip())
+    if "version" in plan.given:
+        return show("%s %s" % (TOOL, __version__))
+    if "hold" in plan.given:
+        return hold(plan)
+    return show_status(project_root(), "json" in plan.given)
+
+
+def find_make(text: str) -> list[str]:
+    """Return the words of $MAKE or --seq-make: a path, blanks in it or not, or a command with flags (make -j4).
+
+    This very file is not meant: a Makefile may say `MAKE := make_sequential.py` so that its $(MAKE) lines queue.
+    """
+    try:
+        posix.stat(text)
+        words = [text] if "/" in text else text.split()
+    except OSError:
+        words = text.split()
+    if words and words[0].rpartition("/")[2] == __file__.rpartition("/")[2]:
+        words[0] = "make"
+    return words or ["make"]
+
+
+def run_at_once(argv: list[str]) -> int:
+    """Be make, now, for what changes nothing. Return only where there is no make."""
+    chain = posix.environ.get(b"SEQEXEC_RUN")
+    environ = command_environment("")
+    del environ[b"SEQEXEC_RUN"]
+    if chain is not None:
+        environ[b"SEQEXEC_RUN"] = chain
+    if folded is None:
+        store_bytecode()
+    ignored = ignored_signals()
+    for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
+        if not ignored >> (signum - 1) & 1:
+            _signal.signal(signum, _signal.SIG_DFL)
+    return execute(argv, environ)
+
+
+def go_to_root() -> None:
+    """Go to the project's root where there is a makefile there, and none here."""
+    root = project_root()
+    if has_makefile(root):
+        say("no makefile in %s: runs in %s" % (printable(posix.getcwd()), printable(root)))
+        posix.chdir(root)
+
+
+# The guard. A Makefile's first lines call --seq-hold in a $(shell), which is over before make goes on, so the lock
+# is held by a process of its own, the keeper, as long as that make lives. A guard that runs a second make in place
+# of the first was tried: it loses -o, -W and -f, adds a MAKELEVEL and "Entering directory", and needs an endif at
+# the far end of the file.
+
+
+def hold(plan: Plan) -> int:
+    """Hold the turn for the make that has called this; print the chain of tokens for its recipes."""
+    make = read_process(posix.getppid())
+    chain = setting("SEQEXEC_RUN")
+    if make is None or make.pid == 1:
+        raise Failure("--seq-hold is for $(shell) in a Makefile: see --seq-help")
+    last = chain.rpartition(":")[2].split(".")
+    if last[3:] == [str(make.pid), make.start]:  # make SHELL=seqexec.py: each of its lines queues by itself
+        return show("-")
+    held = held_already(plan, make)
+    if held:
+        return show((chain + ":" if chain else "") + held)
+    respect_old_locks()
+    plan.shown = " ".join(["make"] + read_command(make.pid).split(" ")[1:])
+    plan.is_line = True  # of a make that may die while I wait
+    reader, writer = posix.pipe()
+    pid = posix.fork()
+    if pid:
+        posix.close(writer)
+        return stand_by(pid, reader, make)
+    posix.close(reader)
+    keep(plan, make, writer)
+    return 0
+
+
+def held_already(plan: Plan, make: Process) -> str:
+    """Return who holds the turn for this make already: one that remade its makefiles reads them again."""
+    scope = enter_scope(plan.kind, project_root())
+    found = ""
+    if inode(LOCK, scope.fd):
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+        for name in posix.listdir(home):
+            if is_identity(name) and read_record(name, home).get("child") == "%d %s" % (make.pid, make.start):
+                found = name if lives(name, home) else found
+        posix.close(home)
+    close_scope(scope)
+    return found
+
+
+def stand_by(keeper: int, pipe: int, make: Process) -> int:
+    """Wait, in front of make, until the keeper has the turn; print what it says. A dead make wants none."""
+    import select
+
+    pidfd = open_pidfd(make.pid)
+    watched = [pipe] + [fd for fd in (pidfd,) if fd >= 0]
+    while pipe not in select.select(watched, [], [], 60.0 if pidfd >= 0 else 1.0)[0]:
+        if posix.getppid() != make.pid:
+            return GAVE_UP  # the keeper sees me go
+    chain = posix.read(pipe, 1 << 20)
+    if chain:
+        return show(chain.decode("utf-8", "surrogateescape"))
+    status = posix.waitpid(keeper, 0)[1]
+    return -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+
+
+def keep(plan: Plan, make: Process, pipe: int) -> None:
+    """Take the turn, say so, keep it as long as make lives and something that it left behind, give it back.
+
+    The descriptors that came from make stay open, as they do in make: by them two ends of a pipe find each other.
+    """
+    show_pipe(make)
+    claim = take_turn(plan)
+    try:
+        write(claim.file, b"child %d %s\n" % (make.pid, make.start.encode()))
+        posix.setpgid(0, 0)  # what the terminal sends is for make
+        for signum in _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM:
+            _signal.signal(signum, lambda number, frame: bool(signal_process(make, number)))
+        chain = setting("SEQEXEC_RUN")
+        write(pipe, ((chain + ":" if chain else "") + claim.name).encode())
+        posix.close(pipe)
+        show_holder(claim)
+        tidy(claim)
+        if folded is None:
+            store_bytecode()
+        alarm = Alarm()
+        while alarm.watch(make) and lives_on(make):
+            alarm.sleep(HEARTBEAT)
+            posix.utime(claim.file)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
+        if plan.leftovers != "leave":
+            end_leftovers(claim, plan, 0)
+    finally:
+        release(claim)
+
+
+def show_pipe(make: Process) -> None:
+    """Have make's own stdout in place of the $(shell)'s, if it is a pipe, so that its other end is found."""
+    try:
+        path = "%s/%d/fd/1" % (PROC, make.pid)
+        is_pipe = posix.stat(path).st_mode & 0o170000 == 0o010000
+        fd = posix.open(path if is_pipe else "/dev/null", posix.O_WRONLY | posix.O_NONBLOCK)
+    except OSError:
+        fd = posix.open("/dev/null", posix.O_WRONLY)
+    posix.dup2(fd, 1)
+    posix.close(fd)
+
+
+def lives_on(process: Process) -> bool:
+    """Tell whether a process is there, and no zombie."""
+    now = read_process(process.pid)
+    return now is not None and now.start == process.start and now.state not in "ZX"
+
+
+# ~~~~ end
+
+if __name__ == "__main__":
+    exit_like(main(sys.argv))
