@@ -16,12 +16,12 @@
 #
 # Plain make, for everybody who runs it: these lines at the top of a Makefile that lies beside this file.
 #   MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
-#   MAKE_ASKS := $(foreach flag,n p q,$(findstring $(flag),$(firstword -$(MAKEFLAGS))))
-#   ifneq ($(if $(MAKE_ASKS)$(findstring $(MAKE_SEQ),$(MAKE_HELD)),,$(filter-out help status,$(or $(MAKECMDGOALS),all))),)
+#   MAKE_FREE := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring $(MAKE_SEQ),$(MAKE_HELD))
+#   ifneq ($(if $(strip $(MAKE_FREE)),,$(filter-out help status monitor kill-all,$(or $(MAKECMDGOALS),all))),)
 #   export SEQEXEC_RUN := $(or $(shell '$(MAKE_SEQ)' --seq-hold),$(error this make did not get its turn))
 #   export MAKE_HELD := $(MAKE_HELD):$(MAKE_SEQ)
 #   endif
-# The second line lists the flags that never wait, the third the goals (and what make alone stands for: all).
+# Not queued: the flags in its second line; the goals in its third, where all is what a bare make stands for.
 #
 # Exit status: make's; a make that dies of a signal is died after. 75 gave up waiting, 125 failure of
 #   make_sequential itself, 126 make not executable, 127 no make.
@@ -806,7 +806,7 @@ def is_identity(name: str) -> bool:
     """Tell an identity, of whatever format version, from junk."""
     words = name.split(".")
     if words[0] == FORMAT:
-        return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and is_pid(words[3])
+        return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and words[3].strip("0").isdecimal()
     return len(words) > 3 and words[0].isdecimal() and "/" not in name and name.isprintable()
 
 
@@ -1357,6 +1357,7 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
     abandon(claim)
     posix.close(claim.home)
     posix.close(claim.file)
+    close_scope(claim.scope)
     new = make_claim(enter_scope(plan.kind, plan.project), claim.name, make_record(plan))
     claim.scope, claim.home, claim.file = new.scope, new.home, new.file
     enqueue(claim, plan.shown)
