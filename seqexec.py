@@ -804,7 +804,7 @@ def is_identity(name: str) -> bool:
     """Tell an identity, of whatever format version, from junk."""
     words = name.split(".")
     if words[0] == FORMAT:
-        return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and is_pid(words[3])
+        return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and words[3].strip("0").isdecimal()
     return len(words) > 3 and words[0].isdecimal() and "/" not in name and name.isprintable()
 
 
@@ -1355,6 +1355,7 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
     abandon(claim)
     posix.close(claim.home)
     posix.close(claim.file)
+    close_scope(claim.scope)
     new = make_claim(enter_scope(plan.kind, plan.project), claim.name, make_record(plan))
     claim.scope, claim.home, claim.file = new.scope, new.home, new.file
     enqueue(claim, plan.shown)
