@@ -15,30 +15,30 @@
 # where there is no makefile, and no -C or -f, it runs in the project's root, and a line says so.
 #
 # Plain make, for everybody who runs it: these lines at the top of a Makefile that lies beside this file.
-#   MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
-#   MAKE_FREE := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring $(MAKE_SEQ),$(MAKE_HELD))
-#   ifneq ($(if $(strip $(MAKE_FREE)),,$(filter-out help status monitor kill-all,$(or $(MAKECMDGOALS),all))),)
-#   export SEQEXEC_RUN := $(or $(shell '$(MAKE_SEQ)' --seq-hold),$(error this make did not get its turn))
-#   export MAKE_HELD := $(MAKE_HELD):$(MAKE_SEQ)
-#   endif
+# MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
+# SEQ_OUT := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring $(MAKE_SEQ),$(SEQ_IN))
+# ifneq ($(if $(strip $(SEQ_OUT)),,$(filter-out help status monitor kill-all,$(or $(MAKECMDGOALS),all))),)
+# export SEQEXEC_RUN := $(or $(shell '$(MAKE_SEQ)' --seq-hold),$(error this make did not get its turn))
+# export SEQ_IN := $(SEQ_IN):$(MAKE_SEQ)
+# endif
 # Not queued: the flags in its second line; the goals in its third, where all is what a bare make stands for.
 #
 # Exit status: make's; a make that dies of a signal is died after. 75 gave up waiting, 125 failure of
 #   make_sequential itself, 126 make not executable, 127 no make.
 #
-# Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which goes before; SEQEXEC_WAIT, SEQEXEC_QUIET
-#   as the options; SEQEXEC_LEFTOVERS wait|kill|leave, what make leaves behind: wait for it (the default), end it,
-#   or leave it; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL (2);
-#   SEQEXEC_ORPHANS end|wait; SEQEXEC_PYTHON, SEQEXEC_PROC (/proc or ps) what to use. MAKEFLAGS is not touched.
+# Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which goes before; SEQEXEC_WAIT and
+#   SEQEXEC_QUIET as the options; SEQEXEC_LEFTOVERS wait|kill|leave, what make leaves behind: wait for it (the
+#   default), end it, or leave it; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL
+#   (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_PYTHON, SEQEXEC_PROC (/proc or ps) what to use.
 #
-# Examples: make_sequential.py -j4 test      make_sequential.py -C src V=1      cat /tmp/seq-exec-*/make/queue.txt
+# Examples: make_sequential.py -j4 test     make_sequential.py -C src V=1     cat /tmp/seq-exec-*/make/queue.txt
 #
 # The protocol: that of seqexec.py, in the directory make/ of the same state directory.
-#   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock that file: I am alive.
-#   2. Append one line to queue.txt. Only the first live line goes on; the others sleep until the one ahead exits.
-#   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty directory.
-#   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end what
-#      is left of its make, THEN unlink that file by its name, and go to 3.
+#   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock it: I am alive.
+#   2. Append a line to queue.txt. Only the first live line goes on; the others sleep until the one ahead exits.
+#   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty one.
+#   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end
+#      what is left of its make, THEN unlink that file by its name, and go to 3.
 #   5. Run make. Release: unlink my file in executor.lock, remove the directory.
 # It assumes a local file system (rename and flock), and recipes that do not hide their environment from us.
 
@@ -2676,8 +2676,8 @@ def clean_up(scope: Scope) -> None:
 SETTINGS = (b"MAKE", b"VERBOSE", b"SEQEXEC_VERBOSE", b"SEQEXEC_WAIT", b"SEQEXEC_LEFTOVERS", b"SEQEXEC_QUIET")
 MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 ASKS = (  # long options that only look, each with how much of it make wants to see
-    ("dr", "dry-run"), ("ju", "just-print"), ("r", "recon"), ("que", "question"), ("print-da", "print-data-base"),
-    ("v", "version"), ("h", "help"),
+    ("dr", "dry-run"), ("ju", "just-print"), ("r", "recon"), ("que", "question"),
+    ("print-da", "print-data-base"), ("v", "version"), ("h", "help"),
 )  # fmt: skip
 WITH_VALUE = ("directory", "file", "makefile", "include-dir", "old-file", "assume-old", "what-if", "new-file",
               "assume-new", "eval")  # fmt: skip
@@ -2709,7 +2709,7 @@ def understand(argv: list[str]) -> Plan | int:
 
 
 def read_flags(words: list[str]) -> tuple[bool, bool]:
-    """Tell of make's arguments whether they only ask for something, and whether they say where its makefile is."""
+    """Tell of make's arguments whether they only ask for something, and whether they say where to look."""
     # -npq  -Cdir  -C dir  -j4  --dry-run  --dry  --file=x  --file x
     asks = placed = is_value = False
     for word in words:
@@ -2737,6 +2737,7 @@ def read_flags(words: list[str]) -> tuple[bool, bool]:
 def inherited_flags() -> list[str]:
     """Return MAKEFLAGS as arguments; its first word has its dash left out."""
     # ks -j4 --jobserver-auth=3,4 -- V=1
+    # npq
     text = setting("MAKEFLAGS")
     words = text.split()
     if words and text[:1] not in (" ", "-") and "=" not in words[0]:
@@ -2834,9 +2835,9 @@ def do_without_make(plan: Plan) -> int:
 
 
 def find_make(text: str) -> list[str]:
-    """Return the words of $MAKE or --seq-make: a path, blanks in it or not, or a command with flags (make -j4).
+    """Return the words of $MAKE or --seq-make: a path, blanks in it or not, or a command with flags.
 
-    This very file is not meant: a Makefile may say `MAKE := make_sequential.py` so that its $(MAKE) lines queue.
+    This very file is not meant: a Makefile may export `MAKE := make_sequential.py`, so that $(MAKE) queues.
     """
     try:
         posix.stat(text)
@@ -2872,10 +2873,10 @@ def go_to_root() -> None:
         posix.chdir(root)
 
 
-# The guard. A Makefile's first lines call --seq-hold in a $(shell), which is over before make goes on, so the lock
-# is held by a process of its own, the keeper, as long as that make lives. A guard that runs a second make in place
-# of the first was tried: it loses -o, -W and -f, adds a MAKELEVEL and "Entering directory", and needs an endif at
-# the far end of the file.
+# The guard. A Makefile's first lines call --seq-hold in a $(shell), which is over before make goes on, so the
+# lock is held by a process of its own, the keeper, as long as that make lives. A guard that runs a second make
+# in place of the first was dropped: it loses -o, -W and -f, adds a MAKELEVEL and "Entering directory", and needs
+# an endif at the far end of the file.
 
 
 def hold(plan: Plan) -> int:
@@ -2936,7 +2937,7 @@ def stand_by(keeper: int, pipe: int, make: Process) -> int:
 def keep(plan: Plan, make: Process, pipe: int) -> None:
     """Take the turn, say so, keep it as long as make lives and something that it left behind, give it back.
 
-    The descriptors that came from make stay open, as they do in make: by them two ends of a pipe find each other.
+    Descriptors that came from make stay open, as in make: by them the two ends of a pipe find each other.
     """
     show_pipe(make)
     claim = take_turn(plan)
