@@ -460,9 +460,9 @@ class Holder:
 class Witness:
     """Commands that notice when two of them run at once, in two ways that have nothing in common.
 
-    One: each makes a marker file, which fails where there is one, and unlinks it at its end. Two: each appends
-    its start and its end to a log; the intervals must be disjoint. A command that is killed leaves both
-    unfinished: the next one to start reports it if it still lives.
+    One: each makes a marker file, which fails where there is one, and unlinks it at its end. Two: each
+    appends its start and its end to a log; the intervals must be disjoint. A command that is killed leaves
+    both unfinished: the next one to start reports it if it still lives.
     """
 
     def __init__(self, directory: Path) -> None:
