@@ -28,14 +28,14 @@
 #
 # Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which goes before; SEQEXEC_WAIT and
 #   SEQEXEC_QUIET as the options; SEQEXEC_LEFTOVERS wait|kill|leave, what make leaves behind: wait for it (the
-#   default), end it, or leave it; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL
-#   (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_PYTHON, SEQEXEC_PROC (/proc or ps) what to use.
+#   default), end it, or leave it; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to
+#   KILL (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_PYTHON, SEQEXEC_PROC (/proc or ps) what to use.
 #
-# Examples: make_sequential.py -j4 test     make_sequential.py -C src V=1     cat /tmp/seq-exec-*/make/queue.txt
+# Examples: make_sequential.py -j4 test     make_sequential.py -C src V=1   cat /tmp/seq-exec-*/make/queue.txt
 #
 # The protocol: that of seqexec.py, in the directory make/ of the same state directory.
 #   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock it: I am alive.
-#   2. Append a line to queue.txt. Only the first live line goes on; the others sleep until the one ahead exits.
+#   2. Append a line to queue.txt. Only the first live line goes on; the others sleep until who is ahead exits.
 #   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty one.
 #   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end
 #      what is left of its make, THEN unlink that file by its name, and go to 3.
@@ -1665,7 +1665,7 @@ def read_record(name: str, home: int) -> dict[str, str]:
 # BEGIN SHARED run
 # A run: a command from its first instruction to the last process that belongs to it.
 
-GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 75, 124, 125, 126, 127  # exit statuses
+GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 125, 126, 127  # exit statuses
 GRACE = 2.0  # seconds from TERM to KILL
 LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
@@ -1697,6 +1697,13 @@ class Plan:
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
         self.given: dict[str, str] = {}  # option -> value, as on the command line
 
+    def may_start(self, claim: Claim) -> bool:
+        """Tell whether the command may run, now that its turn has come. False: it has given its turn away."""
+        return True
+
+    def explain(self, status: int, seconds: float) -> None:
+        """Say what people could not know about how the command ended."""
+
 
 def say(message: str) -> None:
     """Print one line for people on stderr; a stderr that is closed or full is no reason to fail."""
@@ -1725,7 +1732,10 @@ def main(argv: list[str]) -> int:
         plan = understand(argv)
         if isinstance(plan, int):
             return plan
-        return run(take_turn(plan), plan)
+        claim = take_turn(plan)
+        while not plan.may_start(claim):
+            claim = take_turn(plan)
+        return run(claim, plan)
     except Failure as failure:
         say(str(failure))
         return failure.status
@@ -1736,8 +1746,9 @@ def main(argv: list[str]) -> int:
 
 def take_turn(plan: Plan) -> Claim:
     """Line up, wait for the turn, hold the lock."""
-    plan.umask = posix.umask(0o077)
-    plan.project = project_root()
+    if not plan.project:
+        plan.umask = posix.umask(0o077)
+        plan.project = project_root()
     scope = enter_scope(plan.kind, plan.project)
     claim = make_claim(scope, own_name(), make_record(plan))
     try:
@@ -1774,8 +1785,10 @@ def run(claim: Claim, plan: Plan) -> int:
     if plan.leftovers != "leave" and may_have_left(claim.name, pid):
         unfold()
         status = end_leftovers(claim, plan, status)
-    remember(claim, plan, status, time.monotonic() - began, usage)
+    seconds = time.monotonic() - began
+    remember(claim, plan, status, seconds, usage)
     release(claim)
+    plan.explain(status, seconds)
     return status
 
 
@@ -2874,8 +2887,8 @@ def go_to_root() -> None:
 
 
 # The guard. A Makefile's first lines call --seq-hold in a $(shell), which is over before make goes on, so the
-# lock is held by a process of its own, the keeper, as long as that make lives. A guard that runs a second make
-# in place of the first was dropped: it loses -o, -W and -f, adds a MAKELEVEL and "Entering directory", and needs
+# lock is held by a process of its own, the keeper, as long as that make lives. A guard that runs another make in
+# place of the first was dropped: it loses -o, -W and -f, adds a MAKELEVEL and "Entering directory", and needs
 # an endif at the far end of the file.
 
 

@@ -1663,7 +1663,7 @@ def read_record(name: str, home: int) -> dict[str, str]:
 # BEGIN SHARED run
 # A run: a command from its first instruction to the last process that belongs to it.
 
-GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 75, 124, 125, 126, 127  # exit statuses
+GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 125, 126, 127  # exit statuses
 GRACE = 2.0  # seconds from TERM to KILL
 LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
@@ -1695,6 +1695,13 @@ class Plan:
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
         self.given: dict[str, str] = {}  # option -> value, as on the command line
 
+    def may_start(self, claim: Claim) -> bool:
+        """Tell whether the command may run, now that its turn has come. False: it has given its turn away."""
+        return True
+
+    def explain(self, status: int, seconds: float) -> None:
+        """Say what people could not know about how the command ended."""
+
 
 def say(message: str) -> None:
     """Print one line for people on stderr; a stderr that is closed or full is no reason to fail."""
@@ -1723,7 +1730,10 @@ def main(argv: list[str]) -> int:
         plan = understand(argv)
         if isinstance(plan, int):
             return plan
-        return run(take_turn(plan), plan)
+        claim = take_turn(plan)
+        while not plan.may_start(claim):
+            claim = take_turn(plan)
+        return run(claim, plan)
     except Failure as failure:
         say(str(failure))
         return failure.status
@@ -1734,8 +1744,9 @@ def main(argv: list[str]) -> int:
 
 def take_turn(plan: Plan) -> Claim:
     """Line up, wait for the turn, hold the lock."""
-    plan.umask = posix.umask(0o077)
-    plan.project = project_root()
+    if not plan.project:
+        plan.umask = posix.umask(0o077)
+        plan.project = project_root()
     scope = enter_scope(plan.kind, plan.project)
     claim = make_claim(scope, own_name(), make_record(plan))
     try:
@@ -1772,8 +1783,10 @@ def run(claim: Claim, plan: Plan) -> int:
     if plan.leftovers != "leave" and may_have_left(claim.name, pid):
         unfold()
         status = end_leftovers(claim, plan, status)
-    remember(claim, plan, status, time.monotonic() - began, usage)
+    seconds = time.monotonic() - began
+    remember(claim, plan, status, seconds, usage)
     release(claim)
+    plan.explain(status, seconds)
     return status
 
 
@@ -2672,9 +2685,27 @@ def clean_up(scope: Scope) -> None:
 # The command line.
 
 
+class Command(Plan):
+    """A command for seqexec: one that writes in a git repository has more to wait for than its turn."""
+
+    def may_start(self, claim: Claim) -> bool:
+        if "git" not in self.shown:
+            return True
+        unfold()
+        return may_write_in_git(self, claim)
+
+    def explain(self, status: int, seconds: float) -> None:
+        if status and "git" in self.shown:
+            unfold()
+            reason = git_explain_failure(self.argv, line_of(self), posix.getcwd(), text_environment(), status, seconds)
+            if reason:
+                say(reason)
+
+
+
 def understand(argv: list[str]) -> Plan | int:
     """Return what the arguments and the environment ask for. What every recipe line says is understood right here."""
-    plan = Plan()
+    plan = Command()
     words = argv[1:]
     plain = words and (words[0][:2] != "--") and words[0] not in ("-", "")
     if not plain or any(name in posix.environ for name in SETTINGS):
@@ -2704,7 +2735,944 @@ def become_shell(plan: Plan, words: list[str]) -> None:
 SETTINGS = (b"TIMEOUT", b"MEMORY_LIMIT_MB", b"CHECK_INTERVAL", b"VERBOSE", b"SEQEXEC_TIMEOUT", b"SEQEXEC_MEMORY_LIMIT_MB",
             b"SEQEXEC_CHECK_INTERVAL", b"SEQEXEC_VERBOSE", b"SEQEXEC_WAIT", b"SEQEXEC_LEFTOVERS", b"SEQEXEC_QUIET")
 
-# ~~~~ the options that few calls have
+# ~~~~ git
+# ---- git: never two writers in one repository --------------------------------------------------------------
+#
+# The lock keeps our own runs apart; a git that somebody started by hand does not ask us. Before a git
+# command that writes is run, git_wait_for_writers() looks for two things in ITS repository: a git process
+# that writes, and one of git's own lock files that the command would trip over. It waits for either, and
+# gives up with one line. It never removes git's files: only a person knows what else uses the repository.
+#
+# git is told from not-git by arguments and directories. A process is taken for git by its name (comm),
+# then by argv[0] and its arguments, and belongs to the repository that its own working directory, options
+# and GIT_* variables give. Two repositories are the same when their common directories are one inode:
+# links, bind mounts and other spellings of a path make no difference, and worktrees of one repository are
+# one.
+#
+# An alias or an extension (git-lfs, git-flow) does its work in children, which are git processes with a
+# known subcommand: as ANOTHER process it is never a writer itself. As OUR command it is one, unless it is
+# an alias that a config file explains.
+#
+# Where a process' directory cannot be learned (another user's, no /proc and no lsof) it is never called a
+# writer, for that would be a false alarm, and always counted among the possible owners of a lock file.
+#
+# Known gaps: programs that write without git (JGit, libgit2) and a git in another container with an
+# absolute GIT_DIR are noticed by their lock files alone; included config files, `cd $DIR && git ...` and
+# GIT_CEILING_DIRECTORIES are not followed; the lock files of single references are left to git, which
+# names them.
+
+GIT_PATIENCE = 10.0  # seconds; what the shell script waited
+GIT_REFUSED = 1  # the exit status when another git goes on writing, as the shell script's
+
+# Between two looks at lock files: git holds most of them for less, and inotify is not in Python's library.
+GIT_POLL = 0.05
+
+# Between two passes over the processes while the writers' pidfds say nothing: a child that a hook
+# started, and a process that became git by an exec, raise no event.
+GIT_TICK = 0.5
+
+# How long a lock file that no live git could own must stay the same before it is called abandoned: the
+# writer may be in another container, where its process cannot be seen.
+GIT_STALE = 1.0
+
+# What git_wait_for_writers() returns instead of a reason when the writer waits for us (its hook stands in
+# our queue): give the turn away, line up again, ask again.
+GIT_TURN = ""
+
+# What an alias or an extension is taken to need.
+GIT_UNKNOWN = "index HEAD"
+
+# What subcommands write. `refs` (references one by one) and `objects` have no lock file that is looked
+# for. A word with a colon counts only beside one of the arguments after it, and then the command writes
+# whatever else is there. `apart`: may go on for minutes (a transfer, housekeeping) and touches neither
+# index nor HEAD, so that it is in the way only of a command that shares another word with it.
+GIT_WRITERS = (
+    (
+        "add apply checkout-index clean merge-index mergetool mv read-tree rerere restore rm stage"
+        " update-index write-tree",
+        "index",
+    ),
+    (
+        "am bisect checkout cherry-pick citool commit filter-branch merge rebase reset revert stash subtree"
+        " switch",
+        "index HEAD",
+    ),
+    (
+        "pull",
+        "index HEAD refs packed-refs:-p,--prune"
+        " shallow:--depth,--deepen,--unshallow,--shallow-since,--shallow-exclude",
+    ),
+    (
+        "fetch",
+        "apart refs packed-refs:-p,--prune,-P,--prune-tags"
+        " shallow:--depth,--deepen,--unshallow,--shallow-since,--shallow-exclude",
+    ),
+    (
+        "push receive-pack send-pack",
+        "apart refs packed-refs:-d,--delete,--prune,--mirror config:-u,--set-upstream",
+    ),
+    ("gc maintenance pack-refs", "apart refs packed-refs"),
+    ("commit-graph multi-pack-index prune repack", "apart objects"),
+    ("tag", "refs packed-refs:-d,--delete"),
+    (
+        "branch",
+        "refs packed-refs:-d,-D,--delete,-m,-M,--move"
+        " config:-d,-D,--delete,-m,-M,--move,-c,-C,--copy,-u,--set-upstream-to,--unset-upstream,"
+        "--edit-description,-t,--track",
+    ),
+    ("fast-import update-ref replace", "refs packed-refs:-d,--delete"),
+    ("symbolic-ref", "HEAD refs refs:-d,--delete"),
+    ("notes", "refs:add,append,copy,edit,merge,prune,remove"),
+    ("reflog", "refs:delete,drop,expire,write"),
+    ("worktree", "refs:add,lock,move,prune,remove,repair,unlock"),
+    (
+        "remote",
+        "config:add,remove,rename,rm,set-branches,set-head,set-url packed-refs:prune,remove,rename,rm"
+        " refs:prune,update apart:prune,update",
+    ),
+    (
+        "submodule submodule--helper",
+        "refs:absorbgitdirs,add,clone,deinit,init,set-branch,set-url,sync,update index:add,deinit"
+        " config:add,deinit,init,--init,set-url,sync",
+    ),
+    ("sparse-checkout", "index:add,disable,init,reapply,set config:disable,init,set"),
+    (
+        "config",
+        "config config:--add,--edit,--remove-section,--rename-section,--replace-all,--unset,--unset-all,-e,"
+        "edit,remove-section,rename-section,set,unset",
+    ),
+)
+
+# Subcommands above that only look with one of these words: as the first word or as an option. (0) and
+# (1): with no, or with at most one, word that is no option. `config --global` and the like look as far as
+# this repository goes.
+GIT_LOOKS = {
+    "am": "--show-current-patch",
+    "apply": "--check --numstat --stat --summary",
+    "bisect": "help log terms view visualize",
+    "branch": "(0) -l --list --contains --no-contains --merged --no-merged --points-at --show-current",
+    "commit-graph": "verify",
+    "config": "(1) --get --get-all --get-color --get-colorbool --get-regexp --get-urlmatch get -l --list list"
+    " --global --system -f --file --blob",
+    "multi-pack-index": "verify",
+    "rebase": "--show-current-patch",
+    "replace": "(0) -l --list",
+    "rerere": "diff remaining status",
+    "stash": "list show",
+    "symbolic-ref": "(1)",
+    "tag": "(0) -l --list --contains --no-contains --merged --no-merged --points-at -n -v --verify",
+}
+
+# Subcommands that lock nothing in the repository where they are called: they only read it, add objects, or
+# make another repository.
+GIT_READERS = (
+    "annotate archive blame bugreport bundle cat-file check-attr check-ignore check-mailmap"
+    " check-ref-format cherry clone column commit-tree count-objects daemon describe diagnose diff"
+    " diff-files diff-index diff-tree difftool fast-export fetch-pack fmt-merge-msg for-each-ref"
+    " for-each-repo format-patch fsck fsck-objects fsmonitor--daemon get-tar-commit-id grep gui"
+    " hash-object help hook http-backend imap-send index-pack init init-db instaweb interpret-trailers log"
+    " ls-files ls-remote ls-tree mailinfo mailsplit merge-base merge-file merge-tree mktag mktree name-rev"
+    " pack-objects pack-redundant patch-id prune-packed range-diff refs request-pull rev-list rev-parse"
+    " send-email shell shortlog show show-branch show-index show-ref sh-i18n status stripspace unpack-file"
+    " unpack-objects update-server-info upload-archive upload-pack var verify-commit verify-pack"
+    " verify-tag version web--browse whatchanged"
+)
+
+# Readers that write a refreshed index when they can have its lock, and do without when they cannot.
+GIT_REFRESHERS = ("describe", "diff", "diff-files", "diff-index", "status")
+
+# What git starts by itself in the background, or lives on beside it: never in the way as a process.
+GIT_BACKGROUND = ("daemon", "for-each-repo", "fsmonitor--daemon", "http-backend", "maintenance")
+
+# git's own options, before the subcommand, that take the next word as their value.
+GIT_VALUED = "-C -c --attr-source --config-env --git-dir --namespace --super-prefix --work-tree"
+
+# Commands that run another one: their options with a value, and how many words stand before that other one.
+GIT_PREFIXES = {
+    "command": ("", 0),
+    "env": ("-u --unset -C --chdir", 0),
+    "exec": ("-a", 0),
+    "nice": ("-n --adjustment", 0),
+    "nohup": ("", 0),
+    "setsid": ("", 0),
+    "time": ("-f --format -o --output", 0),
+    "timeout": ("-k --kill-after -s --signal", 1),
+}
+GIT_SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
+
+if TYPE_CHECKING:
+    # One call of git: directory, environment, subcommand, its arguments.
+    GitCall = Tuple[str, Dict[str, str], str, List[str]]
+    # A lock file that is there: path, what tells it from the next of that name, age (s), possible owner.
+    GitLock = Tuple[str, Tuple[int, int], float, Optional["GitProcess"]]
+
+
+class GitTarget:
+    """A repository that our command is about to write in.
+
+    common is the directory that its worktrees share, identity that directory's device and inode, needs the
+    words of GIT_WRITERS, files the lock files to look for by what they lock.
+    """
+
+    __slots__ = ("common", "identity", "needs", "files")
+
+    def __init__(
+        self, common: str, identity: tuple[int, int], needs: set[str], files: dict[str, str]
+    ) -> None:
+        self.common, self.identity, self.needs, self.files = common, identity, needs, files
+
+
+class GitProcess:
+    """A live git process that may matter; sure tells whether it is known to be in our repository."""
+
+    __slots__ = ("process", "name", "arguments", "token", "sure")
+
+    def __init__(self, process: Process, name: str, arguments: list[str], token: str, sure: bool) -> None:
+        self.process, self.name, self.arguments, self.token, self.sure = process, name, arguments, token, sure
+
+
+def git_turn(claim: Claim, plan: Plan) -> None:
+    """Keep a git command of mine, whose turn it is, from running beside another git that writes.
+
+    Called only where "git " or "git-" is in the command: that costs the others nothing, and leaves out those
+    that work below a directory named git. Raise Failure, without the lock, when the other does not end.
+    """
+    words, line, cwd, environ = git_plan(plan)
+    try:
+        given = number(plan, "git-wait", ("SEQEXEC_GIT_WAIT",), plan.is_line)
+        seconds = GIT_PATIENCE if given is None else given
+        tell = git_silence if plan.quiet else say
+        while True:
+            why = git_wait_for_writers(words, line, cwd, environ, seconds, tell, lambda: git_behind(claim))
+            if why is None:
+                return
+            if why != GIT_TURN:
+                raise Failure(why, GIT_REFUSED)
+            release(claim)
+            line_up_again(claim, plan)
+            wait_for_turn(claim, plan)
+    except BaseException:
+        release(claim)
+        raise
+
+
+def git_after(plan: Plan, status: int, seconds: float) -> None:
+    """Say what another git did to mine, where mine failed and that is why. Called as git_turn() is."""
+    why = git_explain_failure(*git_plan(plan), status, seconds)
+    if why is not None:
+        say(why)
+
+
+def git_plan(plan: Plan) -> tuple[list[str], str | None, str, dict[str, str]]:
+    """Return what is to be run: arguments, shell line, directory, environment."""
+    environ = {}
+    for name, value in posix.environ.items():
+        environ[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+    try:
+        cwd = posix.getcwd()
+    except OSError:  # it was removed: git will say so
+        cwd = "."
+    return plan.argv, plan.shown if plan.is_line else None, cwd, environ
+
+
+def git_silence(line: str) -> None:
+    """Say nothing (--quiet)."""
+
+
+def git_behind(claim: Claim) -> list[int]:
+    """Return the PIDs of those who wait for my turn."""
+    names = [name for name in read_queue(claim.scope) if name != claim.name and waits(claim.scope, name)]
+    return [int(name.split(".")[3]) for name in names]
+
+
+def git_wait_for_writers(
+    argv: list[str],
+    shell_line: str | None,
+    cwd: str,
+    environ: dict[str, str],
+    seconds: float,
+    say: Callable[[str], None],
+    waiting: Callable[[], Iterable[int]] | None = None,
+) -> str | None:
+    """Wait until nobody else writes in the repository that a git command is about to write in.
+
+    `waiting` gives the PIDs that wait for the very turn that we have. Returns None when the command may run:
+    it is no git, only reads, or has its repository to itself; GIT_TURN when a writer cannot end before it has
+    had our turn; else why the command must not run.
+    """
+    deadline = time.monotonic() + seconds
+    said: list[str] = []
+
+    def say_once(line: str) -> None:
+        if not said:
+            said.append(line)
+            say(line)
+
+    for target in git_targets(argv, shell_line, cwd, environ):
+        reason = git_wait_for_repository(target, environ, deadline, say_once, waiting)
+        if reason is not None:
+            return reason
+    return None
+
+
+def git_explain_failure(
+    argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str], status: int, seconds: float
+) -> str | None:
+    """Say what another git did to a git command of ours that failed after so many seconds; None for nothing.
+
+    A git that is started by hand while ours runs cannot be stopped; git's own locks decide which one fails.
+    """
+    # 128: git died, as it does when a lock or HEAD is not as it expects; other statuses are its own affair.
+    calls = git_calls(argv, shell_line, cwd, environ) if status == 128 else []
+    for target in git_targets(argv, shell_line, cwd, environ) if calls else []:
+        writers, locks = git_obstacles(target, environ)
+        if writers:
+            return "while this ran, another git was started outside the queue: " + git_names(writers[0])
+        if locks:
+            return git_lock_reason(locks[0]).replace("; nothing was run", "")
+        # A commit that fails moves no HEAD: who did was not us. Of other commands that is not known.
+        if [call[2] for call in calls] == ["commit"] and git_head_moved(target, seconds):
+            return "while this ran, a git outside the queue moved HEAD in " + git_path(target.common)
+    return None
+
+
+def git_head_moved(target: GitTarget, seconds: float) -> bool:
+    """Tell whether HEAD has moved in the last seconds, by its reflog."""
+    log = git_stat(target.files["HEAD"][: -len("HEAD.lock")] + "logs/HEAD")
+    return log is not None and log.st_mtime > time.time() - seconds
+
+
+# The wait
+
+
+def git_wait_for_repository(
+    target: GitTarget,
+    environ: dict[str, str],
+    deadline: float,
+    say: Callable[[str], None],
+    waiting: Callable[[], Iterable[int]] | None,
+) -> str | None:
+    """Return None as soon as the repository is free, else why it is not."""
+    unchanged: dict[tuple[int, int], float] = {}
+    while True:
+        writers, locks = git_obstacles(target, environ)
+        now = time.monotonic()
+        unchanged = {lock[1]: unchanged.get(lock[1], now) for lock in locks}
+        if not writers and not locks:
+            return None
+        end = deadline
+        if not writers and not any(lock[3] for lock in locks):
+            end = min(deadline, min(unchanged.values()) + GIT_STALE)
+        if now >= end:
+            return git_writer_reason(target, writers) if writers else git_lock_reason(locks[0])
+        if writers and waiting is not None and git_waits_for_us(writers, waiting()):
+            return GIT_TURN
+        what = git_names(writers[0]) if writers else "git's lock file " + git_path(locks[0][0])
+        say("waiting for " + what)
+        git_sleep([writer.process for writer in writers], [lock[0] for lock in locks], end)
+
+
+def git_sleep(writers: list[Process], locks: list[str], deadline: float) -> None:
+    """Return when a writer has ended, a lock file is gone, or it is time for another look."""
+    end = min(deadline, time.monotonic() + GIT_TICK)
+    alarm = Alarm()
+    try:
+        if not all([alarm.watch(writer) for writer in writers]):
+            return
+        while time.monotonic() < end:
+            if alarm.sleep(max(0.0, min(end - time.monotonic(), GIT_POLL if locks else GIT_TICK))):
+                return
+            if not all(map(git_exists, locks)):
+                return
+    finally:
+        for pid in list(alarm.watched):
+            alarm.forget(pid)
+
+
+def git_waits_for_us(writers: list[GitProcess], waiting: Iterable[int]) -> bool:
+    """Tell whether a writer started one of our waiters: the commit around a hook cannot end before it."""
+    pids, behind = {writer.process.pid for writer in writers}, list(waiting)
+    table: dict[int, Process | None] = dict(read_processes()) if behind else {}
+    return any(not pids.isdisjoint(git_ancestors(pid, table)) for pid in behind)
+
+
+# What is in the way
+
+
+def git_obstacles(target: GitTarget, environ: dict[str, str]) -> tuple[list[GitProcess], list[GitLock]]:
+    """Return the git processes that write in a repository, and the lock files that our command would meet.
+
+    The caller's ancestors are neither: the git around a hook or a rebase waits for us. What such a one may
+    have locked (`commit -a` holds index.lock while its hooks run) is left to git, which knows its own.
+    """
+    # Lock files first: one whose owner ends in between is gone at the next look; the other way round the
+    # owner would be missed.
+    found = git_found(target)
+    table, pids = git_candidates()
+    above = set(git_ancestors(posix.getpid(), table)) if pids else set()
+    others = [each for each in (git_process(pid, target, table) for pid in pids) if each is not None]
+    ancestors = [each for each in others if each.process.pid in above]
+    beside = [each for each in others if each.process.pid not in above]
+    writers = [each for each in beside if git_writes(each, target) and not git_spared(each, table, environ)]
+    locks = []
+    for name, path, mark, age in found:
+        # An alias that is our ancestor owns nothing: the git that it started does, also an ancestor.
+        if not any(git_may_own(each, name, False) for each in ancestors):
+            owner = next((each for each in beside if git_may_own(each, name, True)), None)
+            locks.append((path, mark, age, owner))
+    return writers, locks
+
+
+def git_found(target: GitTarget) -> list[tuple[str, str, tuple[int, int], float]]:
+    """Return name, path, mark and age (seconds) of the lock files that are there."""
+    found = []
+    for name, path in target.files.items():
+        info = git_stat(path)
+        if info is not None:
+            mark = (info.st_ino, info.st_mtime_ns)
+            found.append((name, path, mark, max(0.0, time.time() - info.st_mtime)))
+    return found
+
+
+def git_candidates() -> tuple[dict[int, Process | None], list[int]]:
+    """Return a table of processes, to be filled as needed, and the PIDs of those whose name is git's."""
+    if not PROC:
+        everyone = read_processes()
+        return dict(everyone), [pid for pid, each in everyone.items() if git_is_name(each.name)]
+    # `stat` of 300 processes, taken apart, costs three times as much as `comm`.
+    pids = [int(name) for name in posix.listdir(PROC) if name.isdigit()]
+    return {}, [pid for pid in pids if git_is_name(git_text("%s/%d/comm" % (PROC, pid)).rstrip("\n"))]
+
+
+def git_is_name(name: str) -> bool:
+    """Tell whether a process' or a command's name is git's; ps gives some systems' with the whole path."""
+    name = name.rpartition("/")[2]
+    return name == "git" or name.startswith("git-")
+
+
+def git_process(pid: int, target: GitTarget, table: dict[int, Process | None]) -> GitProcess | None:
+    """Return what a process with git's name does in our repository; None when it is nothing that matters."""
+    call = git_call_of(pid)
+    if call is None:
+        return None
+    directory, variables, name, arguments = call
+    if git_needs(name, arguments) == set() and name not in GIT_REFRESHERS:
+        return None
+    variables = dict(git_variables(pid), **variables)
+    same = git_same(pid, directory, variables, target.identity)
+    process = None if same is False else git_lookup(pid, table)
+    if process is None or process.state == "Z":
+        return None
+    return GitProcess(process, name, arguments, variables.get("SEQEXEC_RUN", ""), same is True)
+
+
+def git_call_of(pid: int) -> GitCall | None:
+    """Return what a git process was called with; the directory as its arguments give it, from its own on."""
+    # b"git\0-C\0sub\0commit\0-m\0two words\0"; ps does not tell where an argument ends.
+    if PROC:
+        words = (read_proc(pid, "cmdline") or b"").decode("utf-8", "surrogateescape").split("\0")[:-1]
+    else:
+        words = read_command(pid).split()
+    return git_call(words, ".", {}) if words and git_is_name(words[0]) else None
+
+
+def git_variables(pid: int) -> dict[str, str]:
+    """Return the variables of a process that say where its repository is and whose run it belongs to."""
+    found = {}
+    for each in (read_environment(pid) or b"").split(b"\0"):
+        if each[:4] == b"GIT_" or each[:12] == b"SEQEXEC_RUN=":
+            name, _, value = each.decode("utf-8", "surrogateescape").partition("=")
+            found[name] = value
+    return found
+
+
+def git_same(pid: int, directory: str, variables: dict[str, str], common: tuple[int, int]) -> bool | None:
+    """Tell whether a process' repository is ours; None when its directory cannot be learned."""
+    if not directory.startswith("/") and not variables.get("GIT_DIR", "").startswith("/"):
+        place = git_place(pid)
+        if place is None:
+            return None
+        directory = git_join(place, directory)
+    git_dir = git_directory(directory, variables)
+    return git_dir is not None and git_identity(git_common(git_dir, variables)) == common
+
+
+def git_place(pid: int) -> str | None:
+    """Return a path to a process' working directory; None when it cannot be learned."""
+    if not PROC:
+        return git_place_by_lsof(pid)
+    # The link itself, not where it points: it leads to the right directory even from another mount namespace.
+    place = "%s/%d/cwd" % (PROC, pid)
+    try:
+        posix.stat(place)
+    except PermissionError:
+        return None
+    except OSError:
+        pass
+    return place
+
+
+def git_place_by_lsof(pid: int) -> str | None:
+    """Ask lsof, which macOS and most BSDs have where there is no /proc; it takes 20 to 100 ms."""
+    import subprocess
+
+    for path in ("/usr/sbin/lsof", "/usr/bin/lsof", "/usr/local/sbin/lsof"):
+        command = [path, "-a", "-w", "-n", "-P", "-p", str(pid), "-d", "cwd", "-Fn"]
+        quiet = subprocess.DEVNULL
+        try:
+            answer = subprocess.run(
+                command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, env={"LC_ALL": "C"}, timeout=2
+            ).stdout
+        except (OSError, subprocess.SubprocessError):
+            continue
+        # p4242 \n fcwd \n n/home/me/project
+        for line in answer.decode("utf-8", "surrogateescape").split("\n"):
+            if line.startswith("n/"):
+                return line[1:]
+    return None
+
+
+def git_writes(other: GitProcess, target: GitTarget) -> bool:
+    """Tell whether a process is a writer that our command must not run beside."""
+    theirs = git_needs(other.name, other.arguments)
+    if not other.sure or not theirs:
+        return False
+    if "apart" in theirs or "apart" in target.needs:
+        return bool((theirs & target.needs) - {"apart"})
+    return True
+
+
+def git_may_own(other: GitProcess, lock: str, unknown: bool) -> bool:
+    """Tell whether a process may have made a lock file; `unknown` is the answer for an alias."""
+    needs = git_needs(other.name, other.arguments)
+    if needs is None:
+        return unknown
+    return lock in needs or (lock == "index" and other.name in GIT_REFRESHERS)
+
+
+def git_spared(other: GitProcess, table: dict[int, Process | None], environ: dict[str, str]) -> bool:
+    """Tell whether a writer is never waited for: part of the run that we are in, or git's background work."""
+    ours = environ.get("SEQEXEC_RUN", "").split(":")
+    if any(token in ours for token in other.token.split(":") if token):
+        return True
+    for pid in git_ancestors(other.process.pid, table):
+        process = git_lookup(pid, table)
+        call = git_call_of(pid) if process is not None and git_is_name(process.name) else None
+        if call is None:
+            return False
+        # git gc --auto --quiet
+        if call[2] in GIT_BACKGROUND or call[2].startswith("credential") or "--auto" in call[3]:
+            return True
+    return False
+
+
+def git_ancestors(pid: int, table: dict[int, Process | None]) -> list[int]:
+    """Return a PID, its parent's, and so on; the table is filled on the way."""
+    found: list[int] = []
+    while pid > 0 and pid not in found:
+        found.append(pid)
+        process = git_lookup(pid, table)
+        pid = 0 if process is None else process.ppid
+    return found
+
+
+def git_lookup(pid: int, table: dict[int, Process | None]) -> Process | None:
+    if pid not in table:
+        table[pid] = read_process(pid)
+    return table[pid]
+
+
+# What our command is about to do
+
+
+def git_targets(
+    argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str]
+) -> list[GitTarget]:
+    """Return the repositories that a command is about to write in; none when it is no git or only reads."""
+    targets = []
+    for directory, variables, name, arguments in git_calls(argv, shell_line, cwd, environ):
+        needs = git_needs(name, arguments)
+        git_dir = None if needs == set() else git_directory(directory, variables)
+        if git_dir is None:
+            continue
+        common = git_common(git_dir, variables)
+        if needs is None:
+            needs = git_needs_of_alias(name, arguments, common, variables)
+        identity = git_identity(common)
+        if needs and identity is not None:
+            files = git_lock_files(git_dir, common, directory, variables, needs)
+            targets.append(GitTarget(common, identity, needs, files))
+    return targets
+
+
+def git_lock_files(
+    git_dir: str, common: str, directory: str, variables: dict[str, str], needs: set[str]
+) -> dict[str, str]:
+    """Return the paths of the lock files that a command needs, by what they lock."""
+    files: dict[str, str] = {}
+    for name in needs & {"packed-refs", "config", "shallow"}:
+        files[name] = "%s/%s.lock" % (common, name)
+    if "HEAD" in needs:
+        files["HEAD"] = git_dir + "/HEAD.lock"
+    if "index" in needs:
+        # Inside `commit -a` a hook's GIT_INDEX_FILE is index.lock itself: what IT needs is index.lock.lock.
+        index = variables.get("GIT_INDEX_FILE")
+        files["index"] = (git_join(directory, index) if index else git_dir + "/index") + ".lock"
+    return files
+
+
+def git_needs(name: str, arguments: list[str]) -> set[str] | None:
+    """Return what a subcommand writes: nothing when it only reads; None for an alias or an extension."""
+    if not name or name in GIT_READERS.split() or name.startswith("credential"):
+        return set()
+    if arguments[:1] in (["-h"], ["--help"]):
+        return set()
+    words = {argument.partition("=")[0] for argument in arguments}
+    for names, writes in GIT_WRITERS:
+        if name in names.split():
+            pairs = [each.partition(":") for each in writes.split()]
+            extra = {what for what, colon, when in pairs if colon and not words.isdisjoint(when.split(","))}
+            if not extra and git_looks(name, arguments):
+                return set()
+            return extra | {what for what, colon, _ in pairs if not colon}
+    return None
+
+
+def git_looks(name: str, arguments: list[str]) -> bool:
+    """Tell whether a subcommand that can write only looks, with these arguments."""
+    looks = GIT_LOOKS.get(name, "").split()
+    plain = [argument for argument in arguments if not argument.startswith("-")]
+    options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    if plain[:1] and plain[0] in looks or any(option in looks for option in options):
+        return True
+    return ("(0)" in looks and not plain) or ("(1)" in looks and len(plain) < 2)
+
+
+def git_needs_of_alias(name: str, arguments: list[str], common: str, variables: dict[str, str]) -> set[str]:
+    """Return what an alias writes; GIT_UNKNOWN for a shell alias, an extension, a ring of aliases."""
+    for _ in range(10):
+        text = git_alias(name, common, variables)
+        if not text or text.startswith("!"):
+            break
+        _, _, name, arguments = git_options(text.split() + arguments, ".", {})
+        needs = git_needs(name, arguments)
+        if needs is not None:
+            return needs
+    return set(GIT_UNKNOWN.split())
+
+
+def git_alias(name: str, common: str, variables: dict[str, str]) -> str:
+    """Return an alias' text, "" when there is none; the repository's config file goes before the others."""
+    home = variables.get("HOME", "")
+    xdg = variables.get("XDG_CONFIG_HOME") or home + "/.config"
+    for path in (common + "/config", home + "/.gitconfig", xdg + "/git/config", "/etc/gitconfig"):
+        section = ""
+        for line in git_text(path, 65536).split("\n"):
+            # [alias]
+            #     st = status --short
+            key, equals, value = line.strip().partition("=")
+            if key.startswith("["):
+                section = key.lower()
+            elif equals and section == "[alias]" and key.strip().lower() == name.lower():
+                return value.strip().strip('"')
+    return ""
+
+
+# Command lines
+
+
+def git_calls(argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str]) -> list[GitCall]:
+    """Return the calls of git that a command line starts with."""
+    calls: list[GitCall] = []
+    for words in [argv] if shell_line is None else git_commands(shell_line):
+        words, directory, variables = git_unwrap(words, cwd, environ)
+        program = words[0].rpartition("/")[2] if words else ""
+        if program in GIT_SHELLS:
+            return calls + git_calls_of_shell(words, directory, variables)
+        if program == "cd" and shell_line is not None and len(words) == 2:
+            cwd = git_join(cwd, words[1])
+        elif git_is_name(program):
+            calls.append(git_call(words, directory, variables))
+        elif program not in ("set", ":"):
+            # What comes after `make && git push` runs much later: nothing that is seen now holds then.
+            break
+    return calls
+
+
+def git_calls_of_shell(words: list[str], cwd: str, environ: dict[str, str]) -> list[GitCall]:
+    """Return the calls in `sh -ec 'git add . && git commit'`."""
+    for index, word in enumerate(words[1:-1], 1):
+        if word[:1] != "-" or word[:2] == "--":
+            break
+        if word.endswith("c"):
+            return git_calls([], words[index + 1], cwd, environ)
+    return []
+
+
+def git_unwrap(words: list[str], cwd: str, environ: dict[str, str]) -> tuple[list[str], str, dict[str, str]]:
+    """Take off what stands before a command: VAR=x, env, nice and the like; heed what they change."""
+    environ = dict(environ)
+    words = list(words)
+    while words:
+        name, equals, value = words[0].partition("=")
+        if equals and name.isidentifier():
+            environ[name] = value
+            del words[0]
+            continue
+        program = words[0].rpartition("/")[2]
+        if program not in GIT_PREFIXES:
+            break
+        valued, skip = GIT_PREFIXES[program]
+        del words[0]
+        while words and words[0].startswith("-"):
+            cwd = git_unwrap_option(words, valued.split(), cwd, environ)
+        del words[:skip]
+    return words, cwd, environ
+
+
+def git_unwrap_option(words: list[str], valued: list[str], cwd: str, environ: dict[str, str]) -> str:
+    """Take off one option of a command like env; return the directory after it."""
+    # env -i -u GIT_DIR --chdir=sub git commit
+    option, equals, value = words.pop(0).partition("=")
+    if option in valued and not equals and words:
+        value = words.pop(0)
+    if option in ("-i", "-", "--ignore-environment"):
+        environ.clear()
+    elif option in ("-u", "--unset"):
+        environ.pop(value, None)
+    elif option in ("-C", "--chdir"):
+        return git_join(cwd, value)
+    return cwd
+
+
+def git_call(words: list[str], cwd: str, environ: dict[str, str]) -> GitCall:
+    """Take a command line apart whose first word is git's, as `git` or as `git-commit`."""
+    program = words[0].rpartition("/")[2]
+    if program == "git":
+        return git_options(words[1:], cwd, environ)
+    return cwd, environ, program[4:], words[1:]
+
+
+def git_options(words: list[str], cwd: str, environ: dict[str, str]) -> GitCall:
+    """Take git's own options off; the rest is a subcommand and its arguments."""
+    # -C sub --git-dir=../x.git -c user.name=me --no-pager commit -m text
+    words, environ = list(words), dict(environ)
+    while words and words[0].startswith("-"):
+        option, equals, value = words.pop(0).partition("=")
+        if option in GIT_VALUED.split() and not equals and words:
+            value = words.pop(0)
+        if option == "-C" and value:
+            cwd = git_join(cwd, value)
+        elif option == "--git-dir":
+            environ["GIT_DIR"] = value
+        elif option == "--bare":
+            environ.setdefault("GIT_DIR", ".")
+        elif option in ("-h", "--help", "-v", "--version"):
+            return cwd, environ, "help", []
+    return cwd, environ, words[0] if words else "", words[1:]
+
+
+def git_commands(line: str) -> list[list[str]]:
+    """Split a shell line into simple commands; from a construct that is not understood on, it is left out."""
+    # cd sub && GIT_DIR=x git commit -m "it's \"done\"" && git push >/dev/null
+    commands: list[list[str]] = [[]]
+    word: str | None = None
+    quote = ""
+    letters = iter(line)
+    for letter in letters:
+        if letter == "\\" and quote != "'":
+            letter = next(letters, "")
+            word = word if letter == "\n" else (word or "") + letter
+        elif letter == quote:
+            quote = ""
+        elif quote:
+            word = (word or "") + letter
+        elif letter in "'\"":
+            quote, word = letter, word or ""
+        elif letter in " \t\n;&|":
+            commands[-1] += [] if word is None else [word]
+            word = None
+            if letter not in " \t":
+                commands.append([])
+        elif letter in "()<>`" or (letter == "#" and word is None):
+            # 2>/dev/null: the 2 is no argument.
+            word = None if word is not None and letter in "<>" and word.isdigit() else word
+            break
+        else:
+            word = (word or "") + letter
+    commands[-1] += [] if word is None else [word]
+    return [words for words in commands if words]
+
+
+# Where a repository is
+
+
+def git_directory(directory: str, variables: dict[str, str]) -> str | None:
+    """Return the git directory that a git started here uses, without starting one; None outside."""
+    if variables.get("GIT_DIR"):
+        return git_follow(git_join(directory, variables["GIT_DIR"]))
+    here = git_identity(directory)
+    for _ in range(256):
+        found = git_follow(directory + "/.git") or (directory if git_is_directory(directory) else None)
+        if found is not None or here is None:
+            return found
+        directory += "/.."
+        here, below = git_identity(directory), here
+        if here == below:
+            return None
+    return None
+
+
+def git_follow(path: str) -> str | None:
+    """Return the git directory that a path names: itself, or what a worktree's .git file says."""
+    if git_is_directory(path):
+        return path
+    # gitdir: ../.git/modules/sub
+    word, _, target = git_text(path).partition(":")
+    if word != "gitdir":
+        return None
+    target = git_join(path.rpartition("/")[0], target.strip())
+    return target if git_is_directory(target) else None
+
+
+def git_is_directory(path: str) -> bool:
+    """Tell whether a path is a git directory, by what git itself looks for; a worktree's has no objects."""
+    return git_exists(path + "/HEAD") and (git_exists(path + "/objects") or git_exists(path + "/commondir"))
+
+
+def git_common(git_dir: str, variables: dict[str, str]) -> str:
+    """Return the directory that a repository's worktrees share."""
+    named = variables.get("GIT_COMMON_DIR") or git_text(git_dir + "/commondir").strip()
+    return git_join(git_dir, named) if named else git_dir
+
+
+def git_join(directory: str, path: str) -> str:
+    return path if path.startswith("/") else directory + "/" + path
+
+
+def git_identity(path: str) -> tuple[int, int] | None:
+    """Return what tells a directory from every other, however it is spelled; None when it is not there."""
+    try:
+        info = posix.stat(path)
+    except (OSError, ValueError):
+        return None
+    return info.st_dev, info.st_ino
+
+
+def git_exists(path: str) -> bool:
+    return git_stat(path) is not None
+
+
+def git_stat(path: str) -> posix.stat_result | None:
+    try:
+        return posix.lstat(path)
+    except (OSError, ValueError):
+        return None
+
+
+def git_text(path: str, most: int = 4096) -> str:
+    """Return the start of a file, at most `most` bytes; "" when it cannot be read."""
+    try:
+        # Not blocking: somebody may have put a FIFO there.
+        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except (OSError, ValueError):
+        return ""
+    try:
+        return posix.read(descriptor, most).decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+    finally:
+        posix.close(descriptor)
+
+
+# What people read
+
+
+def git_writer_reason(target: GitTarget, writers: list[GitProcess]) -> str:
+    more = " and %d more" % (len(writers) - 1) if len(writers) > 1 else ""
+    line = "another git writes in %s: %s%s; nothing was run: try again when it has ended"
+    return line % (git_path(target.common), git_names(writers[0]), more)
+
+
+def git_lock_reason(lock: GitLock) -> str:
+    path, _, age, owner = lock
+    line = "git's lock file %s is %s old and " % (git_path(path), duration(age))
+    if owner is not None:
+        return line + "may belong to %s; nothing was run: try again when it is gone" % git_names(owner)
+    return line + (
+        "no live git of this repository can own it; nothing was run: if no editor, container or other machine"
+        " uses the repository, remove that file"
+    )
+
+
+def git_names(other: GitProcess) -> str:
+    """Return who somebody is: git commit -m text (PID 4242, since 14:02:11)."""
+    process = other.process
+    state = ", stopped" if process.state == "T" else ""
+    return "%s (PID %d%s%s)" % (
+        printable(read_command(process.pid) or "git " + other.name, 100),
+        process.pid,
+        git_since(process),
+        state,
+    )
+
+
+def git_since(process: Process) -> str:
+    """Return a start time for people; nothing where ps does not tell it."""
+    moment = started_at(process)
+    day = "" if time.time() - moment < 43200 else "%Y-%m-%d "
+    return time.strftime(", since " + day + "%H:%M:%S", time.localtime(moment)) if moment else ""
+
+
+def git_path(path: str) -> str:
+    """Return a path as people write it, and safe to show."""
+    import os
+
+    return printable(os.path.realpath(path))
+
+
+def may_write_in_git(plan: Plan, claim: Claim) -> bool:
+    """Wait until nobody else writes in the repository of a git command; Failure, with status 1, when that takes too long.
+
+    A commit outside the queue may be waiting, through its hook, for our turn: then whoever waits now goes first.
+    """
+
+    def waiting() -> list[int]:
+        return [int(name.split(".")[3]) for name in read_queue(claim.scope) if waits(claim.scope, name)]
+
+    limit = number(plan, "git-wait", ("SEQEXEC_GIT_WAIT",), plan.is_line)
+    seconds = 10.0 if limit is None else limit
+    reason = git_wait_for_writers(plan.argv, line_of(plan), posix.getcwd(), text_environment(), seconds, say, waiting)
+    if reason is None:
+        return True
+    names = [name for name in read_queue(claim.scope) if name != claim.name and waits(claim.scope, name)]
+    release(claim)
+    if reason != GIT_TURN:
+        raise Failure(reason, GIT_IS_WRITING)
+    for name in names:
+        while waits(claim.scope, name) or owners(claim.scope).get(name):
+            blocker, alarm = make_blocker(name, False), Alarm()
+            if blocker.process and alarm.watch(blocker.process):
+                alarm.sleep(TICK)
+            else:
+                time.sleep(LOOK)
+            alarm.forget(blocker.pid)
+    return False
+
+
+def line_of(plan: Plan) -> str | None:
+    """Return the line of a shell's -c, None for a direct command."""
+    return plan.shown if plan.is_line else None
+
+
+def text_environment() -> dict[str, str]:
+    """Return the environment as text."""
+    pairs = posix.environ.items()
+    return {key.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape") for key, value in pairs}
+
+
+# the options that few calls have
+
 
 FLAGS = ("--no-wait", "--status", "--watch", "--history", "--json", "--kill-all", "--quiet", "--verbose", "--help", "--version")
 VALUES = ("--timeout", "--wait", "--leftovers", "--memory-limit")
