@@ -35,7 +35,7 @@
 #
 # The protocol: that of seqexec.py, in the directory make/ of the same state directory.
 #   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock it: I am alive.
-#   2. Append a line to queue.txt. Only the first live line goes on; the others sleep until who is ahead exits.
+#   2. Append a line to queue.txt. Only the first live line goes on; the others sleep until the one ahead ends.
 #   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty one.
 #   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end
 #      what is left of its make, THEN unlink that file by its name, and go to 3.
@@ -2887,8 +2887,8 @@ def go_to_root() -> None:
 
 
 # The guard. A Makefile's first lines call --seq-hold in a $(shell), which is over before make goes on, so the
-# lock is held by a process of its own, the keeper, as long as that make lives. A guard that runs another make in
-# place of the first was dropped: it loses -o, -W and -f, adds a MAKELEVEL and "Entering directory", and needs
+# lock is held by a process of its own, the keeper, as long as that make lives. A guard that runs another make
+# in its place was dropped: it loses -o, -W and -f, adds a MAKELEVEL and "Entering directory", and needs
 # an endif at the far end of the file.
 
 
