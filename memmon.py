@@ -511,18 +511,18 @@ class Failure(Exception):
 class Member:
     """A process of the tree, and what is known of its memory.
 
-    parent stays when that has ended: it tells whose descendant this is. key is the count of handed-out bytes
-    at which it has to be read again.
+    parent stays when that has ended: it tells whose descendant this is. key and danger are counts of handed-out
+    bytes: this has to be read again at the first, and could be at its limit 1 ms after the second.
     """
 
-    __slots__ = ("process", "parent", "statm", "size", "limit", "threshold", "key", "kill")
+    __slots__ = ("process", "parent", "statm", "size", "limit", "threshold", "key", "danger", "kill")
 
     def __init__(self, process: Process, parent: Member | None, limit: int) -> None:
         self.process, self.parent, self.limit = process, parent, limit
         self.statm = -1  # a descriptor that stands for this very process; -1: none, use the path
         self.size = process.rss
         self.threshold = 0  # the next size to act on: a warning, or the limit
-        self.key = 0
+        self.key = self.danger = 0
         self.kill: Kill | None = None
 
 
@@ -659,12 +659,16 @@ class ProcReader:
         text = read_proc(member.process.pid, "stat") or b""
         process = parse_stat(member.process.pid, text)
         if process is None or not int(text.rpartition(b")")[2].split()[6]) & 0x40:  # PF_FORKNOEXEC, sched.h
-            return member.size
+            return self.measure(member) or 0  # again: the exec may have been since
         mine, parents = read_proc(process.pid, "statm"), read_proc(process.ppid, "statm") or b"0 0"
         if mine == parents:  # vfork, posix_spawn: it is its parent's memory
             return 0
         borrowed = int(parents.split()[1]) * PAGE_SIZE
-        return member.size if member.size - borrowed >= member.limit else self.share(member)
+        if member.size - borrowed >= member.limit:
+            return member.size
+        # Private_Dirty:       108 kB
+        text = read_proc(process.pid, "smaps_rollup") or b""
+        return sum_fields(text, b"Private_Dirty", b"Pss_Shmem", b"SwapPss") if text else member.size
 
 
 class PsReader:
@@ -701,9 +705,13 @@ class PsReader:
         return member.size
 
     def own(self, member: Member) -> int:
-        """Return a process's bytes, 0 at the first look: before an exec they may be its parent's."""
-        known = member.process.pid in self.suspects
-        self.suspects.add(member.process.pid)
+        """Return a process's bytes, 0 as long as they may be its parent's: before an exec, and at the first look."""
+        process = self.table[member.process.pid]
+        parent = self.table.get(process.ppid)
+        if parent and parent.name == process.name and parent.rss >= process.rss:
+            return 0
+        known = process.pid in self.suspects
+        self.suspects.add(process.pid)
         return member.size if known else 0
 
     def forget(self, member: Member) -> None:
@@ -820,7 +828,7 @@ class Guard:
         self.total, self.total_key = limits.total, 0
         self.peak = self.most = 0
         self.shared, self.shared_at = 0, 0  # the tree's bytes with shared pages counted once, and when that was
-        self.handed = self.next_key = self.refreshed = 0
+        self.handed = self.next_key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
 
@@ -933,15 +941,17 @@ class Guard:
         self.note_peak(False)
 
     def plan(self) -> None:
-        """Work out at which count of handed-out bytes somebody could be over a limit."""
-        keys = [member.key for member in self.members.values()]
-        self.next_key = min(min(keys, default=NEVER), self.handed + self.limits.limit, self.total_key)
+        """Work out at which counts of handed-out bytes to read somebody again, and to have an eye on it."""
+        members = self.members.values()
+        self.next_key = min([member.key for member in members], default=NEVER)
+        dangers = [member.danger for member in members]
+        self.danger = min(min(dangers, default=NEVER), self.handed + self.limits.limit, self.total_key)
 
     def pause(self) -> float:
         """Return how long to sleep, in seconds."""
         cost = cpu_time() - self.spent
         self.spent += cost
-        wait = (self.next_key - self.handed) / self.reader.speed
+        wait = (self.danger - self.handed) / self.reader.speed
         floor = SHORTEST_SLEEP
         if self.kills:
             wait = min(wait, KILL_SLEEP)
@@ -958,7 +968,7 @@ class Guard:
         what was handed out since. They are counted again when there is time for it.
         """
         plain = sum(member.size for member in self.members.values())
-        time_left = (self.next_key - self.handed) / self.reader.speed
+        time_left = (self.danger - self.handed) / self.reader.speed
         if plain > self.peak and exact and (not self.shared_at or time_left > plain * SHARE_COST):
             self.count_shared()
         self.peak = max(self.peak, min(plain, self.shared + self.handed - self.shared_at))
@@ -986,7 +996,8 @@ class Guard:
             self.bury(member)
             return
         member.size = size
-        member.key = self.handed + member.limit - size - self.margin
+        member.danger = self.handed + member.limit - size - self.margin
+        member.key = min(member.danger, self.handed + max(member.threshold - size, 0))
         if size >= member.limit:
             self.judge(member)
         elif size >= member.threshold and member.limit == self.limits.limit:
@@ -1045,7 +1056,7 @@ class Guard:
         verb = "would end" if self.limits.dry_run else "cannot end"
         if self.limits.dry_run or member.process.pid in self.protected:
             for other in self.lineage(member) if self.limits.dry_run else [member]:
-                other.limit = other.key = NEVER
+                other.limit = other.threshold = NEVER
             reason = "" if self.limits.dry_run else "; memmon runs inside it"
             self.say("%s %s: %s%s" % (verb, describe(member.process), why, reason))
             return
@@ -1108,7 +1119,7 @@ class Guard:
             self.strike(kill, _signal.SIGKILL, "")
             return
         for member in alive:
-            member.limit = member.key = NEVER
+            member.limit = member.threshold = NEVER
         self.kills.remove(kill)
         self.report(kill, len(alive))
 
@@ -1123,11 +1134,12 @@ class Guard:
         self.say("ended %s%s: %s; %s, %s" % (kill.what, family, kill.why, ", ".join(kill.signals), end))
 
     def flush(self) -> None:
-        """Tell of all kills that are on their way: memmon ends now."""
+        """Take a last measure, and tell of all kills that are on their way: memmon ends now."""
+        for member in self.members.values():
+            member.size = self.reader.measure(member) or 0
+        self.note_peak(False)
         for kill in self.kills:
-            for member in self.lineage(kill.offender):
-                self.inspect(member)
-            self.report(kill, len(self.lineage(kill.offender)))
+            self.report(kill, sum(member.size > 0 for member in self.lineage(kill.offender)))
         self.kills = []
 
 
@@ -1258,8 +1270,8 @@ class Watch:
             self.usage_peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-FORWARDED = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2)
-ENDING = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT)
+FORWARDED = {_signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2}
+ENDING = {_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT}
 
 
 def is_pipe(fd: int) -> bool:
@@ -1270,22 +1282,47 @@ def is_pipe(fd: int) -> bool:
         return False
 
 
-def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
-    """Start a command with a mark in its environment, and return its PID."""
-    environment = dict(posix.environ)
+def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
+    """Start a command with a mark in its environment, all signals as they were; return its PID.
+
+    Not by posix_spawn: glibc's leaves two of its own signals ignored.
+    """
+    pid = posix.fork()
+    if pid:
+        return pid
+    status = 125
+    try:
+        words = str(sys._xoptions.get("stat", "")).rpartition(")")[2].split()
+        ignored = int(words[30]) if len(words) > 30 else 0  # sigignore of proc_pid_stat(5), before Python came
+        for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
+            if not ignored >> (signum - 1) & 1:
+                _signal.signal(signum, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        status = execute(command, mark)
+    finally:
+        posix._exit(status)
+
+
+def execute(command: list[str], mark: tuple[bytes, bytes]) -> int:
+    """Become a command, looked up as a shell would; return 126 or 127, said, where that cannot be done."""
+    environment = posix.environ
     if not sys._xoptions.get("ctype", "set"):
         environment.pop(b"LC_CTYPE", None)  # Python's own addition, PEP 538
     chain = environment.get(mark[0])
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
-    words = str(sys._xoptions.get("stat", "")).rpartition(")")[2].split()
-    ignored = int(words[30]) if len(words) > 30 else 0  # sigignore of proc_pid_stat(5), before Python came
-    default = [signum for signum in (_signal.SIGPIPE, _signal.SIGXFSZ) if not ignored >> (signum - 1) & 1]
-    try:
-        return posix.posix_spawnp(command[0], command, environment, setsigdef=default)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Failure("%s: not found" % printable(command[0]), 127) from None
-    except OSError as error:
-        raise Failure("%s: %s" % (printable(command[0]), error.strerror), 126) from None
+    path = environment.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
+    worst = errno.ENOENT
+    for directory in [""] if "/" in command[0] else path.split(":"):
+        file = directory + "/" + command[0] if directory else command[0]
+        try:
+            posix.execve(file, command, environment)
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:  # no #!, no binary: a shell runs it, execvp(3)
+                posix.execve("/bin/sh", ["sh", file] + command[1:], environment)
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                worst = error.errno
+    say("%s: %s" % (printable(command[0]), posix.strerror(worst)))
+    return 127 if worst == errno.ENOENT else 126
 
 
 def die_like(status: int) -> int:
@@ -1326,8 +1363,9 @@ def append(path: str, line: str) -> None:
 
 
 def describe(process: Process) -> str:
-    """Return a process's PID and command, fit to be shown."""
-    return "%d (%s)" % (process.pid, printable(read_command(process.pid) or process.name, 60))
+    """Return a process's PID and command, without the path of its program, fit to be shown."""
+    program, blank, rest = (read_command(process.pid) or process.name).partition(" ")
+    return "%d (%s)" % (process.pid, printable(program.rpartition("/")[2] + blank + rest, 80))
 
 
 def show_size(size: int) -> str:
@@ -1476,7 +1514,7 @@ def parse_pid(text: str) -> int:
 def find_root(pid: int) -> Process:
     """Return the process to watch, if it is there and ours."""
     root = read_process(pid)
-    if root is None or root.state in "ZX":
+    if root is None:
         raise Failure("--pid %d: no such process" % pid, 1)
     try:
         if PROC in ("", "/proc"):
@@ -1516,14 +1554,14 @@ def run(options: Options) -> int:
     """Watch what the options name."""
     if options.log:
         append(options.log, "")  # cannot be written: better told now than at the first kill
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
     child = 0
     tied = options.mark is not None
     if options.command:
         own = read_process(posix.getpid())
         options.mark = (b"MEMMON_RUN", ("%d.%s" % (posix.getpid(), own.start if own else "")).encode())
-        child = spawn(options.command, options.mark)
-    root = read_process(child) if child else find_root(options.pid or posix.getppid())
-    assert root  # a child stays at least as a zombie
+        child = spawn(options.command, options.mark, mask)
+    root = find_root(child or options.pid or posix.getppid())
     guard = Guard(options, root, lambda text: say(text, options.log))
     if options.once:
         guard.discover(True)
@@ -1531,6 +1569,7 @@ def run(options: Options) -> int:
         return 0
     gc.disable()  # nothing here makes circles to speak of
     watch = Watch(guard, child, tied)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     guard.look()
     if folded is None:
         store_bytecode()

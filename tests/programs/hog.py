@@ -95,11 +95,15 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=1, help="MB at a time")
     parser.add_argument("--mark", type=int, default=0, help="MB")
     parser.add_argument("--file", help="map this file in place of anonymous memory")
-    parser.add_argument("--ignore-term", action="store_true")
+    parser.add_argument("--ignore-term", action="store_true", help='say "term" and go on')
     parser.add_argument("--leave", action="store_true", help="double fork and setsid first")
     parser.add_argument("--children", type=int, default=0, help="idle children, forked before")
-    parser.add_argument("--share", type=int, default=0, help="idle children, forked after: they share the memory")
-    parser.add_argument("--keep-forking", action="store_true", help="have a child that starts more and more children")
+    parser.add_argument(
+        "--share", type=int, default=0, help="idle children, forked after: they share the memory"
+    )
+    parser.add_argument(
+        "--keep-forking", action="store_true", help="have a child that starts more and more children"
+    )
     parser.add_argument("--run", type=int, default=0, help="commands to run when the memory is taken")
     parser.add_argument("--wait", action="store_true", help="take memory only after a line on stdin")
     options = parser.parse_args()
@@ -110,7 +114,7 @@ def main() -> None:
         leave()
     signal.alarm(60)
     if options.ignore_term:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda signum, frame: say("term"))
     fork_idle(options.children)
     if options.keep_forking:
         keep_forking()
@@ -122,7 +126,8 @@ def main() -> None:
     say("full %d" % os.getpid())
     run_others(options.run)
     say("waiting %d" % len(memory))
-    signal.pause()
+    while True:
+        signal.pause()
 
 
 main()

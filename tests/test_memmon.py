@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: MIT
+"""memmon.py ends what goes over a limit, and nothing else. Real processes, each with a hard cap of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from typing import Any, Iterator
+
+import pytest
+from support import (
+    IS_ROOT,
+    LINUX,
+    Project,
+    descendants_of,
+    ended,
+    finish,
+    lives,
+    marked,
+    program,
+    read_line,
+    shell,
+    wait_until,
+)
+
+READERS = ["/proc", "ps"] if LINUX else ["ps"]
+
+
+class Guarded:
+    """A scratch place with memmon.py, and a bystander that must be alive at the end."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.memmon = str(project.tools / "memmon.py")
+        self.bystander = project.start(program("hog", "--cap", 60))
+        self.read_until(self.bystander, "waiting")
+
+    @staticmethod
+    def read_until(process: subprocess.Popen[bytes], word: str) -> str:
+        """Return the rest of the first line that starts with a word."""
+        while True:
+            first, _, rest = read_line(process).partition(" ")
+            if first == word:
+                return rest
+
+    def hog(self, cap: int, *options: object, **changes: Any) -> subprocess.Popen[bytes]:
+        """Start a hog by itself; it has said that it is ready."""
+        process = self.project.start(program("hog", "--cap", cap, *options), **changes)
+        self.read_until(process, "ready")
+        return process
+
+    def run(self, *words: object, **changes: Any) -> subprocess.CompletedProcess[bytes]:
+        """Run memmon to its end."""
+        return self.project.run([self.memmon, *map(str, words)], **changes)
+
+    def guard(self, *words: object, **changes: Any) -> subprocess.Popen[bytes]:
+        """Start memmon."""
+        return self.project.start([self.memmon, *map(str, words)], **changes)
+
+
+@pytest.fixture
+def place(project: Project) -> Iterator[Guarded]:
+    made = Guarded(project)
+    yield made
+    assert lives(made.bystander.pid), "the innocent bystander is gone"
+
+
+def told(text: bytes, word: str) -> list[str]:
+    """Return memmon's lines that hold a word."""
+    lines = text.decode().splitlines()
+    assert all(line.startswith("memmon: ") for line in lines), lines
+    return [line for line in lines if word in line]
+
+
+# ---- what goes over the limit is ended ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_process_over_its_limit_is_ended_and_the_line_says_why(place: Guarded, reader: str) -> None:
+    rate = 0 if reader == "/proc" else 100
+    command = program("hog", "--cap", 300, "--rate", rate)
+    result = place.run("--limit", 100, "--", *command, set={"SEQEXEC_PROC": reader})
+    assert result.returncode == -signal.SIGTERM
+    (line,) = told(result.stderr, "ended ")
+    pid = int(result.stdout.split()[1])
+    for part in ("ended %d (" % pid, "hog.py", "limit 100 MB (--limit)", "SIGTERM", "gone after"):
+        assert part in line
+
+
+def test_the_overshoot_stays_small_even_at_full_speed(place: Guarded) -> None:
+    hog = place.hog(800, "--wait", stdout=subprocess.PIPE)
+    guard = place.guard("--pid", hog.pid, "--limit", 300)
+    wait_until(lambda: len(os.listdir("/proc/%d/fd" % guard.pid)) > 4, "the guard looks")
+    assert hog.stdin
+    hog.stdin.write(b"\n")
+    hog.stdin.flush()
+    _, status, usage = os.wait4(hog.pid, 0)
+    hog.returncode = -os.WTERMSIG(status)
+    assert hog.returncode == -signal.SIGTERM
+    assert usage.ru_maxrss < 300 * 1024 * 1.3, (
+        "a busy machine is allowed for; the benchmark tells what is usual"
+    )
+    assert ended(guard) == 0
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_one_that_ignores_term_and_goes_on_growing_is_killed_at_once(place: Guarded, reader: str) -> None:
+    command = program("hog", "--cap", 400, "--rate", 100, "--ignore-term")
+    environment = {"SEQEXEC_PROC": reader}
+    result = place.run("--limit", 100, "--grace", 30, "--", *command, set=environment, timeout=20)
+    assert result.returncode == -signal.SIGKILL
+    (line,) = told(result.stderr, "ended ")
+    assert "SIGTERM, SIGKILL after" in line and "still growing" in line
+
+
+def test_one_that_ignores_term_and_waits_is_killed_after_the_grace_period(place: Guarded) -> None:
+    command = program("hog", "--cap", 397, "--ignore-term")
+    result = place.run("--limit", 400, "--grace", 0.3, "--", *command)
+    assert result.returncode == -signal.SIGKILL
+    (line,) = told(result.stderr, "ended ")
+    assert "SIGKILL after 0.3" in line and "growing" not in line
+
+
+def test_descendants_go_with_the_offender_and_siblings_stay(place: Guarded) -> None:
+    hog = shlex_join(program("hog", "--cap", 300, "--children", 3, "--wait"))
+    line = "read go; (sleep 60 & echo sibling $! ; %s; echo after $?; wait)" % hog
+    parent = place.project.start(shell(line))
+    guard = place.guard("--pid", parent.pid, "--limit", 100)
+    assert parent.stdin
+    parent.stdin.write(b"\n\n")
+    parent.stdin.flush()
+    sibling = int(Guarded.read_until(parent, "sibling"))
+    offender = int(Guarded.read_until(parent, "ready"))
+    children = descendants_of(offender)
+    assert Guarded.read_until(parent, "after") == str(128 + signal.SIGTERM)
+    assert lives(sibling) and lives(parent.pid)
+    line = wait_for_line(guard, "ended ")
+    assert "ended %d" % offender in line and "and 3 descendants" in line
+    assert not [child for child in children if lives(child)]
+
+
+def test_nobody_forks_away_while_its_family_is_ended(place: Guarded) -> None:
+    command = program("hog", "--cap", 300, "--rate", 400, "--keep-forking")
+    result = place.run("--limit", 100, "--", *command)
+    assert result.returncode == -signal.SIGTERM
+    assert told(result.stderr, "descendants")
+    assert not told(result.stderr, "still there")
+    own = {place.bystander.pid}
+    assert not [pid for pid in marked(place.project.word) if pid not in own]
+
+
+def test_a_double_fork_into_a_session_of_its_own_does_not_help(place: Guarded) -> None:
+    result = place.run("--limit", 100, "--", *program("hog", "--cap", 300, "--leave"))
+    (line,) = told(result.stderr, "ended ")
+    assert "ended %d (" % int(result.stdout.split()[1]) in line
+
+
+@pytest.mark.skipif(not LINUX, reason="the environment of others is read")
+def test_what_carries_the_token_belongs_to_the_tree(place: Guarded) -> None:
+    identity = "1.host.0.%d.t1" % os.getpid()
+    root = place.project.start(shell("read end"))
+    guard = place.guard(
+        "--pid", root.pid, "--children-only", "--token", identity, "--limit", 100, "--limit-name", "X_MB"
+    )
+    orphan = place.hog(300, set={"SEQEXEC_RUN": "1.outer.0.1.t1:%s:1.inner.0.1.t1" % identity})
+    assert ended(orphan) == -signal.SIGTERM
+    assert "limit 100 MB (X_MB)" in wait_for_line(guard, "ended ")
+    stranger = place.hog(150, set={"SEQEXEC_RUN": identity + "0"})
+    Guarded.read_until(stranger, "waiting")
+    assert root.stdin
+    root.stdin.close()
+    assert ended(guard) == 0, "with --token it ends with its root"
+    assert lives(stranger.pid)
+
+
+def test_two_offenders_do_not_wait_for_one_another(place: Guarded) -> None:
+    stubborn = shlex_join(program("hog", "--cap", 397, "--ignore-term"))
+    other = shlex_join(program("hog", "--cap", 600, "--wait"))
+    line = "%s & read go; %s; echo after" % (stubborn, other)
+    parent = place.project.start(shell(line))
+    guard = place.guard("--pid", parent.pid, "--limit", 400, "--grace", 20)
+    Guarded.read_until(parent, "term")
+    assert parent.stdin
+    parent.stdin.write(b"\n\n")
+    parent.stdin.flush()
+    assert "SIGTERM, gone" in wait_for_line(guard, "ended ")
+    assert Guarded.read_until(parent, "after") == ""
+
+
+def test_the_total_limit_ends_the_largest_until_the_rest_fits(place: Guarded) -> None:
+    hogs = "; ".join(shlex_join(program("hog", "--cap", size)) + " &" for size in (30, 40, 120, 50))
+    parent = place.project.start(shell("read go; %s wait; echo done" % hogs.replace("&;", "&")))
+    guard = place.guard("--pid", parent.pid, "--total", 200)
+    assert parent.stdin
+    parent.stdin.write(b"\n")
+    parent.stdin.flush()
+    line = wait_for_line(guard, "ended ")
+    assert "--cap 120" in line and "limit 200 MB (--total)" in line
+    for _ in range(3):
+        Guarded.read_until(parent, "waiting")
+    assert len(descendants_of(parent.pid)) == 3
+
+
+# ---- and nobody else ---------------------------------------------------------------------------------------
+
+
+def ends_told(place: Guarded, hog_options: list[object], *words: object) -> list[str]:
+    """Watch a hog until it has done all it does; return what memmon said of ends."""
+    hog = place.hog(*hog_options, "--wait")  # type: ignore[arg-type]
+    guard = place.guard("--pid", hog.pid, *words)
+    assert hog.stdin
+    hog.stdin.write(b"\n")
+    hog.stdin.flush()
+    Guarded.read_until(hog, "waiting")
+    guard.send_signal(signal.SIGTERM)
+    return told(finish(guard)[2], "ended ")
+
+
+@pytest.mark.skipif(not LINUX, reason="ps tells nothing but RSS")
+def test_a_mapped_file_is_no_memory_that_somebody_took(place: Guarded) -> None:
+    path = place.project.path / "data"
+    with open(path, "wb") as stream:
+        stream.truncate(300 << 20)
+    assert ends_told(place, [300, "--file", path], "--limit", 100, "--total", 150) == []
+    mapped = program("hog", "--cap", 300, "--file", path)
+    assert told(place.run("--limit", 100, "--metric", "rss", "--", *mapped).stderr, "ended ")
+
+
+@pytest.mark.skipif(not LINUX, reason="ps tells nothing but RSS")
+def test_shared_pages_count_once_in_the_total(place: Guarded) -> None:
+    assert ends_told(place, [100, "--share", 10], "--limit", 400, "--total", 250) == []
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_child_between_fork_and_exec_is_not_its_parent(place: Guarded, reader: str) -> None:
+    place.project.environment["SEQEXEC_PROC"] = reader
+    assert ends_told(place, [200, "--run", 20], "--children-only", "--limit", 100) == []
+
+
+def test_children_only_spares_the_root(place: Guarded) -> None:
+    root = place.hog(200, "--children", 1)
+    guard = place.guard("--pid", root.pid, "--children-only", "--limit", 100)
+    Guarded.read_until(root, "waiting")
+    guard.send_signal(signal.SIGTERM)
+    assert told(finish(guard)[2], "ended ") == []
+    assert lives(root.pid)
+
+
+def test_an_ancestor_is_never_ended(place: Guarded) -> None:
+    source = "x = bytearray(b'x') * (150 << 20)\nimport subprocess, sys\nsubprocess.run(sys.argv[1:])\n"
+    python = program("hog")[0]
+    parent = place.project.start([python, "-c", source, place.memmon, "--limit", "100"])
+    line = read_line(parent, "stderr")
+    while "cannot end" not in line:
+        line = read_line(parent, "stderr")
+    assert "memmon runs inside it" in line
+    assert lives(parent.pid)
+
+
+def test_dry_run_says_it_and_does_nothing(place: Guarded) -> None:
+    guard = place.guard("--dry-run", "--limit", 100, "--", *program("hog", "--cap", 200))
+    Guarded.read_until(guard, "waiting")
+    guard.send_signal(signal.SIGTERM)
+    status, _, text = finish(guard)
+    assert len(told(text, "would end ")) == 1
+    assert told(text, "ended ") == []
+
+
+# ---- what people see ---------------------------------------------------------------------------------------
+
+
+def test_it_warns_once_at_each_of_50_75_and_90_percent(place: Guarded) -> None:
+    guard = place.guard("--limit", 200, "--", *program("hog", "--cap", 185, "--rate", 200))
+    Guarded.read_until(guard, "waiting")
+    warnings = [wait_for_line(guard, "holds") for _ in range(3)]
+    guard.send_signal(signal.SIGTERM)
+    assert told(finish(guard)[2], "holds") == []
+    percents = [int(line.split(" % of its limit")[0].rsplit(" ", 1)[1]) for line in warnings]
+    assert 50 <= percents[0] < 75 <= percents[1] < 90 <= percents[2] < 100
+    assert "limit of 200 MB (--limit)" in warnings[0]
+
+
+def test_quiet_silences_warnings_but_no_kill(place: Guarded) -> None:
+    result = place.run("--quiet", "--limit", 100, "--", *program("hog", "--cap", 300, "--rate", 400))
+    assert len(result.stderr.splitlines()) == 1
+    assert told(result.stderr, "ended ")
+
+
+def test_the_log_gets_each_event_with_its_time(place: Guarded) -> None:
+    log = place.project.path / "log"
+    log.write_text("before\n")
+    result = place.run("--log", log, "--limit", 100, "--", *program("hog", "--cap", 300))
+    lines = log.read_text().splitlines()
+    assert lines[0] == "before"
+    assert [line[21:] for line in lines[1:]] == result.stderr.decode().splitlines()
+    assert all(line[10] == "T" and line[19:21] == "Z " for line in lines[1:])
+
+
+def test_the_variable_that_set_the_limit_is_named(place: Guarded) -> None:
+    for name in ("MEMORY_LIMIT_MB", "SEQEXEC_MEMORY_LIMIT_MB"):
+        result = place.run("--", *program("hog", "--cap", 300), set={name: "100"})
+        assert "limit 100 MB (%s)" % name in told(result.stderr, "ended ")[0]
+
+
+def test_a_hostile_command_line_is_shown_harmless(place: Guarded) -> None:
+    evil = "\x1b[2J\nmemmon: ended 1 (init)"
+    source = "import signal; x = bytearray(b'x') * (150 << 20); signal.pause()"
+    python = program("hog")[0]
+    result = place.run("--quiet", "--limit", 100, "--", python, "-c", source, evil)
+    assert len(result.stderr.splitlines()) == 1
+    assert b"\x1b" not in result.stderr
+
+
+def test_once_shows_the_tree_with_its_memory(place: Guarded) -> None:
+    root = place.hog(50, "--children", 2)
+    Guarded.read_until(root, "waiting")
+    text = place.run("--once", "--pid", root.pid).stdout.decode()
+    assert len(text.splitlines()) == 5 and "hog.py" in text
+    found = json.loads(place.run("--once", "--json", "--pid", root.pid).stdout)
+    assert found["root"] == root.pid
+    assert [entry["depth"] for entry in found["processes"]] == [0, 1, 1]
+    assert 50 << 20 < found["processes"][0]["memory"] < 90 << 20
+    assert {entry["ppid"] for entry in found["processes"][1:]} == {root.pid}
+
+
+def test_peak_is_the_last_line_when_asked_for(place: Guarded) -> None:
+    hog = place.hog(120, "--wait")
+    guard = place.guard("--peak", "--pid", hog.pid, "--token", "none", "--limit", 1000)
+    assert hog.stdin
+    hog.stdin.write(b"\n")
+    hog.stdin.flush()
+    Guarded.read_until(hog, "waiting")
+    guard.send_signal(signal.SIGTERM)
+    word, peak = finish(guard)[2].decode().splitlines()[-1].split()
+    assert word == "peak" and 100 << 20 < int(peak) < 200 << 20
+
+
+# ---- a command of its own ----------------------------------------------------------------------------------
+
+
+def test_a_commands_status_output_and_input_are_untouched(place: Guarded) -> None:
+    result = place.run("--", *shell("cat; echo error >&2; exit 7"), input=b"\0in\n")
+    assert (result.returncode, result.stdout) == (7, b"\0in\n")
+    assert result.stderr.startswith(b"error\n") and b"memmon: peak " in result.stderr
+    assert place.run("--", *shell("kill -USR1 $$")).returncode == -signal.SIGUSR1
+    assert place.run("--", "/nonexistent/x").returncode == 127
+    assert place.run("--", "/etc/passwd").returncode == 126
+
+
+def test_signals_are_as_the_caller_had_them(place: Guarded) -> None:
+    assert place.run("--quiet", "--", *shell("yes | head -1")).stdout == b"y\n"
+    seen = "grep SigIgn /proc/self/status"
+    if LINUX:
+        plain = place.project.run(shell("trap '' USR1 XFSZ; exec " + seen)).stdout
+        assert (
+            place.project.run(shell("trap '' USR1 XFSZ; exec %s --quiet -- %s" % (place.memmon, seen))).stdout
+            == plain
+        )
+
+
+@pytest.mark.skipif(not LINUX, reason="/proc/self/fd")
+def test_a_command_gets_no_descriptor_more(place: Guarded) -> None:
+    command = shell("ls /proc/self/fd | wc -l")
+    assert place.run("--quiet", "--", *command).stdout == place.project.run(command).stdout
+
+
+def test_term_is_passed_on_to_the_command(place: Guarded) -> None:
+    guard = place.guard("--", *shell("trap 'echo got; exit 3' TERM; echo up; while :; do sleep 0.01; done"))
+    assert read_line(guard) == "up"
+    guard.send_signal(signal.SIGTERM)
+    status, out, _ = finish(guard)
+    assert (status, out) == (3, b"got\n")
+
+
+# ---- its own end -------------------------------------------------------------------------------------------
+
+
+def test_it_ends_after_the_descendants_that_the_root_left(place: Guarded) -> None:
+    root = place.project.start(shell("%s & read end" % shlex_join(program("hog", "--cap", 20))))
+    orphan = int(Guarded.read_until(root, "ready"))
+    guard = place.guard("--pid", root.pid, "--limit", 100)
+    wait_until(lambda: any("statm" in link for link in links_of(guard.pid)), "the guard looks")
+    assert root.stdin
+    root.stdin.close()
+    assert "still watching what it left behind: %d" % orphan in wait_for_line(guard, "has ended")
+    os.kill(orphan, signal.SIGTERM)
+    assert ended(guard) == 0
+
+
+def test_with_a_token_it_ends_when_nobody_reads_it(place: Guarded) -> None:
+    root = place.hog(10)
+    guard = place.guard("--pid", root.pid, "--token", "x")
+    assert guard.stderr
+    guard.stderr.close()
+    assert ended(guard) == 0
+    assert lives(root.pid)
+
+
+@pytest.mark.skipif(not LINUX, reason="/proc")
+def test_term_ends_it_at_once_and_leaves_nobody_stopped(place: Guarded) -> None:
+    hog = place.hog(300, "--ignore-term", "--wait")
+    guard = place.guard("--pid", hog.pid, "--limit", 100, "--grace", 30, "--token", "x")
+    wait_until(lambda: any("statm" in link for link in links_of(guard.pid)), "the guard looks")
+    guard.send_signal(signal.SIGTERM)
+    assert ended(guard) == 0
+    assert lives(hog.pid)
+    with open("/proc/%d/stat" % hog.pid) as stream:
+        assert stream.read().rpartition(")")[2].split()[0] != "T"
+
+
+def test_a_kill_on_its_way_is_told_when_memmon_is_ended(place: Guarded) -> None:
+    hog = place.hog(397, "--ignore-term", "--wait")
+    guard = place.guard("--pid", hog.pid, "--limit", 400, "--grace", 30, "--token", "x", "--quiet")
+    assert hog.stdin
+    hog.stdin.write(b"\n")
+    hog.stdin.flush()
+    Guarded.read_until(hog, "term")
+    guard.send_signal(signal.SIGTERM)
+    (line,) = told(finish(guard)[2], "ended ")
+    assert "1 still there" in line
+
+
+# ---- bad input ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words, status, part",
+    [
+        (["--limit", "0"], 2, "--limit: '0'"),
+        (["--limit", "-5"], 2, "--limit: '-5'"),
+        (["--limit", "abc"], 2, "--limit: 'abc'"),
+        (["--limit", "1e3"], 2, "'1e3'"),
+        (["--limit", "\u0663"], 2, "--limit"),
+        (["--limit"], 2, "--limit needs a value"),
+        (["--limit=nan"], 2, "'nan'"),
+        (["--interval", "0"], 2, "--interval: '0'"),
+        (["--total", ""], 2, "--total: ''"),
+        (["--grace", "-1"], 2, "--grace"),
+        (["--warn", "200"], 2, "--warn"),
+        (["--metric", "x"], 2, "--metric"),
+        (["--pid", "1"], 2, "--pid 1"),
+        (["--pid", "0"], 2, "--pid"),
+        (["--pid", "-1"], 2, "--pid"),
+        (["--pid", "abc\x1b[0m"], 2, "--pid"),
+        (["--pid", "99999999"], 1, "no such process"),
+        (["--frob"], 2, "--frob"),
+        (["--json"], 2, "--json"),
+        (["--"], 2, "no command"),
+        (["stray"], 2, "stray"),
+        (["--log", "/nonexistent/log"], 125, "/nonexistent/log"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_documented_status(
+    place: Guarded, words: list[str], status: int, part: str
+) -> None:
+    result = place.run(*words)
+    assert result.returncode == status
+    (line,) = told(result.stderr, "")
+    assert part in line and line.isprintable()
+
+
+@pytest.mark.parametrize("name", ["MEMORY_LIMIT_MB", "CHECK_INTERVAL", "SEQEXEC_MEMORY_LIMIT_MB"])
+@pytest.mark.parametrize("junk", ["2G", "-1", "0", "two", "1 2"])
+def test_junk_in_the_environment_is_named_never_taken_for_a_number(
+    place: Guarded, name: str, junk: str
+) -> None:
+    result = place.run("--pid", place.bystander.pid, set={name: junk})
+    assert result.returncode == 2
+    (line,) = told(result.stderr, "")
+    assert name in line and junk in line
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs to be another user")
+def test_a_process_of_another_user_is_refused(place: Guarded) -> None:
+    os.chmod(place.project.base, 0o777)
+    result = place.run("--pid", place.bystander.pid, preexec_fn=lambda: os.setuid(65534))
+    assert result.returncode == 1
+    assert told(result.stderr, "another user")
+
+
+# ---- small help --------------------------------------------------------------------------------------------
+
+
+def shlex_join(words: list[str]) -> str:
+    return " ".join(map(shlex.quote, words))
+
+
+def wait_for_line(process: subprocess.Popen[bytes], word: str) -> str:
+    """Return the first line on stderr that holds a word."""
+    while True:
+        line = read_line(process, "stderr")
+        if word in line:
+            return line
+
+
+def links_of(pid: int) -> list[str]:
+    """Return what the descriptors of a process point to."""
+    found = []
+    for name in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found.append(os.readlink("/proc/%d/fd/%s" % (pid, name)))
+        except OSError:
+            pass
+    return found
