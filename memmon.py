@@ -511,8 +511,8 @@ class Failure(Exception):
 class Member:
     """A process of the tree, and what is known of its memory.
 
-    parent stays when that has ended: it tells whose descendant this is. key and danger are counts of handed-out
-    bytes: this has to be read again at the first, and could be at its limit 1 ms after the second.
+    parent stays when that has ended: it tells whose descendant this is. key and danger are counts of bytes
+    handed out: this has to be read again at the first, and could be at its limit 1 ms after the second.
     """
 
     __slots__ = ("process", "parent", "statm", "size", "limit", "threshold", "key", "danger", "kill")
@@ -705,7 +705,7 @@ class PsReader:
         return member.size
 
     def own(self, member: Member) -> int:
-        """Return a process's bytes, 0 as long as they may be its parent's: before an exec, and at the first look."""
+        """Return a process's bytes, 0 while they may be its parent's: before an exec, at a first look."""
         process = self.table[member.process.pid]
         parent = self.table.get(process.ppid)
         if parent and parent.name == process.name and parent.rss >= process.rss:
@@ -827,7 +827,7 @@ class Guard:
         self.margin = int(self.reader.speed * SHORTEST_SLEEP)
         self.total, self.total_key = limits.total, 0
         self.peak = self.most = 0
-        self.shared, self.shared_at = 0, 0  # the tree's bytes with shared pages counted once, and when that was
+        self.shared = self.shared_at = 0  # the tree's bytes with shared pages counted once, and when
         self.handed = self.next_key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
@@ -856,7 +856,7 @@ class Guard:
             if process.start == self.root.start and not self.children_only:
                 self.enter(process, None)
             return True
-        if posix.getpid() in (process.pid, process.ppid) or process.state in "ZX":
+        if posix.getpid() in (process.pid, process.ppid):
             return True
         if parent and not is_older(process, parent.process):
             self.enter(process, parent)
@@ -964,8 +964,8 @@ class Guard:
     def note_peak(self, exact: bool) -> None:
         """Remember the greatest size of the tree.
 
-        It is at most the sum of its members, and at most what it was when shared pages were last counted once and
-        what was handed out since. They are counted again when there is time for it.
+        It is at most the sum of its members, and at most what it was when shared pages were last counted once
+        plus what was handed out since. They are counted again when there is time for it.
         """
         plain = sum(member.size for member in self.members.values())
         time_left = (self.danger - self.handed) / self.reader.speed
@@ -1293,7 +1293,7 @@ def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
     status = 125
     try:
         words = str(sys._xoptions.get("stat", "")).rpartition(")")[2].split()
-        ignored = int(words[30]) if len(words) > 30 else 0  # sigignore of proc_pid_stat(5), before Python came
+        ignored = int(words[30]) if len(words) > 30 else 0  # sigignore of proc_pid_stat(5), before Python
         for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
             if not ignored >> (signum - 1) & 1:
                 _signal.signal(signum, _signal.SIG_DFL)
@@ -1311,7 +1311,7 @@ def execute(command: list[str], mark: tuple[bytes, bytes]) -> int:
     chain = environment.get(mark[0])
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
     path = environment.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
-    worst = errno.ENOENT
+    worst: int | None = errno.ENOENT
     for directory in [""] if "/" in command[0] else path.split(":"):
         file = directory + "/" + command[0] if directory else command[0]
         try:
@@ -1321,7 +1321,7 @@ def execute(command: list[str], mark: tuple[bytes, bytes]) -> int:
                 posix.execve("/bin/sh", ["sh", file] + command[1:], environment)
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 worst = error.errno
-    say("%s: %s" % (printable(command[0]), posix.strerror(worst)))
+    say("%s: %s" % (printable(command[0]), posix.strerror(worst or 0)))
     return 127 if worst == errno.ENOENT else 126
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""memmon.py ends what goes over a limit, and nothing else. Real processes, each with a hard cap of its own."""
+"""memmon.py ends what goes over a limit, and nothing else. Real processes, each with a cap of its own."""
 
 from __future__ import annotations
 
@@ -476,7 +476,8 @@ def test_junk_in_the_environment_is_named_never_taken_for_a_number(
 @pytest.mark.skipif(not IS_ROOT, reason="needs to be another user")
 def test_a_process_of_another_user_is_refused(place: Guarded) -> None:
     os.chmod(place.project.base, 0o777)
-    result = place.run("--pid", place.bystander.pid, preexec_fn=lambda: os.setuid(65534))
+    words = ("--pid", place.bystander.pid)
+    result = place.run(*words, preexec_fn=lambda: os.setuid(65534), set={"SEQEXEC_PYTHON": None})
     assert result.returncode == 1
     assert told(result.stderr, "another user")
 

@@ -3,8 +3,8 @@
 
     hog.py --cap MB [options]
 
-stdout: "ready PID" before, "passed SECONDS" (monotonic clock) when --mark MB are held, "full PID" when the cap is
-reached. Then it waits for its end; an alarm of its own comes after a minute.
+stdout: "ready PID" before, "passed SECONDS" (monotonic clock) when --mark MB are held, "full PID" when the
+cap is reached, "waiting BYTES" when all is done. Its end comes from outside, or from an alarm after a minute.
 """
 
 from __future__ import annotations
