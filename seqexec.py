@@ -2761,9 +2761,6 @@ SETTINGS = (b"TIMEOUT", b"MEMORY_LIMIT_MB", b"CHECK_INTERVAL", b"VERBOSE", b"SEQ
 # GIT_CEILING_DIRECTORIES are not followed; the lock files of single references are left to git, which
 # names them.
 
-GIT_PATIENCE = 10.0  # seconds; what the shell script waited
-GIT_REFUSED = 1  # the exit status when another git goes on writing, as the shell script's
-
 # Between two looks at lock files: git holds most of them for less, and inotify is not in Python's library.
 GIT_POLL = 0.05
 
@@ -2902,9 +2899,9 @@ GIT_SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 
 if TYPE_CHECKING:
     # One call of git: directory, environment, subcommand, its arguments.
-    GitCall = Tuple[str, Dict[str, str], str, List[str]]
+    GitCall = tuple[str, dict[str, str], str, list[str]]
     # A lock file that is there: path, what tells it from the next of that name, age (s), possible owner.
-    GitLock = Tuple[str, Tuple[int, int], float, Optional["GitProcess"]]
+    GitLock = tuple[str, tuple[int, int], float, "GitProcess | None"]
 
 
 class GitTarget:
@@ -2929,60 +2926,6 @@ class GitProcess:
 
     def __init__(self, process: Process, name: str, arguments: list[str], token: str, sure: bool) -> None:
         self.process, self.name, self.arguments, self.token, self.sure = process, name, arguments, token, sure
-
-
-def git_turn(claim: Claim, plan: Plan) -> None:
-    """Keep a git command of mine, whose turn it is, from running beside another git that writes.
-
-    Called only where "git " or "git-" is in the command: that costs the others nothing, and leaves out those
-    that work below a directory named git. Raise Failure, without the lock, when the other does not end.
-    """
-    words, line, cwd, environ = git_plan(plan)
-    try:
-        given = number(plan, "git-wait", ("SEQEXEC_GIT_WAIT",), plan.is_line)
-        seconds = GIT_PATIENCE if given is None else given
-        tell = git_silence if plan.quiet else say
-        while True:
-            why = git_wait_for_writers(words, line, cwd, environ, seconds, tell, lambda: git_behind(claim))
-            if why is None:
-                return
-            if why != GIT_TURN:
-                raise Failure(why, GIT_REFUSED)
-            release(claim)
-            line_up_again(claim, plan)
-            wait_for_turn(claim, plan)
-    except BaseException:
-        release(claim)
-        raise
-
-
-def git_after(plan: Plan, status: int, seconds: float) -> None:
-    """Say what another git did to mine, where mine failed and that is why. Called as git_turn() is."""
-    why = git_explain_failure(*git_plan(plan), status, seconds)
-    if why is not None:
-        say(why)
-
-
-def git_plan(plan: Plan) -> tuple[list[str], str | None, str, dict[str, str]]:
-    """Return what is to be run: arguments, shell line, directory, environment."""
-    environ = {}
-    for name, value in posix.environ.items():
-        environ[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
-    try:
-        cwd = posix.getcwd()
-    except OSError:  # it was removed: git will say so
-        cwd = "."
-    return plan.argv, plan.shown if plan.is_line else None, cwd, environ
-
-
-def git_silence(line: str) -> None:
-    """Say nothing (--quiet)."""
-
-
-def git_behind(claim: Claim) -> list[int]:
-    """Return the PIDs of those who wait for my turn."""
-    names = [name for name in read_queue(claim.scope) if name != claim.name and waits(claim.scope, name)]
-    return [int(name.split(".")[3]) for name in names]
 
 
 def git_wait_for_writers(
@@ -3640,9 +3583,14 @@ def may_write_in_git(plan: Plan, claim: Claim) -> bool:
     def waiting() -> list[int]:
         return [int(name.split(".")[3]) for name in read_queue(claim.scope) if waits(claim.scope, name)]
 
-    limit = number(plan, "git-wait", ("SEQEXEC_GIT_WAIT",), plan.is_line)
-    seconds = 10.0 if limit is None else limit
-    reason = git_wait_for_writers(plan.argv, line_of(plan), posix.getcwd(), text_environment(), seconds, say, waiting)
+    try:
+        limit = number(plan, "git-wait", ("SEQEXEC_GIT_WAIT",), plan.is_line)
+        command = plan.argv, line_of(plan), git_here(), text_environment()
+        tell = git_silence if plan.quiet else say
+        reason = git_wait_for_writers(*command, 10.0 if limit is None else limit, tell, waiting)
+    except BaseException:
+        release(claim)
+        raise
     if reason is None:
         return True
     names = [name for name in read_queue(claim.scope) if name != claim.name and waits(claim.scope, name)]
@@ -3658,6 +3606,18 @@ def may_write_in_git(plan: Plan, claim: Claim) -> bool:
                 time.sleep(LOOK)
             alarm.forget(blocker.pid)
     return False
+
+
+def git_here() -> str:
+    """Return the current directory; one that was removed is git's to complain about."""
+    try:
+        return posix.getcwd()
+    except OSError:
+        return "."
+
+
+def git_silence(line: str) -> None:
+    """Say nothing, in the place of say(), for --quiet."""
 
 
 def line_of(plan: Plan) -> str | None:
