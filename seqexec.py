@@ -2766,7 +2766,7 @@ GIT_POLL = 0.05
 
 # Between two passes over the processes while the writers' pidfds say nothing: a child that a hook
 # started, and a process that became git by an exec, raise no event.
-GIT_TICK = 0.5
+GIT_TICK = 0.5 if PROC else 2.0  # a look by ps, and by lsof at each git, takes 0.2 s
 
 # How long a lock file that no live git could own must stay the same before it is called abandoned: the
 # writer may be in another container, where its process cannot be seen.
