@@ -1,0 +1,704 @@
+# SPDX-License-Identifier: MIT
+"""make_sequential.py with a real make, and the six lines at the top of a Makefile with which plain make queues.
+
+What it has in common with seqexec.py (transparency, order, recovery) is tested with `tool` in the other files.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import (
+    GAVE_UP,
+    LINUX,
+    NOT_FOUND,
+    ROOT,
+    Holder,
+    JobShell,
+    MakeTool,
+    Project,
+    Witness,
+    children_of,
+    ended,
+    finish,
+    holder_pids,
+    json_of,
+    lives,
+    nothing_left,
+    parent_of,
+    quoted,
+    queue_lines,
+    queued_pids,
+    read_line,
+    rest_of,
+    shell,
+    state_of,
+    there_is,
+    wait_for_waiter,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.skipif(not there_is("make_sequential"), reason="make_sequential.py is not there"),
+    pytest.mark.skipif(shutil.which("make") is None, reason="there is no make"),
+]
+
+ROUNDS = int(os.environ.get("SEQEXEC_TEST_ROUNDS", "200"))
+
+
+def guard_lines(text: str) -> list[str]:
+    """Return the six lines as they stand in a text, without what makes them a comment there."""
+    lines = [re.sub(r"^# ", "", line) for line in text.splitlines()]
+    first = next(place for place, line in enumerate(lines) if line.startswith("MAKE_SEQ :="))
+    return lines[first : lines.index("endif", first) + 1]
+
+
+GUARD = "\n".join(guard_lines((ROOT / "make_sequential.py").read_text())) + "\n"
+
+
+@pytest.fixture
+def tool(tools: Path) -> MakeTool:
+    return MakeTool(tools)
+
+
+@pytest.fixture
+def wrapper(tools: Path) -> str:
+    return str(tools / "make_sequential.py")
+
+
+@pytest.fixture
+def scope(project: Project, tool: MakeTool) -> Path:
+    return tool.scope(project)
+
+
+def write_makefile(project: Project, text: str, guard: bool = True, name: str = "Makefile") -> None:
+    """Write a Makefile, guarded by the copy of the tool that lies beside it."""
+    path = project.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for each in ("make_sequential.py", "seqexec.py"):
+        if not (project.path / each).exists():
+            shutil.copy(str(project.tools / each), str(project.path / each))
+    up = "../" * name.count("/")
+    path.write_text((GUARD.replace("make_sequential.py", up + "make_sequential.py") if guard else "") + text)
+
+
+def critical(witness: Witness, name: str, seconds: float = 0.05) -> str:
+    return quoted(witness.command(name, seconds))
+
+
+# ---- the wrapper: what is make's stays make's ----------------------------------------------------------------
+
+PLAIN = """
+.PHONY: all test lint fail
+all: ; @echo 'all V=$(V) FOO=$(FOO) level $(MAKELEVEL)'
+test lint: ; @echo '$@ V=$(V) FOO=$(FOO) in $(notdir $(CURDIR))'
+fail: ; @echo failing; exit 3
+out.txt: in.txt ; cp $< $@
+level: ; @$(MAKE) --no-print-directory all
+dir/deep: ; @$(MAKE) -C dir
+"""
+CALLS: list[list[str]] = [
+    [],
+    ["test"],
+    ["test", "lint", "V=1"],
+    ["FOO=a b", "test"],
+    ["FOO=it's $$HOME \"x\"", "test"],
+    ["-j4", "-k", "-s", "test", "fail", "lint"],
+    ["-k", "fail", "test"],
+    ["-i", "fail"],
+    ["fail"],
+    ["nonesuch"],
+    ["-C", "dir"],
+    ["-C", "dir", "V=1", "test"],
+    ["-f", "other.mk"],
+    ["-B", "out.txt"],
+    ["-W", "in.txt", "out.txt"],
+    ["-o", "in.txt", "out.txt"],
+    ["-t", "out.txt"],
+    ["-e", "test"],
+    ["-rR", "test"],
+    ["level"],
+    ["-j2", "level", "dir/deep"],
+    ["--no-print-directory", "-C", "dir"],
+    ["--output-sync=target", "-j3", "test", "lint"],
+    ["--eval=extra:;@echo extra", "extra"],
+    ["--trace", "test"],
+    ["-n", "test"],
+    ["-n", "-k", "fail", "test"],
+    ["-q", "out.txt"],
+    ["--version"],
+]
+
+
+def same_project(project: Project, guard: bool) -> None:
+    write_makefile(project, PLAIN, guard)
+    write_makefile(project, PLAIN, guard, "other.mk")
+    write_makefile(project, PLAIN, guard, "dir/Makefile")
+    for name, moment in (("in.txt", 1), ("out.txt", 2)):
+        (project.path / name).write_text("")
+        os.utime(str(project.path / name), (moment, moment))
+
+
+def outcome(project: Project, argv: list[str]) -> tuple[int, bytes, bytes]:
+    result = project.run(argv)
+    numbers = re.compile(rb"(akefile|other\.mk):\d+")  # the guard moves the lines down
+    return result.returncode, numbers.sub(rb"\1:N", result.stdout), numbers.sub(rb"\1:N", result.stderr)
+
+
+@pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
+def test_make_behind_the_wrapper_is_make(project: Project, wrapper: str, arguments: list[str]) -> None:
+    same_project(project, guard=False)
+    expected = outcome(project, ["make", *arguments])
+    same_project(project, guard=False)
+    assert outcome(project, [wrapper, *arguments]) == expected
+
+
+@pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
+def test_make_behind_the_guard_is_make(
+    project: Project, scope: Path, arguments: list[str]
+) -> None:
+    same_project(project, guard=False)
+    expected = outcome(project, ["make", *arguments])
+    same_project(project, guard=True)
+    status, out, err = outcome(project, ["make", *arguments])
+    if "--trace" in arguments:
+        out = out.replace(b"SEQ", b"")
+    assert (status, out, err) == expected
+    nothing_left(scope)
+
+
+LOOKS = [
+    "-n", "-q", "-p", "-v", "-h", "--version", "--help", "-npq", "-kn", "-j4 -n", "-j 4 -n", "--dry-run", "--dry",
+    "--just-print", "--recon", "--question", "--print-data-base", "--vers", "-C . -n", "-f Makefile -q", "V=1 -n",
+    "-knr",
+]  # fmt: skip
+WORKS = ["", "-C .", "-k", "-j4", "-f Makefile", "-I n", "-In", "-fMakefile", "-C. -k", "V=-n", "-- V=1", "-O -s", "-l 4",
+         "--directory .", "--no-print-directory", "--eval n=q", "-W n", "-o q"]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LOOKS)
+def test_who_only_asks_does_not_wait(project: Project, tool: MakeTool, wrapper: str, line: str) -> None:
+    write_makefile(project, "all: ; @echo ran\n", guard=False)
+    holder = Holder(project, tool)
+    result = project.run([wrapper, "--seq-wait", "0", *line.split()])
+    assert (result.returncode, result.stderr) in [(0, b""), (1, b"")]
+    assert b"\nran\n" not in b"\n" + result.stdout
+    assert holder.release() == 0
+
+
+@pytest.mark.parametrize("line", WORKS)
+def test_who_works_waits(project: Project, tool: MakeTool, wrapper: str, line: str) -> None:
+    write_makefile(project, "all: ; @echo ran\n", guard=False)
+    holder = Holder(project, tool)
+    result = project.run([wrapper, "--seq-wait", "0", *line.split()])
+    assert result.returncode == GAVE_UP
+    assert b"gave up" in result.stderr and b"--seq-wait 0" in result.stderr
+    holder.release()
+    assert project.run([wrapper, *line.split()]).returncode == 0
+
+
+def test_a_dry_run_above_is_a_dry_run_below(project: Project, tool: MakeTool, wrapper: str) -> None:
+    """`make -n` runs the lines that are marked with + or name $(MAKE), with n in MAKEFLAGS."""
+    write_makefile(project, "all: ; @echo ran\nouter: ; +@%s all\n" % wrapper, guard=False)
+    holder = Holder(project, tool)
+    assert project.run(["make", "-n", "outer"]).stdout == b"%s all\necho ran\n" % wrapper.encode()
+    holder.release()
+
+
+def test_it_runs_where_it_was_called(project: Project, wrapper: str) -> None:
+    write_makefile(project, PLAIN, guard=False)
+    write_makefile(project, PLAIN, guard=False, name="with/Makefile")
+    (project.path / "without").mkdir()
+    result = project.run([wrapper, "test"], cwd=project.path / "with")
+    assert (result.stdout, result.stderr) == (b"test V= FOO= in with\n", b"")
+    result = project.run([wrapper, "test"], cwd=project.path / "without")
+    assert result.stdout == b"test V= FOO= in project\n"
+    assert re.fullmatch(r"make_sequential: no makefile in \S+/without: runs in \S+/project\n", result.stderr.decode())
+    for arguments in (["-C", "../with"], ["-C../with"], ["--directory=../with"], ["--dir", "../with"]):
+        result = project.run([wrapper, "-s", *arguments, "test"], cwd=project.path / "without")
+        assert (result.stdout, result.stderr) == (b"test V= FOO= in with\n", b"")
+    result = project.run([wrapper, "-f", "../Makefile", "test"], cwd=project.path / "without")
+    assert (result.stdout, result.stderr) == (b"test V= FOO= in without\n", b"")
+
+
+def test_the_make_to_run_can_be_chosen(project: Project, wrapper: str) -> None:
+    write_makefile(project, "all: ; @echo '$(MAKEFLAGS)'\n", guard=False)
+    own = project.path / "a make"
+    own.write_text("#!/bin/sh\necho own \"$@\"\n")
+    own.chmod(0o755)
+    for set_, options, expected in (
+        ({"MAKE": str(own)}, [], b"own V=1\n"),
+        ({"MAKE": "echo gmake -j4"}, [], b"gmake -j4 V=1\n"),
+        ({"MAKE": "echo no"}, ["--seq-make", str(own)], b"own V=1\n"),
+        ({}, ["--seq-make=" + str(own)], b"own V=1\n"),
+        ({"MAKE": ""}, ["-k"], b"k -- V=1\n"),
+        ({"MAKE": wrapper}, ["-k"], b"k -- V=1\n"),
+    ):
+        result = project.run([wrapper, *options, "V=1"], set=set_)
+        assert (result.returncode, result.stdout, result.stderr) == (0, expected, b"")
+
+
+def test_without_make_it_says_so(project: Project, wrapper: str) -> None:
+    empty = project.path / "empty"
+    empty.mkdir()
+    for arguments in ([], ["-n"], ["--version"]):
+        result = project.run([wrapper, *arguments], set={"PATH": str(empty)})
+        assert result.returncode == NOT_FOUND
+        assert result.stderr == b"make_sequential: make: command not found\n"
+    result = project.run([wrapper, "--seq-make", "/nonesuch/make"])
+    assert (result.returncode, result.stdout) == (NOT_FOUND, b"")
+
+
+def test_its_own_options_stand_anywhere(project: Project, tool: MakeTool, wrapper: str) -> None:
+    write_makefile(project, PLAIN, guard=False)
+    holder = Holder(project, tool)
+    for arguments in (["test", "--seq-wait", "0"], ["-k", "--seq-wait=0", "test", "--seq-quiet"]):
+        assert project.run([wrapper, *arguments]).returncode == GAVE_UP
+    holder.release()
+    assert b"--seq-wait" in project.run([wrapper, "--", "--seq-wait"]).stderr  # a goal then, and none that is
+    for wrong in (["--seq-wiat", "1"], ["--seq-wait"], ["--seq-wait", "-1"], ["--seq-wait", "soon"]):
+        result = project.run([wrapper, "test", *wrong])
+        assert (result.returncode, result.stdout) == (125, b"")
+        assert re.fullmatch(rb"make_sequential: [^\n]*\n", result.stderr)
+    assert b"did you mean --seq-wait?" in project.run([wrapper, "--seq-wiat", "1"]).stderr
+    assert project.run([wrapper, "--seq-version"]).stdout.startswith(b"make_sequential ")
+    assert b"GNU Make" in project.run([wrapper, "--version"]).stdout
+    assert project.run([wrapper], set={"SEQEXEC_LEFTOVERS": "maybe"}).returncode == 125
+
+
+def test_who_waits_says_for_whose_targets_and_the_queue_is_there_to_see(
+    project: Project, wrapper: str, scope: Path
+) -> None:
+    write_makefile(project, "hold: ; @echo held; read line\nnext: ; @echo next\n", guard=False)
+    first = project.start([wrapper, "hold", "V=1"])
+    assert read_line(first) == "held"
+    second = project.start([wrapper, "-s", "next"])
+    line = read_line(second, "stderr")
+    assert re.fullmatch(
+        r"make_sequential: waiting, 1 of 1 in the queue, behind PID %d \(make hold V=1\), which has run for \S+ s"
+        % first.pid,
+        line,
+    )
+    assert re.match(r"%d:\d+:make -s next\t" % second.pid, queue_lines(scope)[-1])
+    seen = json_of(project.run([wrapper, "--seq-status", "--seq-json"]))["make"]
+    assert seen["holder"]["command"] == "make hold V=1"
+    assert [each["command"] for each in seen["waiters"]] == ["make -s next"]
+    assert b"make hold V=1" in project.run([wrapper, "--seq-status"]).stdout
+    assert first.stdin
+    first.stdin.write(b"\n")
+    first.stdin.close()
+    assert (ended(first), finish(second)[:2]) == (0, (0, b"next\n"))
+
+
+def test_the_jobserver_gets_through(project: Project, wrapper: str) -> None:
+    write_makefile(
+        project,
+        "all: a b ; @echo done\na b: ; +@%s --no-print-directory -C sub $@\n" % wrapper,
+        guard=False,
+    )
+    write_makefile(project, "a b: c d e\nc d e: ; @sleep 0.01\n", guard=False, name="sub/Makefile")
+    for call in ([wrapper, "-j4"], ["make", "-j4"], [project.seqexec, "make", "-j4"]):
+        result = project.run(call)
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert result.stdout.endswith(b"done\n")
+
+
+def test_seventy_one_makes_at_once(
+    project: Project, wrapper: str, tool: MakeTool, scope: Path, witness: Witness
+) -> None:
+    write_makefile(project, "t%: ; @" + critical(witness, "$@", 0.0) + "; exit $$(($* % 2))\n", guard=False)
+    holder = Holder(project, tool)
+    started = [project.start([wrapper, "-s", "t%d" % number], stdout=None) for number in range(71)]
+    wait_until(lambda: len([pid for pid in queued_pids(scope) if pid != holder.pid]) == 71, "all queue", 60)
+    names = {process.pid: "t%d" % number for number, process in enumerate(started)}
+    expected = [names[pid] for pid in queued_pids(scope) if pid in names]
+    holder.release()
+    assert [ended(process, 60) for process in started] == [2 * (number % 2) for number in range(71)]
+    witness.check()
+    assert witness.order() == expected
+    nothing_left(scope)
+
+
+# ---- recursion: any order, no deadlock -----------------------------------------------------------------------
+
+RECURSION = """
+deep: ; @echo deep
+direct: ; @$(MAKE) --no-print-directory deep
+wrapped: ; @./make_sequential.py -s deep
+twice: ; @./make_sequential.py -s wrapped
+ran: ; @./seqexec.py ./make_sequential.py -s deep
+around: ; @./make_sequential.py -s ran
+plain: ; @make -s --no-print-directory deep
+apart: ; @env -u SEQ_IN make -s --no-print-directory deep
+"""
+GOALS = ["direct", "wrapped", "twice", "ran", "around", "plain", "apart"]
+OUTER = [
+    ["./make_sequential.py", "-s"],
+    ["make", "-s"],
+    ["./seqexec.py", "./make_sequential.py", "-s"],
+    ["./seqexec.py", "make", "-s"],
+    ["./make_sequential.py", "-s", "SHELL=./seqexec.py"],
+    ["make", "-s", "SHELL=./seqexec.py"],
+    ["./make_sequential.py", "--seq-make", "./seqexec.py", "make", "-s"],
+]
+
+
+@pytest.mark.parametrize("guard", [False, True], ids=["bare", "guarded"])
+@pytest.mark.parametrize("outer", OUTER, ids=" ".join)
+def test_it_can_call_itself_in_any_order(
+    project: Project, scope: Path, outer: list[str], guard: bool
+) -> None:
+    write_makefile(project, RECURSION, guard)
+    shown = set()
+    for goal in GOALS:
+        result = project.run([*outer, goal], timeout=20)
+        shown.add((goal, result.returncode, result.stdout, result.stderr))
+    assert shown == {(goal, 0, b"deep\n", b"") for goal in GOALS}
+    nothing_left(scope)
+    nothing_left(project.state)
+
+
+@pytest.mark.parametrize("guard", [False, True], ids=["bare", "guarded"])
+def test_two_terminals_in_opposite_orders(project: Project, scope: Path, guard: bool) -> None:
+    """One takes the executor's lock and then make's, the other make's and then the executor's, again and again."""
+    write_makefile(project, RECURSION + "lines: ; @./seqexec.py echo deep\n", guard)
+    loop = "n=0; while [ $n -lt 6 ]; do \"$@\" || exit; n=$((n+1)); done"
+    one = project.start(shell(loop, "./seqexec.py", "--quiet", "make", "-s", "wrapped"))
+    two = project.start(shell(loop, "./make_sequential.py", "--seq-quiet", "-s", "lines"))
+    three = project.start(shell(loop, "./seqexec.py", "--quiet", "./make_sequential.py", "-s", "lines"))
+    four = project.start(shell(loop, "make", "-s", "SHELL=./seqexec.py", "lines"), set={"SEQEXEC_QUIET": "1"})
+    for process in (one, two, three, four):
+        status, out, err = finish(process, 60)
+        assert (status, out) == (0, b"deep\n" * 6), err
+    nothing_left(scope)
+    nothing_left(project.state)
+
+
+def test_it_says_whose_scope_it_runs_in(project: Project, wrapper: str) -> None:
+    write_makefile(project, RECURSION, guard=False)
+    result = project.run(["./seqexec.py", wrapper, "-s", "deep"], set={"VERBOSE": "1"})
+    assert result.stdout == b"deep\n"
+    assert re.search(rb"^make_sequential: runs inside the run of PID \d+, ", result.stderr, re.MULTILINE)
+    assert b"inside the run" not in project.run([wrapper, "-s", "deep"], set={"VERBOSE": "1"}).stderr
+
+
+# ---- the old shell script ------------------------------------------------------------------------------------
+
+
+def old_lock(project: Project, pid: int) -> Path:
+    """Make the lock that make-sequential.sh had."""
+    path = project.base / ("make-lock-" + project.hash)
+    path.mkdir()
+    (path / "pid").write_text("%d\n" % pid)
+    return path
+
+
+@pytest.mark.parametrize("how", ["wrapper", "guard"])
+def test_a_live_holder_of_the_old_lock_is_waited_for(project: Project, wrapper: str, scope: Path, how: str) -> None:
+    write_makefile(project, "all: ; @echo ran\n", guard=how == "guard")
+    script = project.start(["sleep", "60"])
+    lock = old_lock(project, script.pid)
+    waiter = project.start([wrapper] if how == "wrapper" else ["make"])
+    assert "behind PID %d (sleep)" % script.pid in read_line(waiter, "stderr")
+    assert rest_of(waiter, "stdout") == b""
+    script.kill()
+    script.wait()
+    assert finish(waiter)[:2] == (0, b"ran\n")
+    assert lock.exists()  # it is the script's
+    nothing_left(scope)
+
+
+@pytest.mark.parametrize("text", ["", "junk", "-1", "1", "0", "999999999999", "4194303"])
+def test_an_old_lock_of_nobody_is_no_obstacle(project: Project, wrapper: str, text: str) -> None:
+    write_makefile(project, "all: ; @echo ran\n", guard=False)
+    (old_lock(project, 0) / "pid").write_text(text)
+    assert project.run([wrapper], timeout=10).stdout == b"ran\n"
+
+
+def test_inside_the_old_script_it_runs(project: Project, wrapper: str) -> None:
+    write_makefile(project, "all: ; @echo ran\n", guard=False)
+    script = "mkdir %s/make-lock-%s; echo $$ >%s/make-lock-%s/pid; %s; true"
+    place = (project.base, project.hash)
+    assert project.run(shell(script % (*place, *place, wrapper)), timeout=10).stdout == b"ran\n"
+
+
+# ---- dead holders --------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_of_a_dead_holders_make_is_ended_first(
+    project: Project, wrapper: str, scope: Path, witness: Witness
+) -> None:
+    write_makefile(project, "long: ; @" + critical(witness, "long", 60) + "\nshort: ; @" + critical(witness, "short"))
+    for start in ([wrapper, "long"], ["make", "long"]):
+        first = project.start(start)
+        wait_until(lambda: "long" in witness.order()[-1:], "the first runs")
+        holder = holder_pids(scope)[0]
+        second = project.start([wrapper, "short"])
+        wait_for_waiter(scope, second)
+        os.kill(holder, signal.SIGKILL)
+        status, _, err = finish(second)
+        assert (status, witness.order()[-1]) == (0, "short")
+        assert re.search(r"^make_sequential: make long \(PID %d, .*died without a goodbye" % holder, err.decode())
+        assert not lives(first.pid) or ended(first)
+        (witness.directory / "log").unlink()
+        assert not (witness.directory / "violations").exists()
+        nothing_left(scope)
+
+
+@pytest.mark.parametrize("how", ["wrapper", "guard"])
+def test_random_kills_never_make_two_run_or_one_hang(
+    project: Project, wrapper: str, scope: Path, witness: Witness, how: str
+) -> None:
+    """Rounds of arrivals; each round one of those who hold, wait or work is killed."""
+    write_makefile(project, "work: ; @" + critical(witness, "$(N)", 0.03), guard=how == "guard")
+    chance = random.Random(4)
+    running: list[subprocess.Popen[bytes]] = []
+    rounds = ROUNDS if how == "wrapper" else ROUNDS // 2
+    null = subprocess.DEVNULL
+    for number in range(rounds):
+        call = [wrapper] if how == "wrapper" else ["make"]
+        running.append(project.start([*call, "work", "N=%d" % number], stdin=null, stdout=null, stderr=null))
+        if len(running) < 3:
+            continue
+        time.sleep(chance.random() * 0.06)
+        targets = [process.pid for process in running if process.poll() is None]  # wrapper or make, holds or waits
+        targets += [child for pid in targets for child in children_of(pid)]  # make or its recipe; the guard's shell
+        targets += holder_pids(scope) if how == "guard" else []  # the keeper
+        if targets:
+            victim = chance.choice(targets)
+            try:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        while len([process for process in running if process.poll() is None]) > 4:
+            time.sleep(0.005)
+        running = [process for process in running if process.poll() is None]
+    for process in running:
+        ended(process, 30)
+    last = project.run([wrapper, "work", "N=last"], timeout=30)
+    assert last.returncode == 0
+    violations = witness.directory / "violations"
+    assert not violations.exists(), violations.read_text()
+    assert len(witness.finished()) > rounds // 4
+    nothing_left(scope)
+
+
+# ---- the guard: plain make queues ----------------------------------------------------------------------------
+
+
+def test_the_guard_is_six_lines_and_the_same_everywhere() -> None:
+    assert len(GUARD.splitlines()) <= 6
+    own = "\n".join(guard_lines((ROOT / "Makefile").read_text())) + "\n"
+    assert own.replace("$(or $(MAKECMDGOALS),help)", "$(or $(MAKECMDGOALS),all)") == GUARD
+    readme = ROOT / "README.md"
+    if readme.exists() and "MAKE_SEQ :=" in readme.read_text():
+        assert "\n".join(guard_lines(readme.read_text())) + "\n" == GUARD
+
+
+def test_plain_makes_queue_behind_one_another_as_wholes(
+    project: Project, scope: Path, witness: Witness
+) -> None:
+    """`make test & make lint & make format`: each is several lines, and parallel ones."""
+    goals = ["test", "lint", "format"]
+    text = "".join("%s: ; @%s; sleep 0.05; %s\n" % (g, critical(witness, g + "1"), critical(witness, g + "2")) for g in goals)
+    write_makefile(project, text)
+    line = " & ".join("make -s " + goal for goal in goals) + " & wait"
+    result = project.run(shell(line))
+    assert result.stdout == b""
+    witness.check()
+    order = witness.order()
+    assert sorted(order) == sorted(goal + part for goal in goals for part in "12")
+    assert [name[:-1] for name in order[0::2]] == [name[:-1] for name in order[1::2]]
+    nothing_left(scope)
+
+
+def test_plain_makes_run_in_the_order_of_arrival(
+    project: Project, scope: Path, witness: Witness, tool: MakeTool
+) -> None:
+    write_makefile(project, "%: ; @" + critical(witness, "$@", 0.0))
+    holder = Holder(project, tool)
+    started = []
+    for number in range(10):
+        started.append(project.start(["make", "-s", "t%d" % number]))
+        wait_until(lambda: len([pid for pid in queued_pids(scope) if pid != holder.pid]) == len(started))
+    line = read_line(started[-1], "stderr")
+    assert "10 of 10 in the queue, behind PID %d" % holder.pid in line
+    assert any(":make -s t3\t" in line for line in queue_lines(scope))
+    holder.release()
+    assert [finish(process)[0] for process in started] == [0] * 10
+    assert witness.order() == ["t%d" % number for number in range(10)]
+    nothing_left(scope)
+
+
+@pytest.mark.parametrize("line", ["-n all", "-q all", "-p", "-npq", "-kn", "-qp all", "help", "status help", "-s kill-all", "-j4 monitor"])
+def test_who_only_looks_or_rescues_is_not_guarded(project: Project, tool: MakeTool, line: str) -> None:
+    write_makefile(project, "all: ; @echo ran\nhelp status monitor kill-all: ; @echo $@\n")
+    holder = Holder(project, tool)
+    result = project.run(["make", *line.split()], timeout=10, set={"SEQEXEC_WAIT": "0"})
+    assert result.returncode in (0, 1) and result.stderr == b""
+    result = project.run(["make", "-s", "help", "all"], set={"SEQEXEC_WAIT": "0"})  # one of them has work to do
+    assert result.returncode == 2
+    assert b"gave up" in result.stderr and b"did not get its turn" in result.stderr
+    assert holder.release() == 0
+
+
+def test_names_that_look_like_flags_are_guarded(project: Project, tool: MakeTool) -> None:
+    write_makefile(project, "all: ; @echo ran\n")
+    holder = Holder(project, tool)
+    for line in ("V=n", "--no-print-directory", "-k V=npq", "-j4 --no-print-directory N=1", "-I n"):
+        result = project.run(["make", *line.split()], set={"SEQEXEC_WAIT": "0"})
+        assert (result.returncode, result.stdout) == (2, b""), line
+    holder.release()
+
+
+def test_inside_it_costs_nothing(project: Project) -> None:
+    """The wrapper is started once for a whole tree of makes."""
+    write_makefile(project, "all: ; @$(MAKE) -s -C sub; make -s two; ./make_sequential.py -s two\ntwo: ; @echo two\n")
+    write_makefile(project, "all: ; @$(MAKE) -s -C .. two\n", name="sub/Makefile")
+    real = project.path / "real.py"
+    (project.path / "make_sequential.py").rename(real)
+    log = project.path / "log"
+    (project.path / "make_sequential.py").write_text('#!/bin/sh\necho "$*" >>%s\nexec %s "$@"\n' % (log, real))
+    (project.path / "make_sequential.py").chmod(0o755)
+    assert project.run(["make", "-s"]).stdout == b"two\n" * 3
+    assert log.read_text().splitlines() == ["--seq-hold", "-s two"]
+
+
+def test_another_projects_make_is_guarded_for_itself(project: Project, tool: MakeTool) -> None:
+    other = project.other("other")
+    write_makefile(project, "all: ; @$(MAKE) -s -C ../other\n")
+    write_makefile(other, "all: ; @echo other\n")
+    holder = Holder(other, tool)
+    result = project.run(["make", "-s"], set={"SEQEXEC_WAIT": "0"})
+    assert result.returncode == 2 and b"gave up" in result.stderr
+    holder.release()
+    assert project.run(["make", "-s"]).stdout == b"other\n"
+
+
+def test_a_make_that_remakes_its_makefiles_keeps_its_turn(project: Project, scope: Path) -> None:
+    text = "include made.mk\nmade.mk: ; @sleep 0.1; echo 'X := 1' >$@\nall: ; @echo X=$(X) $(MAKE_RESTARTS); ./make_sequential.py -s two\ntwo: ; @echo two\n"
+    write_makefile(project, text)
+    result = project.run(["make", "-s"], timeout=20)
+    assert (result.returncode, result.stdout) == (0, b"X=1 1\ntwo\n")
+    nothing_left(scope)
+
+
+def test_a_make_that_is_refused_stops(project: Project) -> None:
+    write_makefile(project, "all: ; @echo ran\n")
+    project.state.symlink_to(project.path)
+    result = project.run(["make"])
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert re.fullmatch(
+        r"make_sequential: [^\n]*\nMakefile:4: \*\*\* this make did not get its turn\.  Stop\.\n", result.stderr.decode()
+    )
+
+
+def test_a_make_that_dies_while_it_waits_leaves_the_queue(project: Project, tool: MakeTool, scope: Path) -> None:
+    write_makefile(project, "all: ; @echo ran\n")
+    holder = Holder(project, tool)
+    for signum in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        process = project.start(["make"])
+        wait_until(lambda: len(queue_lines(scope)) and children_of(process.pid), "it waits")
+        wait_until(lambda: any(parent_of(pid) in children_of(process.pid) for pid in queued_pids(scope)), "it waits")
+        waiter = [pid for pid in queued_pids(scope) if pid != holder.pid][-1]
+        os.kill(process.pid, signum)
+        assert ended(process) == -signum
+        wait_until(lambda: not lives(waiter), "it goes")
+    assert holder.release() == 0
+    assert project.run(["make", "-s"]).stdout == b"ran\n"
+    nothing_left(scope)
+
+
+def test_ctrl_c_ends_a_guarded_make_and_a_waiting_one(project: Project, scope: Path) -> None:
+    write_makefile(project, "hold: ; @echo holding; sleep 60\nnext: ; @echo next\n")
+    first, second = JobShell(project), JobShell(project)
+    first.line("make hold")
+    first.expect("holding")
+    second.line("make next")
+    second.expect("waiting")
+    second.send("\x03")
+    second.until_prompt()
+    second.line("make next")
+    second.expect("waiting")
+    first.send("\x03")
+    first.until_prompt()
+    second.expect("next\r\n")
+    second.until_prompt()
+    nothing_left(scope)
+
+
+def test_a_guarded_make_can_be_stopped_and_continued(project: Project, scope: Path) -> None:
+    write_makefile(project, "all: ; @echo begun; sleep 0.3; echo done\n")
+    terminal = JobShell(project)
+    terminal.line("make")
+    terminal.expect("begun")
+    keeper = holder_pids(scope)[0]
+    terminal.send("\x1a")
+    terminal.expect("Stopped")
+    assert lives(keeper) and state_of(keeper) == "S"
+    terminal.line("fg")
+    terminal.expect("done")
+    nothing_left(scope)
+
+
+def test_a_signal_to_the_keeper_is_a_signal_to_its_make(project: Project, scope: Path) -> None:
+    """Its PID is what everybody else's waiting line shows."""
+    write_makefile(project, "all: ; @echo begun; sleep 60\n")
+    process = project.start(["make"])
+    assert read_line(process) == "begun"
+    os.kill(holder_pids(scope)[0], signal.SIGTERM)
+    assert ended(process) == -signal.SIGTERM
+    nothing_left(scope)
+
+
+@pytest.mark.skipif(not LINUX, reason="only /proc shows who has which pipe")
+@pytest.mark.parametrize("first", ["left", "right"])
+def test_two_guarded_makes_in_one_pipeline(project: Project, scope: Path, first: str) -> None:
+    wait = "while [ ! -e %s/executor.lock ]; do sleep 0.01; done; " % scope
+    write_makefile(project, "write: ; @head -c 10000000 /dev/zero\nread: ; @wc -c\n")
+    left, right = ("", wait) if first == "left" else (wait, "")
+    result = project.run(shell("(%smake -s write) | (%smake -s read)" % (left, right)), timeout=20)
+    assert (result.returncode, result.stdout.strip()) == (0, b"10000000")
+    nothing_left(scope)
+
+
+def test_what_a_guarded_make_leaves_behind_is_waited_for(project: Project, wrapper: str, scope: Path) -> None:
+    write_makefile(project, "all: ; @sleep 0.5 >/dev/null 2>&1 & echo left\ntwo: ; @echo two\n")
+    began = time.monotonic()
+    assert project.run(["make", "-s"]).stdout == b"left\n"
+    assert time.monotonic() - began < 0.5
+    assert project.run(["make", "-s", "two"]).stdout == b"two\n"
+    assert time.monotonic() - began > 0.5
+    assert project.run(["make", "-s"], set={"SEQEXEC_LEFTOVERS": "leave"}).stdout == b"left\n"
+    assert project.run(["make", "-s", "two"], set={"SEQEXEC_WAIT": "0.3"}).stdout == b"two\n"
+    nothing_left(scope)
+
+
+def test_kill_all_ends_a_guarded_make(project: Project, scope: Path) -> None:
+    write_makefile(project, "all: ; @echo begun; sleep 60\nkill-all: ; @./seqexec.py --kill-all\n")
+    first = project.start(["make", "-s"])
+    assert read_line(first) == "begun"
+    second = project.start(["make", "-s"])
+    wait_until(lambda: len(queued_pids(scope)) > 0, "one waits")
+    assert project.run(["make", "-s", "kill-all"], timeout=20).returncode == 0
+    assert ended(first) != 0 and ended(second) != 0
+    nothing_left(scope)
+
+
+def test_this_repositorys_makefile_lists_what_there_is(project: Project) -> None:
+    environment: dict[str, Any] = {"MAKEFLAGS": None}
+    shown = project.run(["make"], cwd=ROOT, set=environment)
+    assert shown.returncode == 0 and shown.stderr == b""
+    goals = [line.split()[0].decode() for line in shown.stdout.splitlines()]
+    assert set(goals) >= set("help test lint format bench status monitor kill-all sync-shared clean".split())
+    for goal in goals:
+        assert project.run(["make", "-n", goal], cwd=ROOT).returncode == 0
