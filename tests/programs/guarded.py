@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""guarded.py DIRECTORY NAME SECONDS: be a command that must be alone, and must be protected; say where it is not.
+
+Appends NAME to DIRECTORY/ran, and to DIRECTORY/violations what is wrong: somebody else is inside (seen in two ways:
+a flock, and a file of everybody's own), a PID of DIRECTORY/forbidden lives, or the process that started this has
+no flocked owner file in any executor.lock under $SEQEXEC_DIR (looked for at the start and at the end).
+"""
+
+import fcntl
+import os
+import sys
+import time
+
+DIRECTORY, NAME, SECONDS = sys.argv[1], sys.argv[2], float(sys.argv[3])
+INSIDE = os.path.join(DIRECTORY, "inside")
+
+
+def append(name, text):
+    descriptor = os.open(os.path.join(DIRECTORY, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
+
+
+def wrong(text):
+    append("violations", "%s: %s\n" % (NAME, text))
+
+
+def lives(pid):
+    try:
+        with open("/proc/%d/stat" % pid, errors="replace") as stream:
+            return stream.read().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return False
+
+
+def is_flocked(path):
+    """Tell whether somebody has this file locked: alive, by the protocol."""
+    with open(path, "rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def is_protected():
+    parent = str(os.getppid())
+    for place, _, names in os.walk(os.environ["SEQEXEC_DIR"]):
+        if os.path.basename(place) == "executor.lock":
+            for name in names:
+                if name.split(".")[3:4] == [parent]:
+                    return is_flocked(os.path.join(place, name))
+    return False
+
+
+def look(when):
+    for name in os.listdir(INSIDE):
+        if int(name) != os.getpid() and lives(int(name)):
+            wrong("PID %s is inside too at its %s" % (name, when))
+    if not is_protected():
+        wrong("ran unprotected at its %s: PID %d has no live owner file in a lock" % (when, os.getppid()))
+
+
+os.makedirs(INSIDE, exist_ok=True)
+guard = os.open(os.path.join(DIRECTORY, "guard"), os.O_RDWR | os.O_CREAT, 0o666)
+try:
+    fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    wrong("somebody else is inside")
+mine = os.path.join(INSIDE, str(os.getpid()))
+os.close(os.open(mine, os.O_WRONLY | os.O_CREAT, 0o666))
+if os.path.exists(os.path.join(DIRECTORY, "forbidden")):
+    with open(os.path.join(DIRECTORY, "forbidden")) as stream:
+        for word in stream.read().split():
+            if lives(int(word)):
+                wrong("runs beside PID %s, which a dead holder left" % word)
+look("start")
+append("ran", NAME + "\n")
+time.sleep(SECONDS)
+look("end")
+os.unlink(mine)

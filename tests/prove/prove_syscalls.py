@@ -1,0 +1,449 @@
+# SPDX-License-Identifier: MIT
+"""Kill the tools at every system call, and fail every call on their files; see what becomes of the others.
+
+usage: prove_syscalls.py [--every N] [--tool NAME] [--scene NAME] [--fault NAME] [--call TEXT] [--list] [--verbose]
+
+One run under strace lists the calls that a tool makes after Python's own start. Then, for each of them, the same
+scene is played again and strace kills the tool at exactly that call, or lets the call fail (strace's `inject`).
+  killed       whoever waits behind it runs within 2 s, and so does who comes next; nobody overlaps anybody;
+               the state directory is clean afterwards
+  ENOSPC, ...  besides: the work is done, or there is one line, status 125, and the command never ran; no traceback,
+               no hang, no lock left behind; no command runs without a live owner's file in the lock
+The command itself looks for overlaps and for its protection: tests/programs/guarded.py.
+
+Where the system lets us, all this is played in a PID namespace of its own: what goes through /proc then meets our
+own processes only, which keeps the list short and the same. --every 7 takes each 7th call. --call takes the calls
+that contain a text, as printed. It prints a line a scene; what went wrong, with the words that repeat it; status 1
+if anything did, 77 where there is no strace that may trace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from support import (
+    PRODUCT_DIRECTORY,
+    TOOLS,
+    Holder,
+    NotInTime,
+    Project,
+    Tool,
+    lives,
+    new_word,
+    program,
+    quoted,
+    shell,
+    state_of,
+    wait_until,
+    waits,
+)
+
+ERRORS = ("ENOSPC", "EACCES", "EROFS", "EMFILE", "EIO", "EINTR", "ENOMEM")
+FAULTS = ("kill", *ERRORS)
+PROMISE = 2.0  # seconds in which the next one runs
+HANG = 12.0  # seconds after which something counts as hanging
+SKIPPED = 77
+
+# Calls of a run that concern no file, and that no disk can fail.
+HARMLESS = re.compile(r"(brk|mmap|munmap|mremap|madvise|get\w+|rt_sig\w+|exit_group|exit|umask|uname|futex|poll|wait4)$")
+
+
+class Call:
+    """One call of the run that was listed: the K-th of its name, counted from the process's start."""
+
+    def __init__(self, name: str, count: int, line: str) -> None:
+        self.name, self.count, self.line = name, count, line
+
+    @property
+    def kind(self) -> str:
+        """Return the line without what differs from run to run."""
+        return re.sub(r"0x[0-9a-f]+|t?\d[\d.:]*", "#", self.line)
+
+    def touches_files(self, base: Path) -> bool:
+        return not HARMLESS.match(self.name) and ("<" in self.line or '"' in self.line or self.name == "clone")
+
+
+class Room:
+    """A scratch project in which scenes are played, and the traced process's own interpreter."""
+
+    def __init__(self, directory: Path, tool_name: str) -> None:
+        tools = directory / "tools"
+        tools.mkdir()
+        for name in ("seqexec.py", "make_sequential.py"):  # without memmon.py: it would be traced too
+            if (PRODUCT_DIRECTORY / name).exists():
+                shutil.copy(str(PRODUCT_DIRECTORY / name), str(tools / name))
+        self.directory, self.tool = directory, TOOLS[tool_name](tools)
+        self.project = Project(directory / "project", directory / "state", tools, new_word())
+        self.log = directory / "trace"
+        self.witness = directory / "witness"
+        self.shim = directory / "python"
+        self.python = real_python()
+        self.write_shim("")
+
+    def write_shim(self, inject: str) -> None:
+        """Make the interpreter that the traced call uses: strace around the real one, with the same PID."""
+        words = ["strace", "-DDD", "-y", "-s", "200", "-o", str(self.log)]
+        words += ["-e", "inject=" + inject] if inject else []
+        text = "#!/bin/sh\nunset SEQEXEC_PYTHON\nexec %s %s \"$@\"\n" % (quoted(words), quoted([self.python]))
+        fresh = self.directory / "python.new"
+        fresh.write_text(text)
+        fresh.chmod(0o755)
+        fresh.rename(self.shim)
+
+    def reset(self) -> None:
+        """Forget what the commands saw; end whatever a scene that went wrong has left."""
+        self.project.close()
+        self.project.started.clear()
+        shutil.rmtree(self.witness, ignore_errors=True)
+        self.witness.mkdir()
+        with contextlib.suppress(FileNotFoundError):
+            self.log.unlink()
+
+    def command(self, name: str, seconds: float = 0.0) -> list[str]:
+        return program("guarded", self.witness, name, seconds)
+
+    def start(self, name: str, traced: bool = False, seconds: float = 0.0) -> subprocess.Popen[bytes]:
+        changes = {"set": {"SEQEXEC_PYTHON": str(self.shim)}} if traced else {}
+        return self.project.start(self.tool.wrap(self.command(name, seconds)), stdin=subprocess.DEVNULL, **changes)
+
+    def ran(self) -> list[str]:
+        path = self.witness / "ran"
+        return path.read_text().split() if path.exists() else []
+
+    def violations(self) -> list[str]:
+        path = self.witness / "violations"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def litter(self) -> list[str]:
+        """Return what should not be in the state directory when nothing runs."""
+        found = []
+        for place, directories, files in os.walk(str(self.project.base)):
+            for name in directories:
+                if name == "executor.lock" or os.path.basename(place) in ("waiters", "nested"):
+                    found.append(os.path.join(place, name))
+            for name in files:
+                path = os.path.join(place, name)
+                kept = name == "history.txt" or re.match(r"[a-z]+-\d+-[0-9a-f]{16}(\.rest)?$", name)
+                if not kept and not (name.startswith("queue.") and not os.path.getsize(path)):
+                    found.append(path)
+        return [path[len(str(self.project.base)) + 1 :] for path in found]
+
+    def clean(self) -> None:
+        """Remove what should not be there, so that the next scene starts as this one did."""
+        for name in self.litter():
+            shutil.rmtree(str(self.project.base / name), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                (self.project.base / name).unlink()
+
+    def locks(self) -> list[str]:
+        """Return the owner files that stand in a lock."""
+        base = str(self.project.base)
+        return [
+            os.path.join(os.path.basename(place), name)
+            for place, _, names in os.walk(base)
+            for name in names
+            if os.path.basename(place) == "executor.lock"
+        ]
+
+    def traced_lines(self) -> list[str]:
+        """Return the log of the traced process, once it is complete."""
+
+        def complete() -> bool:
+            return self.log.exists() and "\n+++ " in "\n" + self.log.read_text(errors="replace")[-200:]
+
+        wait_until(complete, "strace's log", HANG)
+        return self.log.read_text(errors="replace").splitlines()
+
+
+def real_python() -> str:
+    """Return the interpreter that the tools would pick."""
+    for path in (os.environ.get("SEQEXEC_PYTHON", ""), "/usr/bin/python3", "/usr/local/bin/python3"):
+        if path and os.access(path, os.X_OK):
+            return path
+    return sys.executable
+
+
+class End:
+    """How the traced process ended."""
+
+    def __init__(self, status: int, said: str, behind: str = "") -> None:
+        self.status, self.said, self.behind = status, said, behind
+
+
+def end_of(process: subprocess.Popen[bytes], what: str, seconds: float = HANG) -> tuple[int, str]:
+    """Return status and stderr of a process; raise NotInTime where it hangs."""
+    try:
+        err = process.communicate(timeout=seconds)[1]
+    except subprocess.TimeoutExpired:
+        raise NotInTime("%s hangs" % what) from None
+    return process.returncode, err.decode(errors="replace")
+
+
+# ---- the scenes: each is played once for every fault -------------------------------------------------------
+
+
+def first(room: Room) -> End:
+    """Nothing is there yet: the state directory and the bytecode are made."""
+    shutil.rmtree(str(room.project.base), ignore_errors=True)
+    return uncontended(room)
+
+
+def uncontended(room: Room) -> End:
+    return End(*end_of(room.start("traced", True, 0.05), "the traced one"))
+
+
+def waiting(room: Room) -> End:
+    """One holds, the traced one waits, one more waits behind it."""
+    holder = Holder(room.project, room.tool)
+    traced = room.start("traced", True, 0.05)
+    scope = room.tool.scope(room.project)
+
+    def sits(process: subprocess.Popen[bytes]) -> bool:
+        return process.poll() is not None or (waits(scope, process.pid) and state_of(process.pid) == "S")
+
+    wait_until(lambda: sits(traced), "the traced one in the queue", HANG)
+    behind = room.start("behind")
+    wait_until(lambda: sits(behind), "one behind it in the queue", HANG)
+    holder.release()
+    end = End(*end_of(traced, "the traced one"))
+    began = time.monotonic()
+    status, said = end_of(behind, "the one behind it")
+    if status or time.monotonic() - began > PROMISE:
+        end.behind = "the one behind it: status %d after %.1f s: %s" % (status, time.monotonic() - began, said)
+    return end
+
+
+def recovering(room: Room) -> End:
+    """A holder was killed, and its command lives."""
+    holder = Holder(room.project, room.tool)
+    (room.witness / "forbidden").write_text("%d" % holder.command_pid)
+    holder.process.kill()
+    holder.process.wait()
+    return End(*end_of(room.start("traced", True, 0.05), "the traced one"))
+
+
+def nested(room: Room) -> End:
+    """The traced one is called inside a run, which then calls another one."""
+    calls = [quoted(room.tool.wrap(room.command(name, 0.02))) for name in ("traced", "behind")]
+    line = "SEQEXEC_PYTHON=%s %s 2>err; echo $? >status; %s" % (quoted([room.shim]), calls[0], calls[1])
+    outer = room.project.start(room.tool.wrap(shell(line)), stdin=subprocess.DEVNULL)
+    status, said = end_of(outer, "the run around the traced one")
+    error = (room.project.path / "err").read_text(errors="replace")
+    number = int((room.project.path / "status").read_text())
+    behind = "" if not status else "the call after it: status %d: %s" % (status, said)
+    return End(-9 if number == 137 else number, "".join(line for line in error.splitlines(True) if line != "Killed\n"), behind)
+
+
+SCENES = {scene.__name__: scene for scene in (first, uncontended, waiting, recovering, nested)}
+
+
+# ---- one fault ---------------------------------------------------------------------------------------------
+
+
+def list_calls(room: Room, scene: str) -> list[Call]:
+    """Play a scene without a fault, and return the calls of the traced process after Python's own start."""
+    room.write_shim("")
+    room.reset()
+    end_of(room.start("next"), "a run that makes the bytecode")
+    end = SCENES[scene](room)
+    assert end.status == 0 and not room.violations(), (end.status, end.said, room.violations())
+    counts: dict[str, int] = {}
+    calls = []
+    started = False
+    for line in room.traced_lines()[1:]:  # the first is strace's own execve, which it does not count
+        match = re.match(r"(\w+)\(", line)
+        if match is None:
+            continue
+        name = match.group(1)
+        counts[name] = counts.get(name, 0) + 1
+        started = started or (name == "openat" and room.tool.file + '"' in line)
+        if started:
+            calls.append(Call(name, counts[name], line))
+    assert calls, "the tool's own file was never opened"
+    return calls
+
+
+def play(room: Room, scene: str, call: Call, fault: str) -> tuple[list[str], str]:
+    """Play a scene with one fault. Return what was wrong, and the call that it really hit, "" for none."""
+    what = "signal=KILL" if fault == "kill" else "error=" + fault
+    room.write_shim("%s:%s:when=%d" % (call.name, what, call.count))
+    room.reset()
+    wrong: list[str] = []
+    hit = ""
+    try:
+        end = SCENES[scene](room)
+        left = room.locks()
+        hit = what_was_hit(room, fault)
+        ran = room.ran().count("traced")
+        wrong += [end.behind] if end.behind else []
+        if fault != "kill":
+            wrong += judge(end, ran, room.locks() and left, hit)
+        wrong += next_one(room)
+    except NotInTime as error:
+        wrong.append(str(error))
+    for each in room.violations():
+        if not (fault == "kill" and each.startswith("traced: ran unprotected")):
+            wrong.append(each)
+    return wrong, hit
+
+
+def what_was_hit(room: Room, fault: str) -> str:
+    """Return the line of the log with the fault in it."""
+    lines = room.traced_lines()
+    if fault == "kill":
+        calls = [line for line in lines if re.match(r"\w+\(", line)]
+        return calls[-1] if "killed by SIGKILL" in lines[-1] else ""
+    return next((line for line in lines if "(INJECTED)" in line), "")
+
+
+def judge(end: End, ran: int, left: list[str], hit: str) -> list[str]:
+    """Return what is wrong with the end of a process one of whose calls failed."""
+    wrong = []
+    lines = end.said.splitlines()
+    if "Traceback" in end.said or "Error" in end.said:
+        wrong.append("a traceback or a bare error: %s" % end.said)
+    if len(lines) > 1:
+        wrong.append("%d lines: %s" % (len(lines), end.said))
+    if end.status == 0 and ran != 1:
+        wrong.append("status 0, but the command ran %d times" % ran)
+    if end.status == 125 and not lines:
+        wrong.append("status 125 without a word")
+    if end.status == 125 and ran:
+        wrong.append("status 125 though the command ran: %s" % end.said)
+    if end.status not in (0, 125):
+        wrong.append("status %d: %s" % (end.status, end.said))
+    if left:
+        wrong.append("left behind: %s" % ", ".join(left))
+    return wrong
+
+
+def next_one(room: Room) -> list[str]:
+    """Return what is wrong with whoever comes next, and with what is there after it."""
+    began = time.monotonic()
+    status, said = end_of(room.start("next"), "the next one")
+    seconds = time.monotonic() - began
+    wrong = []
+    if status or seconds > PROMISE:
+        wrong.append("the next one: status %d after %.1f s: %s" % (status, seconds, said))
+    if room.litter():
+        wrong.append("not clean after the next one: %s" % ", ".join(room.litter()))
+        room.clean()
+    return wrong
+
+
+def choose(calls: list[Call], fault: str, base: Path, every: int, offset: int) -> list[Call]:
+    """Return the calls to be hit. Of calls that differ in numbers only (one a process of /proc) the first two and
+    the last stand for all."""
+    if fault != "kill":
+        calls = [call for call in calls if call.touches_files(base)]
+    seen: dict[str, list[Call]] = {}
+    for call in calls:
+        seen.setdefault(call.kind if "/proc/" in call.line else call.line, []).append(call)
+    kept = {id(call) for group in seen.values() for call in group[:2] + group[-1:]}
+    return [call for call in calls if id(call) in kept][offset::every]
+
+
+# ---- all of them -------------------------------------------------------------------------------------------
+
+
+class Count:
+    """What a scene came to."""
+
+    def __init__(self) -> None:
+        self.played = self.missed = self.wrong = 0
+
+
+def play_scene(room: Room, scene: str, faults: list[str], options: argparse.Namespace) -> Count:
+    """Play a scene with every fault at every call; print what went wrong."""
+    count = Count()
+    calls = list_calls(room, scene)
+    if options.list:
+        print("\n".join("%4d %s" % (call.count, call.line[:160]) for call in calls))
+        return count
+    for number, fault in enumerate(faults):
+        for call in choose(calls, fault, room.project.base, options.every, number % options.every):
+            if options.call and options.call not in call.line:
+                continue
+            wrong, hit = play(room, scene, call, fault)
+            if wrong and re.search(r"after \d+\.\d s|hangs|not within", "".join(wrong)):
+                again, hit = play(room, scene, call, fault)  # a slow machine is no fault of the tool's
+                wrong = again and wrong
+            count.played += 1
+            count.missed += not hit
+            if options.verbose or wrong:
+                print("%s %s %s at %s %d: %s" % (
+                    room.tool.name, scene, fault, call.name, call.count, (hit or call.line)[:200]), flush=True)
+            if wrong:
+                count.wrong += 1
+                print("".join("    %s\n" % each.rstrip().replace("\n", "\n      ") for each in wrong), end="", flush=True)
+    return count
+
+
+def own_namespace(arguments: list[str]) -> None:
+    """Become the same program in a PID namespace of its own, where that is possible."""
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "/bin/sh", "-c", '"$@"; exit $?', "sh"]
+    if os.environ.get("PROVE_INSIDE") or subprocess.call(
+        words + ["true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ):
+        return
+    os.environ["PROVE_INSIDE"] = "1"
+    os.execvp("unshare", words + [sys.executable, os.path.abspath(__file__), *arguments])
+
+
+def why_not() -> str:
+    """Return why this cannot be done here, "" where it can."""
+    if not shutil.which("strace"):
+        return "there is no strace here"
+    words = ["strace", "-DDD", "-o", "/dev/null", "-e", "inject=umask:error=EIO:when=9", "true"]
+    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return "strace cannot trace here: %s" % done.stderr.decode(errors="replace").strip() if done.returncode else ""
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--tool", choices=sorted(TOOLS), action="append")
+    parser.add_argument("--scene", choices=list(SCENES), action="append")
+    parser.add_argument("--fault", choices=FAULTS, action="append")
+    parser.add_argument("--call")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args(arguments)
+    reason = why_not()
+    if reason:
+        print(reason)
+        return SKIPPED
+    own_namespace(arguments)
+    played = wrong = 0
+    for tool in options.tool or sorted(TOOLS, reverse=True):
+        for scene in options.scene or SCENES:
+            directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="seqexec-prove-")))
+            began = time.monotonic()
+            room = Room(directory, tool)
+            try:
+                count = play_scene(room, scene, options.fault or list(FAULTS), options)
+            finally:
+                room.project.close()
+                shutil.rmtree(str(directory), ignore_errors=True)
+            seconds = time.monotonic() - began
+            shown = (tool, scene, count.played, count.missed, count.wrong, seconds)
+            print("%-16s %-12s %5d faults (%d at a call that did not come), %d wrong, %.0f s" % shown, flush=True)
+            played, wrong = played + count.played, wrong + count.wrong
+    print("%d faults, %d wrong" % (played, wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    sys.exit(main(sys.argv[1:]))
