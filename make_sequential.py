@@ -3018,11 +3018,16 @@ def keep(plan: Plan, make: Process, pipe: int) -> None:
     """
     show_pipe(make)
     claim = take_turn(plan)
+
+    def pass_on(signum: int, frame: object) -> None:
+        plan.leftovers = "kill"  # who wants this ended wants all of it ended
+        signal_process(make, signum)
+
     try:
         write(claim.file, b"child %d %s\n" % (make.pid, make.start.encode()))
         posix.setpgid(0, 0)  # what the terminal sends is for make
         for signum in _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM:
-            _signal.signal(signum, lambda number, frame: bool(signal_process(make, number)))
+            _signal.signal(signum, pass_on)
         chain = setting("SEQEXEC_RUN")
         write(pipe, ((chain + ":" if chain else "") + claim.name).encode())
         posix.close(pipe)
@@ -3035,6 +3040,7 @@ def keep(plan: Plan, make: Process, pipe: int) -> None:
             alarm.sleep(HEARTBEAT)
             posix.utime(claim.file)
         _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
+        let_go(claim)
         if plan.leftovers != "leave":
             end_leftovers(claim, plan, 0)
     finally:
@@ -3051,6 +3057,18 @@ def show_pipe(make: Process) -> None:
         fd = posix.open("/dev/null", posix.O_WRONLY)
     posix.dup2(fd, 1)
     posix.close(fd)
+
+
+def let_go(claim: Claim) -> None:
+    """Close what came from make, which is gone: whoever reads its output must see the end of it now."""
+    null = posix.open("/dev/null", posix.O_RDWR)
+    mine = (claim.home, claim.file, claim.scope.fd, claim.scope.waiters)
+    highest = max(map(int, posix.listdir(PROC + "/self/fd"))) if PROC == "/proc" else 255
+    for fd in range(highest + 1):
+        if fd < 3:
+            posix.dup2(null, fd)
+        elif fd not in mine:
+            posix.closerange(fd, fd + 1)
 
 
 def lives_on(process: Process) -> bool:

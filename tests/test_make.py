@@ -151,7 +151,10 @@ def same_project(project: Project, guard: bool) -> None:
 def outcome(project: Project, argv: list[str]) -> tuple[int, bytes, bytes]:
     result = project.run(argv)
     numbers = re.compile(rb"(akefile|other\.mk):\d+")  # the guard moves the lines down
-    return result.returncode, numbers.sub(rb"\1:N", result.stdout), numbers.sub(rb"\1:N", result.stderr)
+    out, err = (numbers.sub(rb"\1:N", text) for text in (result.stdout, result.stderr))
+    if any(word.startswith("-j") for word in argv):
+        out, err = (b"".join(sorted(text.splitlines(True))) for text in (out, err))
+    return result.returncode, out, err
 
 
 @pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
@@ -169,10 +172,7 @@ def test_make_behind_the_guard_is_make(
     same_project(project, guard=False)
     expected = outcome(project, ["make", *arguments])
     same_project(project, guard=True)
-    status, out, err = outcome(project, ["make", *arguments])
-    if "--trace" in arguments:
-        out = out.replace(b"SEQ", b"")
-    assert (status, out, err) == expected
+    assert outcome(project, ["make", *arguments]) == expected
     nothing_left(scope)
 
 
@@ -191,7 +191,8 @@ def test_who_only_asks_does_not_wait(project: Project, tool: MakeTool, wrapper: 
     holder = Holder(project, tool)
     result = project.run([wrapper, "--seq-wait", "0", *line.split()])
     assert (result.returncode, result.stderr) in [(0, b""), (1, b"")]
-    assert b"\nran\n" not in b"\n" + result.stdout
+    if line not in ("-p", "--print-data-base"):  # alone, it builds too; so does make's
+        assert b"\nran\n" not in b"\n" + result.stdout
     assert holder.release() == 0
 
 
@@ -208,9 +209,9 @@ def test_who_works_waits(project: Project, tool: MakeTool, wrapper: str, line: s
 
 def test_a_dry_run_above_is_a_dry_run_below(project: Project, tool: MakeTool, wrapper: str) -> None:
     """`make -n` runs the lines that are marked with + or name $(MAKE), with n in MAKEFLAGS."""
-    write_makefile(project, "all: ; @echo ran\nouter: ; +@%s all\n" % wrapper, guard=False)
+    write_makefile(project, "all: ; @echo ran\nouter: ; +@%s --no-print-directory all\n" % wrapper, guard=False)
     holder = Holder(project, tool)
-    assert project.run(["make", "-n", "outer"]).stdout == b"%s all\necho ran\n" % wrapper.encode()
+    assert project.run(["make", "-n", "outer"]).stdout.endswith(b" all\necho ran\n")
     holder.release()
 
 
@@ -284,7 +285,7 @@ def test_who_waits_says_for_whose_targets_and_the_queue_is_there_to_see(
     second = project.start([wrapper, "-s", "next"])
     line = read_line(second, "stderr")
     assert re.fullmatch(
-        r"make_sequential: waiting, 1 of 1 in the queue, behind PID %d \(make hold V=1\), which has run for \S+ s"
+        r"make_sequential: waiting, 1 of 1 in the queue, behind PID %d \(make hold V=1\), which has run for \S+ s.*"
         % first.pid,
         line,
     )
@@ -585,8 +586,8 @@ def test_another_projects_make_is_guarded_for_itself(project: Project, tool: Mak
 
 
 def test_a_make_that_remakes_its_makefiles_keeps_its_turn(project: Project, scope: Path) -> None:
-    text = "include made.mk\nmade.mk: ; @sleep 0.1; echo 'X := 1' >$@\nall: ; @echo X=$(X) $(MAKE_RESTARTS); ./make_sequential.py -s two\ntwo: ; @echo two\n"
-    write_makefile(project, text)
+    text = "all: ; @echo X=$(X) $(MAKE_RESTARTS); ./make_sequential.py -s two\ntwo: ; @echo two\n"
+    write_makefile(project, text + "-include made.mk\nmade.mk: ; @echo 'X := 1' >$@\n")
     result = project.run(["make", "-s"], timeout=20)
     assert (result.returncode, result.stdout) == (0, b"X=1 1\ntwo\n")
     nothing_left(scope)
@@ -644,7 +645,7 @@ def test_a_guarded_make_can_be_stopped_and_continued(project: Project, scope: Pa
     keeper = holder_pids(scope)[0]
     terminal.send("\x1a")
     terminal.expect("Stopped")
-    assert lives(keeper) and state_of(keeper) == "S"
+    wait_until(lambda: state_of(keeper) == "S", "the keeper is not stopped")
     terminal.line("fg")
     terminal.expect("done")
     nothing_left(scope)
