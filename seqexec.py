@@ -59,32 +59,31 @@ done
   exit 125
 }
 set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
-import sys, posix, marshal, _imp, _signal
+import sys, posix, marshal, _imp, _signal, gc
 if _signal.getsignal(2) is _signal.default_int_handler:
     _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
     posix.dup2(9, 2)
     posix.close(9)
+gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-if sys.version_info < (3, 8):
-    sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
-for fd in 0, 1, 2:  # a closed one must not become the number of one of our files
-    try:
-        posix.fstat(fd)
-    except OSError:
-        posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
 with open(__file__, "rb") as file:
     source = file.read()
 cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
-names = cache, "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
+cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
 try:
-    if any(s.st_uid != posix.geteuid() or s.st_mode & 0o22 for s in map(posix.lstat, names)):
+    a, b = posix.lstat(cache), posix.lstat(cached)
+    if a.st_uid ^ posix.geteuid() or b.st_uid ^ posix.geteuid() or (a.st_mode | b.st_mode) & 0o22:
         raise OSError
-    with open(names[1], "rb") as file:
-        code, folded = marshal.loads(file.read())
+    with open(cached, "rb") as file:
+        code = marshal.loads(file.read())
+    is_folded = True
 except (OSError, ValueError, EOFError, TypeError):
-    code, folded = compile(source, __file__, "exec", 0, True), None
+    if sys.version_info < (3, 8):
+        sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+    code, is_folded = compile(source, __file__, "exec", 0, True), None
+del source, file
 exec(code)
 ' "$0" "$@"
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
@@ -104,32 +103,34 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any, Callable, Iterable, Iterator, NoReturn
 
 FOLD = "# ~~~~"  # what stands between two lines that begin so is not loaded before unfold(): a run seldom needs it
 
-if __name__ == "__main__" and "folded" not in globals():  # called as `python3 FILE`: start again, as /bin/sh would
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
-    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
-    posix.environ[b"SEQEXEC_PYTHON"] = sys.executable.encode("utf-8", "surrogateescape")
-    posix.execve("/bin/sh", ["sh", __file__] + sys.argv[1:], posix.environ)
-
-folded: bytes | None = globals().get("folded", b"")  # bytecode; None: all is compiled afresh, and to be kept
-source: bytes = globals().get("source", b"")
-names: tuple[str, str] = globals().get("names", ("", ""))
-
-
-def unfold() -> None:
-    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
-    global folded
-    if folded:
-        import marshal
-
-        code, folded = folded, b""
-        exec(marshal.loads(code), globals())
-
+is_folded: bool | None = globals().get("is_folded", False)  # None: compiled afresh, and yet to be stored
+cached: str = globals().get("cached", "")  # the path of this file's bytecode; "" before there is any
 
 # ~~~~ needed once
+
+
+def start_again() -> NoReturn:
+    """Start as /bin/sh would have (this was `python3 FILE`), but without sh, so the environment stays as it is."""
+    with open(__file__, encoding="utf-8") as source:
+        text = source.read()
+    posix_environ = posix.environ
+    try:
+        with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE to its own (PEP 538)
+            entries = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
+            posix_environ = {key: value for key, _, value in entries}
+    except OSError:
+        pass
+    for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
+        _signal.signal(signum, _signal.SIG_DFL)
+    boot = text.partition("-c '\n")[2].partition("\n' \"$0\"")[0]
+    ctype = "ctype=set" if b"LC_CTYPE" in posix_environ else "ctype="
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
+    posix.execve(sys.executable, argv, posix_environ)
 
 
 def store_bytecode() -> None:
@@ -138,41 +139,85 @@ def store_bytecode() -> None:
     Named after the file's content and the Python version; one directory a user, not one a project, since the
     content decides. Any failure is silent: the next start compiles again.
     """
-    import __future__
     import marshal
 
-    parts: tuple[list[str], list[str]] = ([], [])
-    text = source.decode("utf-8").replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
-    for number, piece in enumerate(text.split("\n" + FOLD)):
-        blank = "\n" * (piece.count("\n") + 1)
-        parts[number % 2].append(("\n#" + piece) if number else piece)
-        parts[1 - number % 2].append(blank if number else blank[1:])
-    flags = __future__.annotations.compiler_flag
-    hot, cold = [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
-    temporary = "%s.%d" % (names[1], posix.getpid())
+    directory = cached.rpartition("/")[0]
     try:
         try:
-            posix.mkdir(names[0], 0o700)
+            posix.mkdir(directory, 0o700)
         except FileExistsError:
             pass
-        status = posix.lstat(names[0])
+        status = posix.lstat(directory)
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        fd = posix.open(temporary, flags, 0o600)
-        try:
-            data = marshal.dumps((hot, marshal.dumps(cold)))
-            if posix.write(fd, data) == len(data):
-                posix.rename(temporary, names[1])
+        old = sorted(directory + "/" + name for name in posix.listdir(directory))
+        for path in old if len(old) > 40 else ():  # of copies long gone
+            posix.unlink(path)
+        hot, rest = compile_parts()
+        for path, code in (cached + ".rest", rest), (cached, hot):
+            temporary = "%s.%d" % (path, posix.getpid())
+            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            fd = posix.open(temporary, flags, 0o600)
+            data = marshal.dumps(code)
+            complete = posix.write(fd, data) == len(data)
+            posix.close(fd)
+            if complete:
+                posix.rename(temporary, path)
             else:
                 posix.unlink(temporary)
-        finally:
-            posix.close(fd)
     except OSError:
         pass
 
 
 # ~~~~ end
+
+if __name__ == "__main__":
+    if not cached:  # called as `python3 FILE`
+        start_again()
+    for number in 0, 1, 2:  # a closed one must not become the number of one of our files
+        try:
+            posix.fstat(number)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+
+
+def unfold() -> None:
+    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
+    global is_folded
+    if is_folded:
+        import gc
+        import marshal
+
+        is_folded = False
+        gc.enable()
+        try:
+            with open(cached + ".rest", "rb") as file:
+                rest = marshal.loads(file.read())
+        except (OSError, ValueError, EOFError, TypeError):  # removed since the start
+            rest = compile_parts()[1]
+        exec(rest, globals())
+
+
+def compile_parts() -> list[CodeType]:
+    """Compile what every run needs, and the rest; the lines keep their numbers."""
+    import __future__
+
+    parts: tuple[list[str], list[str]] = ([], [])
+    text = read_source().replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
+    for number, piece in enumerate(text.split("\n" + FOLD)):
+        blank = "\n" * (piece.count("\n") + 1)
+        parts[number % 2].append(("\n#" + piece) if number else piece)
+        parts[1 - number % 2].append(blank if number else blank[1:])
+    flags = __future__.annotations.compiler_flag
+    return [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
+
+
+def read_source() -> str:
+    """Return the text of this file."""
+    with open(__file__, encoding="utf-8") as file:
+        return file.read()
+
+
 # END SHARED start
 
 __version__ = "1.0.0"
@@ -473,7 +518,6 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
 # process has. Why alive is flocked, and nothing else: the kernel drops a flock with its last process, whatever kills
 # it; a zombie has none, a reused PID has none, a stopped process keeps it, and so does a fork that has yet to exec.
 
-import errno
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 
 LOCK = "executor.lock"  # the directory that is the lock
@@ -640,7 +684,7 @@ def open_directory(name: str, parent: int, owner: int) -> int:
             give(fd, owner)
             return fd
         except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            if not is_foreign(error):
                 raise
             remove(name, parent)
 
@@ -670,6 +714,13 @@ def make_state(path: str, owner: int) -> int:
 def reason(error: OSError) -> str:
     """Say what an error was, and of which file."""
     return "%s%s" % (error.strerror or error, ": " + printable(str(error.filename)) if error.filename else "")
+
+
+def is_foreign(error: OSError) -> bool:
+    """Tell whether an open failed because what has the name is no file or directory of ours: a link, a FIFO, a device."""
+    import errno  # not on the way of a run that finds all as it should be
+
+    return error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 
 
 def give(fd: int, owner: int) -> None:
@@ -717,7 +768,7 @@ def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
 def write(fd: int, data: bytes) -> None:
     """Write all of it, or raise: a short write is a full disk's first sign."""
     if posix.write(fd, data) != len(data):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(28, "No space left on device")
 
 
 def same_file(fd: int, name: str, directory: int) -> bool:
@@ -739,7 +790,7 @@ def enqueue(claim: Claim, command: str) -> None:
         try:
             fd = posix.open(QUEUE, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
         except OSError as error:
-            if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+            if not is_foreign(error):
                 raise
             remove(QUEUE, scope.fd)
             continue
@@ -779,8 +830,10 @@ def read_lines(name: str, directory: int) -> list[bytes]:
     """Return the lines of a file in a scope; none where it is missing, or no regular file."""
     try:
         fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=directory)
+    except (FileNotFoundError, PermissionError):
+        return []
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES):
+        if is_foreign(error):
             return []
         raise
     try:
@@ -821,11 +874,15 @@ def take_lock(claim: Claim) -> bool:
     scope = claim.scope
     try:
         posix.rename(claim.name, LOCK, src_dir_fd=waiters_of(scope), dst_dir_fd=scope.fd)
+    except FileExistsError:
+        return False
+    except NotADirectoryError:  # a file where the lock should be
+        remove(LOCK, scope.fd)
+        return False
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        if error.errno == errno.ENOTDIR:  # a file where the lock should be
-            remove(LOCK, scope.fd)
+        import errno
+
+        if error.errno == errno.ENOTEMPTY:
             return False
         raise
     return True
@@ -878,8 +935,10 @@ def waits(scope: Scope, name: str) -> bool:
     """Tell whether a waiter of this identity is alive, or may be."""
     try:
         home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+    except FileNotFoundError:
+        return False
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        if is_foreign(error):
             return False
         raise
     try:
@@ -894,11 +953,11 @@ def lives(name: str, home: int) -> bool:
         fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=home)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # no file of ours
+        if is_foreign(error):
             return False
-        if error.errno == errno.EACCES:
-            return True
         raise
     try:
         status = posix.fstat(fd)
@@ -1074,7 +1133,7 @@ def owners(scope: Scope) -> dict[str, bool]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+        if not is_foreign(error):
             raise
         remove(LOCK, scope.fd)
         return {}
@@ -1667,6 +1726,7 @@ GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 
 GRACE = 2.0  # seconds from TERM to KILL
 LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
+STOP_LASTS = 5.0  # seconds after which a SIGSTOP of the command is not the memory guard's: it has killed by then
 FORWARDED = frozenset(
     (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGTSTP)
 )
@@ -1777,7 +1837,7 @@ def run(claim: Claim, plan: Plan) -> int:
             tidy(claim)
     except OSError:
         pass  # for people only
-    if folded is None:
+    if is_folded is None:
         store_bytecode()
     status, usage = attend(claim, plan, pid, began)
     if plan.leftovers != "leave" and may_have_left(claim.name, pid):
@@ -1841,7 +1901,7 @@ def execute(argv: list[str], environ: dict[bytes, bytes]) -> int:
 
     A file without a run bit or #! is a script to a shell, and so is one whose #! names this very file.
     """
-    name, worst = argv[0], errno.ENOENT
+    name, worst = argv[0], OSError()
     paths = [name]
     if "/" not in name:
         search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
@@ -1851,15 +1911,20 @@ def execute(argv: list[str], environ: dict[bytes, bytes]) -> int:
     for path in paths:
         try:
             posix.execve(path, argv, environ)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                worst, name = error.errno, path
-    if worst in (errno.ENOEXEC, errno.EACCES if "/" in name else errno.ENOENT) and is_script(name, False):
-        posix.execve(real_shell(), [real_shell(), name] + argv[1:], environ)
-    if worst == errno.ENOENT:
+            worst, name = error, path
+    import errno
+
+    is_missing = not worst.errno
+    if worst.errno == errno.ENOEXEC or (is_missing if "/" not in name else worst.errno == errno.EACCES):
+        if is_script(name, False):
+            posix.execve(real_shell(), [real_shell(), name] + argv[1:], environ)
+    if is_missing:
         say("%s: command not found" % (printable(argv[0]) or "(an empty word)"))
         return NOT_FOUND
-    say("%s: cannot be executed: %s" % (printable(argv[0]), posix.strerror(worst)))
+    say("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror))
     return CANNOT_RUN
 
 
@@ -2071,8 +2136,16 @@ PIPE: list[int] = []
 def stop_like(pid: int, signum: int) -> None:
     """Stop with the command, so that the shell above sees a stopped job; when it continues us, continue the command.
 
-    TSTP in place of STOP: it does nothing to an orphaned group, where no shell would ever continue us.
+    TSTP in place of STOP: it does nothing to an orphaned group, where no shell would ever continue us. A STOP is
+    followed only when it lasts: the memory guard stops for a moment what it is about to end, and then who would
+    continue us?
     """
+    deadline = time.monotonic() + STOP_LASTS
+    while signum not in STOPS and time.monotonic() < deadline:
+        process = read_process(pid)
+        if process is None or process.state not in "Tt":
+            return
+        time.sleep(0.02)
     signum = signum if signum in STOPS else _signal.SIGTSTP
     if _signal.getsignal(signum) is _signal.SIG_IGN:
         return
@@ -3700,7 +3773,7 @@ def do_without_command(plan: Plan, words: list[str]) -> Plan | int:
 
 def help_text() -> str:
     """Return this file's head, as far as it is for users."""
-    text = source.decode("utf-8").partition("\n\n")[0] if not source else source.decode("utf-8")
+    text = read_source()
     lines = text.split("\n# SPDX", 1)[1].split("# The protocol.")[0].split("\n")[2:]
     return "\n".join(line[2:] for line in lines).strip()
 
