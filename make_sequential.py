@@ -35,7 +35,7 @@
 #
 # The protocol: that of seqexec.py, in the directory make/ of the same state directory.
 #   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock it: I am alive.
-#   2. Append a line to queue.txt. Only the first live line goes on; the others sleep until the one ahead ends.
+#   2. Append a line to queue.txt. Only the first live line goes on; the others sleep until who is ahead ends.
 #   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty one.
 #   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end
 #      what is left of its make, THEN unlink that file by its name, and go to 3.
@@ -2976,8 +2976,7 @@ def hold(plan: Plan) -> int:
     if pid:
         posix.close(writer)
         return stand_by(pid, reader, make)
-    posix.close(reader)
-    keep(plan, make, writer)
+    keep(plan, make, writer)  # the reader stays open: a pipe one has both ends of leads to nobody
     return 0
 
 
