@@ -174,9 +174,9 @@ def store_bytecode() -> None:
 if __name__ == "__main__":
     if not cached:  # called as `python3 FILE`
         start_again()
-    for number in 0, 1, 2:  # a closed one must not become the number of one of our files
+    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
         try:
-            posix.fstat(number)
+            posix.fstat(_fd)
         except OSError:
             posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
 
