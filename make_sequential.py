@@ -176,9 +176,9 @@ def store_bytecode() -> None:
 if __name__ == "__main__":
     if not cached:  # called as `python3 FILE`
         start_again()
-    for number in 0, 1, 2:  # a closed one must not become the number of one of our files
+    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
         try:
-            posix.fstat(number)
+            posix.fstat(_fd)
         except OSError:
             posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
 
@@ -1728,6 +1728,7 @@ GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 
 GRACE = 2.0  # seconds from TERM to KILL
 LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
+STOP_LASTS = 5.0  # seconds after which a SIGSTOP of the command is not the memory guard's: it has killed by then
 FORWARDED = frozenset(
     (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGTSTP)
 )
@@ -2137,8 +2138,16 @@ PIPE: list[int] = []
 def stop_like(pid: int, signum: int) -> None:
     """Stop with the command, so that the shell above sees a stopped job; when it continues us, continue the command.
 
-    TSTP in place of STOP: it does nothing to an orphaned group, where no shell would ever continue us.
+    TSTP in place of STOP: it does nothing to an orphaned group, where no shell would ever continue us. A STOP is
+    followed only when it lasts: the memory guard stops for a moment what it is about to end, and then who would
+    continue us?
     """
+    deadline = time.monotonic() + STOP_LASTS
+    while signum not in STOPS and time.monotonic() < deadline:
+        process = read_process(pid)
+        if process is None or process.state not in "Tt":
+            return
+        time.sleep(0.02)
     signum = signum if signum in STOPS else _signal.SIGTSTP
     if _signal.getsignal(signum) is _signal.SIG_IGN:
         return
