@@ -66,32 +66,31 @@ done
   exit 125
 }
 set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
-import sys, posix, marshal, _imp, _signal
+import sys, posix, marshal, _imp, _signal, gc
 if _signal.getsignal(2) is _signal.default_int_handler:
     _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
     posix.dup2(9, 2)
     posix.close(9)
+gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-if sys.version_info < (3, 8):
-    sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
-for fd in 0, 1, 2:  # a closed one must not become the number of one of our files
-    try:
-        posix.fstat(fd)
-    except OSError:
-        posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
 with open(__file__, "rb") as file:
     source = file.read()
 cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
-names = cache, "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
+cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
 try:
-    if any(s.st_uid != posix.geteuid() or s.st_mode & 0o22 for s in map(posix.lstat, names)):
+    a, b = posix.lstat(cache), posix.lstat(cached)
+    if a.st_uid ^ posix.geteuid() or b.st_uid ^ posix.geteuid() or (a.st_mode | b.st_mode) & 0o22:
         raise OSError
-    with open(names[1], "rb") as file:
-        code, folded = marshal.loads(file.read())
+    with open(cached, "rb") as file:
+        code = marshal.loads(file.read())
+    is_folded = True
 except (OSError, ValueError, EOFError, TypeError):
-    code, folded = compile(source, __file__, "exec", 0, True), None
+    if sys.version_info < (3, 8):
+        sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+    code, is_folded = compile(source, __file__, "exec", 0, True), None
+del source, file
 exec(code)
 ' "$0" "$@"
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
@@ -111,32 +110,34 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any, Callable, Iterable, Iterator, NoReturn
 
 FOLD = "# ~~~~"  # what stands between two lines that begin so is not loaded before unfold(): a run seldom needs it
 
-if __name__ == "__main__" and "folded" not in globals():  # called as `python3 FILE`: start again, as /bin/sh would
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
-    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
-    posix.environ[b"SEQEXEC_PYTHON"] = sys.executable.encode("utf-8", "surrogateescape")
-    posix.execve("/bin/sh", ["sh", __file__] + sys.argv[1:], posix.environ)
-
-folded: bytes | None = globals().get("folded", b"")  # bytecode; None: all is compiled afresh, and to be kept
-source: bytes = globals().get("source", b"")
-names: tuple[str, str] = globals().get("names", ("", ""))
-
-
-def unfold() -> None:
-    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
-    global folded
-    if folded:
-        import marshal
-
-        code, folded = folded, b""
-        exec(marshal.loads(code), globals())
-
+is_folded: bool | None = globals().get("is_folded", False)  # None: compiled afresh, and yet to be stored
+cached: str = globals().get("cached", "")  # the path of this file's bytecode; "" before there is any
 
 # ~~~~ needed once
+
+
+def start_again() -> NoReturn:
+    """Start as /bin/sh would have (this was `python3 FILE`), but without sh, so the environment stays as it is."""
+    with open(__file__, encoding="utf-8") as source:
+        text = source.read()
+    posix_environ = posix.environ
+    try:
+        with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE to its own (PEP 538)
+            entries = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
+            posix_environ = {key: value for key, _, value in entries}
+    except OSError:
+        pass
+    for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
+        _signal.signal(signum, _signal.SIG_DFL)
+    boot = text.partition("-c '\n")[2].partition("\n' \"$0\"")[0]
+    ctype = "ctype=set" if b"LC_CTYPE" in posix_environ else "ctype="
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
+    posix.execve(sys.executable, argv, posix_environ)
 
 
 def store_bytecode() -> None:
@@ -145,41 +146,85 @@ def store_bytecode() -> None:
     Named after the file's content and the Python version; one directory a user, not one a project, since the
     content decides. Any failure is silent: the next start compiles again.
     """
-    import __future__
     import marshal
 
-    parts: tuple[list[str], list[str]] = ([], [])
-    text = source.decode("utf-8").replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
-    for number, piece in enumerate(text.split("\n" + FOLD)):
-        blank = "\n" * (piece.count("\n") + 1)
-        parts[number % 2].append(("\n#" + piece) if number else piece)
-        parts[1 - number % 2].append(blank if number else blank[1:])
-    flags = __future__.annotations.compiler_flag
-    hot, cold = [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
-    temporary = "%s.%d" % (names[1], posix.getpid())
+    directory = cached.rpartition("/")[0]
     try:
         try:
-            posix.mkdir(names[0], 0o700)
+            posix.mkdir(directory, 0o700)
         except FileExistsError:
             pass
-        status = posix.lstat(names[0])
+        status = posix.lstat(directory)
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        fd = posix.open(temporary, flags, 0o600)
-        try:
-            data = marshal.dumps((hot, marshal.dumps(cold)))
-            if posix.write(fd, data) == len(data):
-                posix.rename(temporary, names[1])
+        old = sorted(directory + "/" + name for name in posix.listdir(directory))
+        for path in old if len(old) > 40 else ():  # of copies long gone
+            posix.unlink(path)
+        hot, rest = compile_parts()
+        for path, code in (cached + ".rest", rest), (cached, hot):
+            temporary = "%s.%d" % (path, posix.getpid())
+            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            fd = posix.open(temporary, flags, 0o600)
+            data = marshal.dumps(code)
+            complete = posix.write(fd, data) == len(data)
+            posix.close(fd)
+            if complete:
+                posix.rename(temporary, path)
             else:
                 posix.unlink(temporary)
-        finally:
-            posix.close(fd)
     except OSError:
         pass
 
 
 # ~~~~ end
+
+if __name__ == "__main__":
+    if not cached:  # called as `python3 FILE`
+        start_again()
+    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
+        try:
+            posix.fstat(_fd)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+
+
+def unfold() -> None:
+    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
+    global is_folded
+    if is_folded:
+        import gc
+        import marshal
+
+        is_folded = False
+        gc.enable()
+        try:
+            with open(cached + ".rest", "rb") as file:
+                rest = marshal.loads(file.read())
+        except (OSError, ValueError, EOFError, TypeError):  # removed since the start
+            rest = compile_parts()[1]
+        exec(rest, globals())
+
+
+def compile_parts() -> list[CodeType]:
+    """Compile what every run needs, and the rest; the lines keep their numbers."""
+    import __future__
+
+    parts: tuple[list[str], list[str]] = ([], [])
+    text = read_source().replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
+    for number, piece in enumerate(text.split("\n" + FOLD)):
+        blank = "\n" * (piece.count("\n") + 1)
+        parts[number % 2].append(("\n#" + piece) if number else piece)
+        parts[1 - number % 2].append(blank if number else blank[1:])
+    flags = __future__.annotations.compiler_flag
+    return [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
+
+
+def read_source() -> str:
+    """Return the text of this file."""
+    with open(__file__, encoding="utf-8") as file:
+        return file.read()
+
+
 # END SHARED start
 
 import errno
@@ -193,17 +238,19 @@ DEFAULT_INTERVAL = 5.0  # s, as the shell script had it
 DEFAULT_GRACE = 2.0  # s, as the shell script had it
 LATER_WARNINGS = (75, 90)  # percent of the limit
 STILL_GROWING = 0.05  # of the limit, after SIGTERM: it does not mean to end
+ROOM = 0.95  # of the limit on the whole tree, to which it is brought down: it goes on growing while some end
 UNKILLABLE = 5.0  # s after SIGKILL: it hangs in the kernel, say so and go on
-FREEZE_WAIT = 0.05  # s for all to have stopped: a stop reaches a busy core in well under 1 ms
+FREEZE_WAIT = 0.02  # s for all to have stopped: on a busy machine they have to come by a core first
+RELIEF = 0.3  # s at most for which the rest of a tree over its total stands still while the largest end
 
 # Bytes per second that a core can be handed. Measured with two: first touch of 4 kB pages 2.5 GB/s by one
 # thread, of huge pages 7 to 8 by one and 8 to 13 by two. From some 4 cores on, memory itself is the limit.
-CORE_SPEED = 6 << 30
+CORE_SPEED = 4 << 30
 CORES_THAT_COUNT = 4
 SHORTEST_SLEEP = 0.001  # s, the resolution of poll(2)
 BUDGET = 0.008  # of one core, in the long run: a look costs 30 to 60 us, the bar is 1 %
 PS_BUDGET = 0.05  # of one core: one ps of 1000 processes takes 20 to 40 ms
-BURST = 0.2  # s of CPU that danger may take beforehand: 5 s of looks 1 ms apart
+BURST = 0.1  # s of CPU that danger may take beforehand: 2 s of looks 1 ms apart
 SHARE_COST = 0.01 / (1 << 30)  # s a byte, to count shared pages once
 KILL_SLEEP = 0.005  # s between looks at those who were sent a signal
 REFRESH = 0.1  # s between looks at all, for warnings and the peak, while memory is handed out
@@ -529,7 +576,7 @@ class Member:
 class ProcReader:
     """Read memory from /proc."""
 
-    budget = BUDGET
+    budget, blind = BUDGET, 0.05  # s of sleep at most when danger has used up the budget
 
     def __init__(self, count_files: bool) -> None:
         self.count_files = count_files
@@ -674,7 +721,7 @@ class ProcReader:
 class PsReader:
     """Read memory from ps: RSS is all there is."""
 
-    budget = PS_BUDGET
+    budget, blind = PS_BUDGET, 1.0
 
     def __init__(self, count_files: bool) -> None:
         self.table: dict[int, Process] = {}
@@ -811,6 +858,14 @@ class Kill:
         self.signals: list[str] = []  # what was done, in words
         self.denied = False
         self.final = False  # SIGKILL was sent
+
+    def note(self, signum: int, why: str) -> None:
+        """Note that a signal is sent now."""
+        took = time.monotonic() - self.began
+        words = {9: "SIGKILL", 15: "SIGTERM"}[signum] + (" after %.2f s" % took if self.signals else "")
+        self.signals.append(words + (" (%s)" % why if why else ""))
+        if signum == _signal.SIGKILL:
+            self.final, self.deadline = True, time.monotonic() + UNKILLABLE
 
 
 class Guard:
@@ -956,7 +1011,7 @@ class Guard:
         if self.kills:
             wait = min(wait, KILL_SLEEP)
         elif self.credit <= 0:
-            floor = cost / self.reader.budget
+            floor = min(cost / self.reader.budget, self.reader.blind)
         sleep = min(max(wait, floor), self.limits.interval)
         self.credit = min(BURST, self.credit - cost + (cost + sleep) * self.reader.budget)
         return sleep
@@ -1022,11 +1077,13 @@ class Guard:
     def judge(self, member: Member) -> None:
         """Decide about a member over its limit."""
         if member.kill:
-            self.strike(member.kill, _signal.SIGKILL, "still growing")
+            self.strike([member.kill], _signal.SIGKILL, "still growing")
         elif self.reader.own(member) >= member.limit:
             limits = self.limits
             why = "%s, limit %s (%s)" % (show_size(member.size), show_size(limits.limit), limits.limit_name)
-            self.begin(member, why, limits.limit)
+            kills = self.convict(member, why)
+            if kills:
+                self.strike(kills, self.first_signal(), "")
 
     def judge_total(self) -> None:
         """End the largest members until the others are within the limit on the whole tree."""
@@ -1036,65 +1093,104 @@ class Guard:
         shares = {m.process.pid: m.size for m in self.members.values() if not m.kill}
         if sum(shares.values()) > self.total:
             shares = {pid: share for pid, share in self.count_shared().items() if pid in shares}
-        whole = sum(shares.values())
-        while whole > self.total:
-            member = max(self.eligible(), key=lambda m: shares.get(m.process.pid, 0), default=None)
+        if sum(shares.values()) > self.total:
+            shares = self.relieve(shares)
+        self.total_key = self.handed + max(self.total - sum(shares.values()) - self.margin, self.total // 200)
+
+    def relieve(self, shares: dict[int, int]) -> dict[int, int]:
+        """Choose whom to end, and end them while the rest stands still; return the shares of the rest.
+
+        Otherwise the rest grows faster than the ended ones, which wait for a core to die on, give back.
+        """
+        held = sum(shares.values())
+        room = int(self.total * ROOM)
+        families: list[list[Member]] = []
+        chosen: list[Kill] = []
+        while sum(shares.values()) > room:
+            member = max(self.eligible(shares), key=lambda m: shares[m.process.pid], default=None)
             if member is None:
                 break
-            why = "the tree holds %s, limit %s (--total); this one had the most, %s"
-            held, size = whole, shares.get(member.process.pid, 0)
-            whole -= sum(shares.pop(m.process.pid, 0) for m in self.lineage(member))
-            self.begin(member, why % (show_size(held), show_size(self.total), show_size(size)), self.total)
-        self.total_key = self.handed + max(self.total - whole - self.margin, 0)
+            size = shares[member.process.pid]
+            why = "the tree holds %s, limit %s (--total), and this had the most of it, %s"
+            families.append(self.lineage(member))
+            chosen += self.convict(member, why % (show_size(held), show_size(self.total), show_size(size)))
+            for other in families[-1]:
+                shares.pop(other.process.pid, None)
+        if chosen:
+            rest = [m for m in self.eligible(shares) if not is_stopped(m)]
+            self.hold_still(chosen, rest)
+        return shares
 
-    def eligible(self) -> list[Member]:
-        """Return the members that may be chosen when the whole tree is over its limit."""
-        return [m for m in self.members.values() if not m.kill and m.limit != NEVER]
+    def hold_still(self, kills: list[Kill], rest: list[Member]) -> None:
+        """Strike, with the rest of the tree stopped until those are gone, for RELIEF seconds at most."""
+        deadline = time.monotonic() + RELIEF
+        try:
+            for member in rest:
+                self.send(kills[0], member, _signal.SIGSTOP)
+            self.strike(kills, self.first_signal(), "")
+            while any(kill in self.kills for kill in kills) and time.monotonic() < deadline:
+                time.sleep(SHORTEST_SLEEP)
+                for kill in kills:
+                    if kill in self.kills:
+                        self.follow(kill)
+        finally:
+            for member in rest:
+                self.send(kills[0], member, _signal.SIGCONT)
 
-    def begin(self, member: Member, why: str, limit: int) -> None:
-        """Begin to end a member and its descendants."""
+    def eligible(self, shares: dict[int, int]) -> list[Member]:
+        """Return the members of some that may be chosen when the whole tree is over its limit."""
+        found = [self.members[pid] for pid in shares if pid not in self.protected]
+        return [member for member in found if not member.kill and member.limit != NEVER]
+
+    def convict(self, member: Member, why: str) -> list[Kill]:
+        """Note that a member is to be ended; where that cannot be, say so and return nothing."""
         verb = "would end" if self.limits.dry_run else "cannot end"
         if self.limits.dry_run or member.process.pid in self.protected:
             for other in self.lineage(member) if self.limits.dry_run else [member]:
                 other.limit = other.threshold = NEVER
             reason = "" if self.limits.dry_run else "; memmon runs inside it"
             self.say("%s %s: %s%s" % (verb, describe(member.process), why, reason))
-            return
+            return []
         kill = Kill(member, why, self.limits.grace)
         self.kills.append(kill)
-        self.strike(kill, _signal.SIGTERM if self.limits.grace else _signal.SIGKILL, "")
         for other in self.lineage(member):
-            size = self.reader.measure(other) or other.size
-            other.limit = size + int(STILL_GROWING * limit)
+            other.kill = other.kill or kill
+        return [kill]
 
-    def strike(self, kill: Kill, signum: int, why: str) -> None:
-        """Signal an offender and all its descendants, none of which can fork away meanwhile."""
-        kill.final = signum == _signal.SIGKILL
-        after = " after %.2f s" % (time.monotonic() - kill.began) if kill.signals else ""
-        kill.signals.append({9: "SIGKILL", 15: "SIGTERM"}[signum] + after + (" (%s)" % why if why else ""))
+    def first_signal(self) -> int:
+        """Return the signal to begin with."""
+        return int(_signal.SIGTERM if self.limits.grace else _signal.SIGKILL)
+
+    def strike(self, kills: list[Kill], signum: int, why: str) -> None:
+        """Signal some offenders and all their descendants, none of which can fork away meanwhile."""
         frozen: dict[int, Member] = {}
+        for kill in kills:
+            kill.note(signum, why)
         try:
-            self.freeze(kill, frozen)
+            self.freeze(kills, frozen)
             for member in frozen.values():
-                member.kill = kill
-                member.limit = NEVER if kill.final else member.limit
-                if self.send(kill, member, signum):
-                    kill.struck.add(member.process.pid)
+                growth = int(STILL_GROWING * self.limits.limit)
+                size = self.reader.measure(member) or member.size
+                member.limit = NEVER if signum == _signal.SIGKILL else size + growth
+                if member.kill and self.send(member.kill, member, signum):
+                    member.kill.struck.add(member.process.pid)
         finally:
             for member in frozen.values():
-                self.send(kill, member, _signal.SIGCONT)
-        if kill.final:
-            kill.deadline = time.monotonic() + UNKILLABLE
+                self.send(kills[0], member, _signal.SIGCONT)
 
-    def freeze(self, kill: Kill, frozen: dict[int, Member]) -> None:
-        """Stop an offender and its descendants, until no new one is found and none still moves."""
+    def freeze(self, kills: list[Kill], frozen: dict[int, Member]) -> None:
+        """Stop offenders and their descendants, until no new one is found and none still moves."""
         deadline = time.monotonic() + FREEZE_WAIT
         while True:
-            family = self.lineage(kill.offender)
-            fresh = [m for m in family if m.process.pid not in frozen and m.kill in (None, kill)]
+            fresh = []
+            for kill in kills:
+                for member in self.lineage(kill.offender):
+                    member.kill = member.kill or kill
+                    if member.kill is kill and member.process.pid not in frozen:
+                        fresh.append(member)
             for member in fresh:
                 frozen[member.process.pid] = member
-                self.send(kill, member, _signal.SIGSTOP)
+                self.send(kills[0], member, _signal.SIGSTOP)
             if not fresh and not any(map(is_moving, frozen.values())) or time.monotonic() > deadline:
                 return
             self.discover()
@@ -1116,7 +1212,7 @@ class Guard:
         if alive and time.monotonic() < kill.deadline:
             return
         if alive and not kill.final:
-            self.strike(kill, _signal.SIGKILL, "")
+            self.strike([kill], _signal.SIGKILL, "")
             return
         for member in alive:
             member.limit = member.threshold = NEVER
@@ -1148,6 +1244,12 @@ def comes_from(member: Member | None, offender: Member) -> bool:
     while member is not None and member is not offender:
         member = member.parent
     return member is offender
+
+
+def is_stopped(member: Member) -> bool:
+    """Tell whether a process has been stopped, by a person or a debugger."""
+    now = read_process(member.process.pid)
+    return now is None or now.state in "Tt"
 
 
 def is_moving(member: Member) -> bool:
@@ -1528,7 +1630,8 @@ def find_root(pid: int) -> Process:
 
 def help_text() -> str:
     """Return this file's head, as far as it is for users."""
-    head = source.decode("utf-8").partition("# How it works.")[0]
+    with open(__file__, encoding="utf-8") as file:
+        head = file.read().partition("# How it works.")[0]
     return "\n".join(line[2:] for line in head.split("\n")[1:] if "SPDX" not in line).strip()
 
 
@@ -1571,7 +1674,7 @@ def run(options: Options) -> int:
     watch = Watch(guard, child, tied)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     guard.look()
-    if folded is None:
+    if is_folded is None:
         store_bytecode()
     watch.run()
     if child and not options.quiet:
