@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""guarded.py DIRECTORY NAME SECONDS: be a command that must be alone, and must be protected; say where it is not.
+"""guarded.py DIRECTORY NAME SECONDS [UNIT [COMMAND...]]: be a command that must be alone and protected; tell if not.
 
-Appends NAME to DIRECTORY/ran, and to DIRECTORY/violations what is wrong: somebody else is inside (seen in two ways:
-a flock, and a file of everybody's own), a PID of DIRECTORY/forbidden lives, or the process that started this has
-no flocked owner file in any executor.lock under $SEQEXEC_DIR (looked for at the start and at the end).
+Appends NAME and the time to DIRECTORY/ran, and to DIRECTORY/violations what is wrong: somebody else is inside (seen
+in two ways: a flock, and a file of everybody's own), a PID of DIRECTORY/forbidden lives, or the process that started
+this has no flocked owner file in any executor.lock under $SEQEXEC_DIR (looked for at the start and at the end).
+Those of one UNIT (a pipeline) may be inside together. Between start and end it runs COMMAND, if there is one.
 """
 
 import fcntl
 import os
+import subprocess
 import sys
 import time
 
 DIRECTORY, NAME, SECONDS = sys.argv[1], sys.argv[2], float(sys.argv[3])
+UNIT, COMMAND = (sys.argv[4:5] or [""])[0], sys.argv[5:]
 INSIDE = os.path.join(DIRECTORY, "inside")
 
 
@@ -55,19 +58,21 @@ def is_protected():
 
 def look(when):
     for name in os.listdir(INSIDE):
-        if int(name) != os.getpid() and lives(int(name)):
+        pid, _, unit = name.partition(".")
+        if int(pid) != os.getpid() and not (UNIT and unit == UNIT) and lives(int(pid)):
             wrong("PID %s is inside too at its %s" % (name, when))
     if not is_protected():
         wrong("ran unprotected at its %s: PID %d has no live owner file in a lock" % (when, os.getppid()))
 
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback of ours on the tool's stderr
 os.makedirs(INSIDE, exist_ok=True)
 guard = os.open(os.path.join(DIRECTORY, "guard"), os.O_RDWR | os.O_CREAT, 0o666)
 try:
-    fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(guard, (fcntl.LOCK_SH if UNIT else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 except BlockingIOError:
     wrong("somebody else is inside")
-mine = os.path.join(INSIDE, str(os.getpid()))
+mine = os.path.join(INSIDE, "%d.%s" % (os.getpid(), UNIT))
 os.close(os.open(mine, os.O_WRONLY | os.O_CREAT, 0o666))
 if os.path.exists(os.path.join(DIRECTORY, "forbidden")):
     with open(os.path.join(DIRECTORY, "forbidden")) as stream:
@@ -75,7 +80,9 @@ if os.path.exists(os.path.join(DIRECTORY, "forbidden")):
             if lives(int(word)):
                 wrong("runs beside PID %s, which a dead holder left" % word)
 look("start")
-append("ran", NAME + "\n")
+append("ran", "%s %d\n" % (NAME, time.monotonic_ns()))
 time.sleep(SECONDS)
+status = os.spawnvp(os.P_WAIT, COMMAND[0], COMMAND) if COMMAND else 0
 look("end")
 os.unlink(mine)
+sys.exit(status if status >= 0 else 128 - status)
