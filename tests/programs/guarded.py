@@ -9,7 +9,7 @@ Those of one UNIT (a pipeline) may be inside together. Between start and end it 
 
 import fcntl
 import os
-import subprocess
+import signal
 import sys
 import time
 
