@@ -70,8 +70,12 @@ if "stderr" in sys._xoptions:
 gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-with open(__file__, "rb") as file:
-    source = file.read()
+try:
+    with open(__file__, "rb") as file:
+        source = file.read()
+except OSError as error:
+    sys.stderr.write("%s: cannot be read: %s\n" % (__file__, error))
+    posix._exit(125)
 cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
 cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
 try:
@@ -152,12 +156,13 @@ def store_bytecode() -> None:
         status = posix.lstat(directory)
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
-        old = sorted(directory + "/" + name for name in posix.listdir(directory))
-        for path in old if len(old) > 40 else ():  # of copies long gone
-            posix.unlink(path)
+        for name in posix.listdir(directory):
+            path, age = directory + "/" + name, time.time() - posix.lstat(directory + "/" + name).st_mtime
+            if age > (60 if name.endswith(".new") else 30 * 86400):  # a killed one's; or a copy's that is long gone
+                posix.unlink(path)
         hot, rest = compile_parts()
         for path, code in (cached + ".rest", rest), (cached, hot):
-            temporary = "%s.%d" % (path, posix.getpid())
+            temporary = "%s.%d.new" % (path, posix.getpid())
             flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
             fd = posix.open(temporary, flags, 0o600)
             data = marshal.dumps(code)
@@ -547,6 +552,10 @@ class Failure(Exception):
         self.status = status
 
 
+class Displaced(Exception):
+    """My line, my directory, or the whole scope was taken away: line up anew."""
+
+
 class Scope:
     """A directory with one lock and one queue. Everything in it is reached through its descriptor."""
 
@@ -871,13 +880,15 @@ def is_pid(word: str) -> bool:
 def take_lock(claim: Claim) -> bool:
     """Put my private directory in the place of the lock; False when somebody is there. The caller is first in line.
 
-    Raise FileNotFoundError when my private directory is gone (somebody removed it).
+    Raise Displaced when my private directory is gone (somebody removed it).
     """
     scope = claim.scope
     try:
         posix.rename(claim.name, LOCK, src_dir_fd=waiters_of(scope), dst_dir_fd=scope.fd)
     except FileExistsError:
         return False
+    except FileNotFoundError:
+        raise Displaced from None
     except NotADirectoryError:  # a file where the lock should be
         remove(LOCK, scope.fd)
         return False
@@ -895,7 +906,10 @@ def acquire(claim: Claim, command: str) -> bool:
     enqueue(claim, command)
     if next(iter(read_queue(claim.scope)), "") != claim.name or OLD_LOCKS or inode(LOCK, claim.scope.fd):
         return False
-    return take_lock(claim)
+    try:
+        return take_lock(claim)
+    except Displaced:
+        return False
 
 
 def show_holder(claim: Claim) -> None:
@@ -1008,7 +1022,8 @@ def release(claim: Claim) -> None:
             sweep(claim)
         except OSError:
             pass
-    attempt(posix.unlink, claim.name, claim.home)
+    if not attempt(posix.unlink, claim.name, claim.home):
+        attempt(posix.unlink, claim.name, claim.home)  # an interrupted or short-of-memory one
     attempt(posix.rmdir, LOCK, scope.fd)
 
 
@@ -1033,17 +1048,59 @@ def sweep(claim: Claim) -> None:
     scope = claim.scope
     living = 0
     for name in posix.listdir(waiters_of(scope)):
-        if not waits(scope, name):
-            remove(name, waiters_of(scope))
-        else:
-            living += 1
-            if living > 3:  # of hundreds, most live: each release would look at them all
-                break
+        living += not bury(scope, name)
+        if living > 3:  # of hundreds, most live: each release would look at them all
+            break
     if inode(NESTED, scope.fd):
         unfold()
         sweep_nested(claim)
     if inode(OLD, scope.fd) or inode(QUEUE, scope.fd):
         tidy(claim)
+
+
+def bury(scope: Scope, name: str) -> bool:
+    """Remove a private directory whose owner is dead; False where it lives, or may.
+
+    From the look until after the unlink its flock is mine, exclusively: one who is just about to flock a file of that
+    name (in a hidden directory) then fails, or finds that it has flocked a file without a name, and starts over. The
+    directory's descriptor would follow a rename to the public name; a flock that was only probed would not stop one.
+    """
+    owner = name.lstrip(".")
+    try:
+        home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+    except OSError:
+        return attempt(posix.unlink, name, waiters_of(scope))
+    try:
+        for each in posix.listdir(home):
+            if each != owner or not is_identity(owner):
+                remove(each, home)
+            elif not bury_file(each, home):
+                return False
+    finally:
+        posix.close(home)
+    return attempt(posix.rmdir, name, waiters_of(scope)) or True
+
+
+def bury_file(name: str, home: int) -> bool:
+    """Unlink an owner file under its own exclusive flock; False where somebody has that, or death is not proven."""
+    try:
+        fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=home)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return attempt(posix.unlink, name, home)
+    try:
+        if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
+            flock(fd, LOCK_EX | LOCK_NB)
+            if not same_kernel(name):
+                unfold()
+                if not is_abandoned(name, home, posix.fstat(fd)):
+                    return False
+        return attempt(posix.unlink, name, home)
+    except OSError:
+        return False
+    finally:
+        posix.close(fd)
 
 
 def enter_scope(kind: str, root: str) -> Scope:
@@ -1083,9 +1140,13 @@ def sweep_nested(claim: Claim) -> None:
     nested = open_directory(NESTED, claim.scope.fd, claim.scope.owner)
     for name in posix.listdir(nested):
         scope = inner_scope(claim.scope, NESTED, name)
-        if not any(owners(scope).values()) and not any(waits(scope, each) for each in posix.listdir(waiters_of(scope))):
-            remove_tree(name, nested)
+        if not any(owners(scope).values()) and all([bury(scope, each) for each in posix.listdir(waiters_of(scope))]):
+            for file in QUEUE, OLD, HOLDER_PID, HISTORY:
+                attempt(posix.unlink, file, scope.fd)
+            for directory in WAITERS, LOCK, NESTED:  # not empty: somebody has just come in
+                attempt(posix.rmdir, directory, scope.fd)
         close_scope(scope)
+        attempt(posix.rmdir, name, nested)
     posix.close(nested)
     attempt(posix.rmdir, NESTED, claim.scope.fd)
 
@@ -1201,7 +1262,7 @@ def find_blocker(claim: Claim) -> Blocker | None:
     scope = claim.scope
     names = list(read_queue(scope))
     if claim.name not in names:
-        raise FileNotFoundError(claim.name)
+        raise Displaced
     for name in reversed(names[: names.index(claim.name)]):
         if waits(scope, name):
             blocker = make_blocker(name, False)
@@ -1350,16 +1411,21 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     if parent:
         alarm.watch(parent)
     while True:
+        if parent and posix.getppid() != parent.pid:
+            raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
         try:
             if has_moved(claim, plan):
-                raise FileNotFoundError(claim.scope.path)
+                raise Displaced
             blocker = find_blocker(claim)
             if blocker is None:
                 if take_lock(claim):
                     break
                 continue
-        except FileNotFoundError:  # our line, our directory, or all of it was removed: line up anew
+        except Displaced:
             line_up_again(claim, plan)
+            continue
+        except FileNotFoundError:  # something went while I looked at it
+            time.sleep(0.001)
             continue
         if join_pipeline(claim):
             break
@@ -1369,8 +1435,6 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
             screen.clear()
             text = "gave up after %s (%s): %s" % (duration(waited), plan.origin["wait"], describe_wait(claim, blocker))
             raise Failure(text, GAVE_UP)
-        if parent and posix.getppid() != parent.pid:
-            raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
         screen.update(claim, blocker, waited)
         limits = [screen.pause(waited), 60.0 if plan.wait is None else plan.wait - waited]
         if setting("SEQEXEC_RUN"):
@@ -1378,6 +1442,10 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         sleep_behind(claim, blocker, alarm, min(limits))
     screen.clear()
     plan.waited = time.monotonic() - began
+    try:
+        write(claim.file, b"began %.3f\n" % time.time())
+    except OSError:
+        pass  # for people only
 
 
 def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -> None:
@@ -1434,7 +1502,10 @@ def recover(claim: Claim, name: str) -> None:
     Whoever is killed in here leaves that file, the record of an unfinished recovery, to the next in line.
     """
     scope = claim.scope
-    home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+    try:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+    except FileNotFoundError:  # somebody else was faster
+        return
     record = read_record(name, home)
     ended = end_run(name, record, setting("SEQEXEC_ORPHANS") == "wait")
     nested = inode(NESTED, scope.fd) and posix.open(NESTED, DIRECTORY, dir_fd=scope.fd)
@@ -1830,9 +1901,31 @@ def run(claim: Claim, plan: Plan) -> int:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else its status would be lost: wait(2)
     began = time.monotonic()
     environ = command_environment(claim.name)
-    pid = posix.fork()
-    if not pid:
-        become_command(claim, plan, environ, mask, child_ignored)
+    pid = 0
+    try:
+        pid = posix.fork()
+        if not pid:
+            become_command(claim, plan, environ, mask, child_ignored)
+        prepare_for_others(claim)
+        status, usage = attend(claim, plan, pid, began)
+        if plan.leftovers != "leave" and may_have_left(claim.name, pid):
+            unfold()
+            status = end_leftovers(claim, plan, status)
+    except BaseException:  # nothing may run on without the lock
+        if pid:
+            unfold()
+            end_run(claim.name, read_record(claim.name, claim.home))
+        release(claim)
+        raise
+    seconds = time.monotonic() - began
+    remember(claim, plan, status, seconds, usage)
+    release(claim)
+    plan.explain(status, seconds)
+    return status
+
+
+def prepare_for_others(claim: Claim) -> None:
+    """Do, while the command starts, what it need not wait for."""
     try:
         if claim.founder:
             show_holder(claim)
@@ -1841,15 +1934,6 @@ def run(claim: Claim, plan: Plan) -> int:
         pass  # for people only
     if is_folded is None:
         store_bytecode()
-    status, usage = attend(claim, plan, pid, began)
-    if plan.leftovers != "leave" and may_have_left(claim.name, pid):
-        unfold()
-        status = end_leftovers(claim, plan, status)
-    seconds = time.monotonic() - began
-    remember(claim, plan, status, seconds, usage)
-    release(claim)
-    plan.explain(status, seconds)
-    return status
 
 
 def command_environment(name: str) -> dict[bytes, bytes]:
@@ -2007,7 +2091,10 @@ def may_have_left(name: str, pid: int) -> bool:
     # 0.20 0.18 0.12 1/80 11206
     if PROC != "/proc":
         return True
-    last = int(read_small("/proc/loadavg").split()[-1])
+    try:
+        last = int(read_small("/proc/loadavg").split()[-1])
+    except OSError:
+        return True
     if not pid <= last < pid + 100:
         return True
     for number in range(pid + 1, last + 1):
@@ -2303,6 +2390,12 @@ def shorten_history(scope: Scope) -> None:
 PATIENCE = 0.3  # seconds of waiting before a word is said about it
 REPEAT = 30.0  # seconds after which the waiting line is said again where it cannot update itself
 
+# The estimate. These were chosen with tests/bench/bench_estimate.py: no estimate is better than a wrong one.
+EARLIER_LINES = 400  # of the history that are looked at
+EARLIER_RUNS = 5  # of one command: what it took last year says little
+FEWEST_RUNS = 3
+LARGEST_SPREAD = 0.5  # between the least and the most that may be expected, of what is likely
+
 
 def duration(seconds: float) -> str:
     """Return a length of time for people: 0.4 s, 12 s, 3 min 4 s, 2 h 5 min."""
@@ -2374,10 +2467,10 @@ class Screen:
                 pass
 
 
-def terminal_width() -> int:
-    """Return the columns of the terminal on stderr; 80 where nobody knows."""
+def terminal_width(fd: int = 2) -> int:
+    """Return the columns of the terminal on a descriptor; 80 where nobody knows."""
     try:
-        return posix.get_terminal_size(2).columns or 80
+        return posix.get_terminal_size(fd).columns or 80
     except OSError:
         return 80
 
@@ -2403,30 +2496,86 @@ def fit(text: str, width: int) -> str:
     return text
 
 
-def place_in_queue(claim: Claim) -> tuple[int, int]:
-    """Return my position in the queue, from 1, and its length. Who has died but has not been swept counts."""
+def place_in_queue(claim: Claim) -> tuple[int, int, list[str]]:
+    """Return my position in the queue, from 1, its length, and the commands ahead of me in it.
+
+    Who has died but has not been swept counts.
+    """
     there = set(posix.listdir(waiters_of(claim.scope)))
-    names = [name for name in read_queue(claim.scope) if name in there]
-    return (names.index(claim.name) + 1 if claim.name in names else len(names)), len(names)
+    lines = {name: line for name, line in read_queue(claim.scope).items() if name in there}
+    names = list(lines)
+    position = names.index(claim.name) + 1 if claim.name in names else len(names)
+    ahead = [lines[name].rpartition(b"\t")[0].split(b":", 2)[-1] for name in names[: position - 1]]
+    return position, len(names), [command.decode("utf-8", "replace") for command in ahead]
+
+
+def estimate(claim: Claim, commands: list[str], elapsed: float) -> str:
+    """Return "about 2 min" until these commands, of which the first runs, have ended; "" where that is unknown."""
+    seconds = expected(read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:], commands, elapsed)
+    if seconds < 1:
+        return ""
+    unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
+    text = duration(round(seconds / unit) * unit)
+    return "about " + text.replace(" 0 s", "").replace(" 0 min", "").replace(".0", "")
+
+
+def expected(history: list[bytes], commands: list[str], elapsed: float) -> float:
+    """Return the seconds until commands have ended, of which the first has run for some time; 0 where that is unknown.
+
+    It is known when each has run before, and the spread of what they took is small against the whole.
+    """
+    least = likely = most = 0.0
+    for command in commands:
+        took = earlier_runs(history, command, elapsed)
+        if len(took) < FEWEST_RUNS:
+            return 0.0
+        least += took[0] - elapsed
+        likely += took[len(took) // 2] - elapsed
+        most += took[-1] - elapsed
+        elapsed = 0.0
+    return likely if most - least <= LARGEST_SPREAD * likely else 0.0
+
+
+def earlier_runs(history: list[bytes], command: str, elapsed: float) -> list[float]:
+    """Return, sorted, the seconds that the last runs of a command took, without those that were over by now.
+
+    A run that was ended by a signal, by its timeout, or for its memory says nothing.
+    """
+    # 1700000000 0 0.0 12.3 10240 - make test
+    wanted = command.encode("utf-8", "backslashreplace")
+    took: list[float] = []
+    for line in history:
+        words = line.split(b" ", 6) if line.endswith(wanted) else []
+        if words[5:] == [b"-", wanted] and not words[1].startswith(b"-"):
+            try:
+                took.append(float(words[3]))
+            except ValueError:
+                pass  # junk
+    return sorted(seconds for seconds in took[-EARLIER_RUNS:] if seconds > elapsed)
 
 
 def describe_wait(claim: Claim, blocker: Blocker) -> str:
     """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run."""
-    position, length = place_in_queue(claim)
+    position, length, commands = place_in_queue(claim)
     record: dict[str, str] = {}
-    holder = blocker
+    holder, holders = blocker, 0
     try:
         home = posix.open(LOCK, DIRECTORY, dir_fd=claim.scope.fd)
         for name in posix.listdir(home):
             if is_identity(name) and lives(name, home):
-                record, holder = read_record(name, home), make_blocker(name, True)
+                record, holder, holders = read_record(name, home), make_blocker(name, True), holders + 1
         posix.close(home)
     except OSError:
         pass
     command = printable(record.get("command", ""), 60) or (holder.process and printable(holder.process.name)) or "?"
     text = "%d of %d in the queue, behind PID %d (%s)" % (position, length, holder.pid, command)
     if "since" in record:
-        text += ", which has run for " + duration(since(record["since"]))
+        elapsed = since(record.get("began", record["since"]))
+        text += ", which has run for " + duration(elapsed)
+        stopped = holder.process is None or holder.process.state in "Tt"
+        commands.insert(0, printable(record.get("command", ""))[:LONGEST_LINE])
+        about = "" if stopped or holders > 1 else estimate(claim, commands, elapsed)
+        text += "; " + about if about else ""
     if holder.process and holder.process.state in "Tt":
         text += "; it is stopped%s: continue or end it" % terminal_of(holder.process)
     ahead = blocker.process
@@ -2481,7 +2630,7 @@ def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> di
         "identity": name,
         "pid": pid,
         "command": record.get("command", process.name if process else "?"),
-        "seconds": round(since(record.get("since", "")), 1),
+        "seconds": round(since(record.get("began", record.get("since", ""))), 1),
         "memory": sum(each.rss for each in tree if each),
         "state": process.state if process else "?",
         "user": user_of(pid) if process else "?",
@@ -2564,47 +2713,83 @@ def show_status(root: str, as_json: bool) -> int:
         import json
 
         return show(json.dumps(seen, indent=2, ensure_ascii=True))
-    coloured = posix.isatty(1) and not setting("NO_COLOR") and setting("TERM") != "dumb"
-    return show("\n".join(status_lines(seen, terminal_width() if posix.isatty(1) else 80, coloured)))
+    return show("\n".join(status_lines(seen, terminal_width(1) if posix.isatty(1) else 80, uses_colours())))
+
+
+def uses_colours() -> bool:
+    """Tell whether stdout is a terminal that may be coloured."""
+    return posix.isatty(1) and not setting("NO_COLOR") and setting("TERM") != "dumb"
 
 
 def status_lines(seen: dict[str, Any], width: int, coloured: bool) -> list[str]:
-    """Return a status as lines of a width, for people."""
-    bold, dim, plain = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if coloured else ("", "", "")
-    lines = [bold + fit("project  " + printable(seen["project"]), width) + plain]
-    for title, here in (("", seen), ("make", seen["make"])):
+    """Return a status as lines of a width, for people: one table of who runs and who waits, one of what has ended."""
+    rows: list[list[str]] = []
+    runs = [["ended", "status", "waited", "ran", "peak", "command"]]
+    for title, here in ("project  " + printable(seen["project"]), seen), ("make_sequential.py", seen["make"]):
         if here:
-            lines += scope_lines(here, width, 0, bold + (title + " " if title else ""), plain)
-    for title, here in (("", seen), ("make", seen["make"])):
-        for run in here["history"] if here else []:
-            text = "%s  status %3s  waited %s, ran %s, peak %s%s  %s" % (
-                clock(str(run["ended"])), run["status"], duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]),
-                ", ended by " + run["by"] if run["by"] else "", printable(run["command"]))
-            lines.append(dim + fit("ended    " + text, width) + plain)
-    return lines
+            rows += [[title]] + scope_rows(here, "")
+            runs += [history_row(clock(str(run["ended"])), run) for run in here["history"]]
+    lines = aligned(rows, (3, 4), width, coloured)
+    return lines + (aligned(runs, (1, 2, 3, 4), width, coloured) if len(runs) > 1 else [])
 
 
-def scope_lines(here: dict[str, Any], width: int, depth: int, bold: str, plain: str) -> list[str]:
-    """Return the lines of one scope and of those inside it."""
-    lines, indent = [], "  " * depth
-    row = "%s%s PID %-7s %-8s %9s %8s  %s"
+def scope_rows(here: dict[str, Any], indent: str) -> list[list[str]]:
+    """Return the rows of one scope and of those inside it, whose commands stand further to the right."""
+    rows = []
     for entry in here["holders"]:
-        note = "(stopped) " if entry["state"] in "Tt" else ""
-        text = row % (indent, "runs   ", entry["pid"], entry["user"][:8], duration(entry["seconds"]), megabytes(entry["memory"]),
-                      note + printable(entry["command"]))
-        lines.append(bold + fit(text, width) + plain)
+        rows.append(entry_row("runs", entry, megabytes(entry["memory"]), indent))
         if entry["identity"] in here["nested"]:
-            lines += scope_lines(here["nested"][entry["identity"]], width, depth + 1, "", "")
+            rows += scope_rows(here["nested"][entry["identity"]], indent + "  ")
     for entry in here["waiters"]:
-        place = "waits %-2d" % entry["position"]
-        note = "(stopped) " if entry["state"] in "Tt" else ""
-        lines.append(fit(row % (indent, place, entry["pid"], entry["user"][:8], duration(entry["seconds"]), entry["from"],
-                                note + printable(entry["command"])), width))
+        rows.append(entry_row("waits %d" % entry["position"], entry, entry["from"], indent))
     for entry in here["stale"]:
-        lines.append(fit("%sstale   PID %-7d %s" % (indent, entry["pid"], printable(entry["command"])), width))
-    if not depth and not here["holders"]:
-        lines.append("nothing runs")
+        rows.append(entry_row("stale", entry, "-", indent))
+    if not indent and not here["holders"]:
+        rows.append(["nothing runs"])
+    return rows
+
+
+def entry_row(label: str, entry: dict[str, Any], about: str, indent: str) -> list[str]:
+    """Return the row of a holder, a waiter, or what is stale."""
+    note = "(stopped) " if entry["state"] in "Tt" else ""
+    words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
+    return words + [indent + note + printable(entry["command"])]
+
+
+def history_row(when: str, run: dict[str, Any]) -> list[str]:
+    """Return the row of a run that has ended."""
+    import signal
+
+    try:
+        status = signal.Signals(-run["status"]).name if run["status"] < 0 else str(run["status"])
+    except ValueError:
+        status = str(run["status"])
+    note = " (ended by its %s limit)" % run["by"].replace("timeout", "time") if run["by"] else ""
+    return [when, status, duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]), printable(run["command"]) + note]
+
+
+def aligned(rows: list[list[str]], right: tuple[int, ...], width: int, coloured: bool = False) -> list[str]:
+    """Return the rows of a table as lines of a width; a row of one cell is a title. Some columns end at the right."""
+    full = [row for row in rows if len(row) > 1]
+    widths = [max(map(wide, column)) for column in zip(*full)]
+    lines = []
+    for row in rows:
+        text = row[0]
+        if len(row) > 1:
+            parts = []
+            for column, cell in enumerate(row[:-1]):
+                blanks = " " * (widths[column] - wide(cell))
+                parts.append(blanks + cell if column in right else cell + blanks)
+            text = "  ".join(parts + row[-1:])
+        line = fit(text, width) if width else text
+        bright = len(row) == 1 or row[0] in ("runs", "ended")
+        lines.append("\x1b[1m%s\x1b[0m" % line if coloured and bright else line)
     return lines
+
+
+def wide(text: str) -> int:
+    """Return the columns of a terminal that a text takes."""
+    return len(text) if text.isascii() else sum(map(cell_width, text))
 
 
 def megabytes(size: int) -> str:
@@ -2620,13 +2805,10 @@ def show_history(root: str, as_json: bool) -> int:
         import json
 
         return show(json.dumps(runs, indent=2))
-    lines = ["ended                status    waited       ran      peak  command"]
+    rows = [["ended", "status", "waited", "ran", "peak", "command"]]
     for run in runs:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"]))
-        note = " (ended by %s)" % run["by"] if run["by"] else ""
-        words = (when, run["status"], duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]), printable(run["command"]) + note)
-        lines.append("%-19s %7s %9s %9s %9s  %s" % words)
-    return show("\n".join(lines))
+        rows.append(history_row(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"])), run))
+    return show("\n".join(aligned(rows, (1, 2, 3, 4), terminal_width(1) if posix.isatty(1) else 0, uses_colours())))
 
 
 def watch(root: str) -> int:
@@ -2638,7 +2820,7 @@ def watch(root: str) -> int:
         raise Failure("--watch wants a terminal: use --status")
     before = termios.tcgetattr(0)
     raw = termios.tcgetattr(0)
-    raw[3] &= ~(termios.ICANON | termios.ECHO)
+    raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # Ctrl-C is a key here, and Ctrl-Z nothing
     try:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
@@ -2648,7 +2830,7 @@ def watch(root: str) -> int:
         posix.write(1, b"\x1b[?1049h\x1b[?25l")
         while True:
             size = posix.get_terminal_size(1)
-            lines = status_lines(gather(root), size.columns, not setting("NO_COLOR"))[: max(1, size.lines - 1)]
+            lines = status_lines(gather(root), size.columns - 1, uses_colours())[: max(1, size.lines - 1)]
             lines.append("%s  q ends" % time.strftime("%H:%M:%S"))
             text = "\x1b[H" + "".join(line + "\x1b[K\r\n" for line in lines[:-1]) + lines[-1] + "\x1b[K\x1b[J"
             posix.write(1, text.encode("utf-8", "backslashreplace"))
@@ -2747,8 +2929,7 @@ def clean_up(scope: Scope) -> None:
     claim = make_claim(scope, own_name(), b"command --kill-all\n")
     if take_lock(claim):
         for name in posix.listdir(waiters_of(scope)):
-            if not waits(scope, name):
-                remove(name, waiters_of(scope))
+            bury(scope, name)
         release(claim)
     else:
         abandon(claim)
