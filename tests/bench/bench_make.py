@@ -109,7 +109,10 @@ def main():
         for name, walls in drained.items():
             print("  %-62s %6.2f s" % ("%d x make nap at once: %s" % (MANY, name), min(walls)))
         bar("%d at once: wrapper / flock" % MANY, min(drained["wrapper"]) / min(drained["flock"]), 1.1)
-        print("  %-62s %6.2f" % ("%d at once: guard / flock" % MANY, min(drained["guard"]) / min(drained["flock"])))
+        print(
+            "  %-62s %6.2f"
+            % ("%d at once: guard / flock" % MANY, min(drained["guard"]) / min(drained["flock"]))
+        )
     finally:
         shutil.rmtree(directory)
     return 1 if missed else 0
