@@ -62,6 +62,8 @@ done
 }
 set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
 import sys, posix, marshal, _imp, _signal, gc
+sys.excepthook = lambda kind, error, trace: posix._exit(
+    125 + 0 * posix.write(2, ("%s: cannot start: %r\n" % (sys.argv[0], error)).encode()))
 if _signal.getsignal(2) is _signal.default_int_handler:
     _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
@@ -70,12 +72,8 @@ if "stderr" in sys._xoptions:
 gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-try:
-    with open(__file__, "rb") as file:
-        source = file.read()
-except OSError as error:
-    sys.stderr.write("%s: cannot be read: %s\n" % (__file__, error))
-    posix._exit(125)
+with open(__file__, "rb") as file:
+    source = file.read()
 cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
 cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
 try:
@@ -161,19 +159,26 @@ def store_bytecode() -> None:
             if age > (60 if name.endswith(".new") else 30 * 86400):  # a killed one's; or a copy's that is long gone
                 posix.unlink(path)
         hot, rest = compile_parts()
-        for path, code in (cached + ".rest", rest), (cached, hot):
-            temporary = "%s.%d.new" % (path, posix.getpid())
-            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-            fd = posix.open(temporary, flags, 0o600)
-            data = marshal.dumps(code)
-            complete = posix.write(fd, data) == len(data)
-            posix.close(fd)
-            if complete:
-                posix.rename(temporary, path)
-            else:
-                posix.unlink(temporary)
+        store_file(cached + ".rest", marshal.dumps(rest))
+        store_file(cached, marshal.dumps(hot))
     except OSError:
         pass
+
+
+def store_file(path: str, data: bytes) -> None:
+    """Write a file under another name, and rename it when it is complete."""
+    temporary = "%s.%d.new" % (path, posix.getpid())
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    fd = posix.open(temporary, flags, 0o600)
+    try:
+        complete = posix.write(fd, data) == len(data)
+        posix.close(fd)
+        if not complete:
+            raise OSError(28, "No space left on device")
+        posix.rename(temporary, path)
+    except OSError:
+        posix.unlink(temporary)
+        raise
 
 
 # ~~~~ end
@@ -958,17 +963,20 @@ def waits(scope: Scope, name: str) -> bool:
             return False
         raise
     try:
-        return lives(name.lstrip("."), home)
+        return bool(lives(name.lstrip("."), home))
     finally:
         posix.close(home)
 
 
-def lives(name: str, home: int) -> bool:
-    """Tell whether the owner file of an identity belongs to a living process. What is not proven dead is alive."""
+def lives(name: str, home: int) -> bool | None:
+    """Tell whether the owner file of an identity belongs to a living process. What is not proven dead is alive.
+
+    None: there is no such file, or no more: its owner has released it, which it does before its flock goes.
+    """
     try:
         fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=home)
     except FileNotFoundError:
-        return False
+        return None
     except PermissionError:
         return True
     except OSError as error:
@@ -986,6 +994,8 @@ def lives(name: str, home: int) -> bool:
         except OSError:  # no flock on this file system
             unfold()
             return not is_abandoned(name, home, status)
+        if not posix.fstat(fd).st_nlink:
+            return None
         if same_kernel(name):
             return False
         unfold()
@@ -1190,7 +1200,7 @@ def close_scope(scope: Scope) -> None:
 
 
 def owners(scope: Scope) -> dict[str, bool]:
-    """Return the owner files in the lock: identity, and whether it lives. Junk is not somebody, and goes."""
+    """Return the owner files in the lock: identity, and whether it lives. Who has just released it is not there."""
     try:
         home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
     except FileNotFoundError:
@@ -1204,7 +1214,9 @@ def owners(scope: Scope) -> dict[str, bool]:
         found = {}
         for name in posix.listdir(home):
             if is_identity(name):
-                found[name] = lives(name, home)
+                living = lives(name, home)
+                if living is not None:
+                    found[name] = living
             else:
                 remove(name, home)
         return found
