@@ -67,6 +67,8 @@ done
 }
 set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
 import sys, posix, marshal, _imp, _signal, gc
+sys.excepthook = lambda kind, error, trace: posix._exit(
+    125 + 0 * posix.write(2, ("%s: cannot start: %r\n" % (sys.argv[0], error)).encode()))
 if _signal.getsignal(2) is _signal.default_int_handler:
     _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
@@ -75,12 +77,8 @@ if "stderr" in sys._xoptions:
 gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-try:
-    with open(__file__, "rb") as file:
-        source = file.read()
-except OSError as error:
-    sys.stderr.write("%s: cannot be read: %s\n" % (__file__, error))
-    posix._exit(125)
+with open(__file__, "rb") as file:
+    source = file.read()
 cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
 cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
 try:
@@ -166,19 +164,26 @@ def store_bytecode() -> None:
             if age > (60 if name.endswith(".new") else 30 * 86400):  # a killed one's; or a copy's that is long gone
                 posix.unlink(path)
         hot, rest = compile_parts()
-        for path, code in (cached + ".rest", rest), (cached, hot):
-            temporary = "%s.%d.new" % (path, posix.getpid())
-            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-            fd = posix.open(temporary, flags, 0o600)
-            data = marshal.dumps(code)
-            complete = posix.write(fd, data) == len(data)
-            posix.close(fd)
-            if complete:
-                posix.rename(temporary, path)
-            else:
-                posix.unlink(temporary)
+        store_file(cached + ".rest", marshal.dumps(rest))
+        store_file(cached, marshal.dumps(hot))
     except OSError:
         pass
+
+
+def store_file(path: str, data: bytes) -> None:
+    """Write a file under another name, and rename it when it is complete."""
+    temporary = "%s.%d.new" % (path, posix.getpid())
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    fd = posix.open(temporary, flags, 0o600)
+    try:
+        complete = posix.write(fd, data) == len(data)
+        posix.close(fd)
+        if not complete:
+            raise OSError(28, "No space left on device")
+        posix.rename(temporary, path)
+    except OSError:
+        posix.unlink(temporary)
+        raise
 
 
 # ~~~~ end
@@ -245,7 +250,7 @@ LATER_WARNINGS = (75, 90)  # percent of the limit
 STILL_GROWING = 0.05  # of the limit, after SIGTERM: it does not mean to end
 ROOM = 0.95  # of the limit on the whole tree, to which it is brought down: it goes on growing while some end
 UNKILLABLE = 5.0  # s after SIGKILL: it hangs in the kernel, say so and go on
-FREEZE_WAIT = 0.02  # s for all to have stopped: on a busy machine they have to come by a core first
+FREEZE_WAIT = 0.5  # s for all to have stopped: on a busy machine they have to come by a core first
 RELIEF = 0.3  # s at most for which the rest of a tree over its total stands still while the largest end
 
 # Bytes per second that a core can be handed. Measured with two: first touch of 4 kB pages 2.5 GB/s by one
@@ -620,7 +625,7 @@ class ProcReader:
         return [process for process in found if process]
 
     def is_busy(self) -> bool:
-        """Tell whether so many run that a process which needs a core for some milliseconds will have to wait."""
+        """Tell whether so many run that whoever needs a core for some milliseconds will have to wait."""
         # 0.20 0.06 0.02 1/83 6733
         text = posix.pread(self.loadavg, 128, 0) if self.loadavg >= 0 else b""
         running = text.split(b"/")[0].split()[-1:]
@@ -1119,7 +1124,7 @@ class Guard:
     def count_in_time(self, still: list[Member]) -> dict[int, int]:
         """Return the share of each member that is not about to end; stop them if that would take too long.
 
-        50 processes that grow on two cores leave so little of these that a count took a second, and they a GB.
+        50 processes that grow on two cores leave so little of these that a count took a second, they a GB.
         """
         if self.reader.is_busy():
             self.stop_all(still)
@@ -1143,8 +1148,8 @@ class Guard:
     def relieve(self, shares: dict[int, int], still: list[Member]) -> None:
         """End the largest members; their shares are taken out.
 
-        The rest stands still for RELIEF seconds at most: it would grow faster than the ended give back, who have
-        to wait for a core to die on.
+        The rest stands still for RELIEF seconds at most: it would grow faster than the ended give back, who
+        have to wait for a core to die on.
         """
         held, room = sum(shares.values()), int(self.total * ROOM)
         chosen: list[Kill] = []
@@ -1213,9 +1218,12 @@ class Guard:
                 self.send(kills[0], member, _signal.SIGCONT)
 
     def freeze(self, kills: list[Kill], frozen: dict[int, Member]) -> None:
-        """Stop offenders and their descendants, until no new one is found and none still moves."""
+        """Stop offenders and their descendants, until no new one is found after all were seen to stand still."""
         deadline = time.monotonic() + FREEZE_WAIT
-        while True:
+        while time.monotonic() < deadline:
+            still = not any(is_moving(member) for member in frozen.values())
+            if frozen:
+                self.discover()
             fresh = []
             for kill in kills:
                 for member in self.lineage(kill.offender):
@@ -1225,9 +1233,10 @@ class Guard:
             for member in fresh:
                 frozen[member.process.pid] = member
                 self.send(kills[0], member, _signal.SIGSTOP)
-            if not fresh and not any(map(is_moving, frozen.values())) or time.monotonic() > deadline:
+            if still and not fresh:
                 return
-            self.discover()
+            if not fresh:
+                time.sleep(SHORTEST_SLEEP)
 
     def send(self, kill: Kill | None, member: Member, signum: int) -> bool:
         """Send a signal to a member; return whether it was there to get it."""
@@ -1394,7 +1403,7 @@ class Watch:
         self.root_gone = True
         self.guard.discover()
         self.guard.inspect_all()
-        orphans = [describe(member.process) for member in self.guard.members.values()]
+        orphans = [describe(m.process) for m in self.guard.members.values() if not m.kill]
         if orphans and not self.tied:
             more = " and %d more" % (len(orphans) - 3) if len(orphans) > 3 else ""
             self.guard.say(

@@ -350,7 +350,7 @@ def test_a_thaw_is_sure_also_when_a_signal_cannot_be_sent(memmon: ModuleType, pr
     guard = memmon.Guard(limits, memmon.read_process(root.pid), lambda text: None)
     guard.discover()
     (member,) = guard.members.values()
-    kill = memmon.Kill(member, "", 2.0)
+    (kill,) = guard.convict(member, "")
     sent = []
 
     def send(kill: Any, member: Any, signum: int) -> bool:
@@ -361,7 +361,7 @@ def test_a_thaw_is_sure_also_when_a_signal_cannot_be_sent(memmon: ModuleType, pr
 
     guard.send = send
     with pytest.raises(KeyboardInterrupt):
-        guard.strike(kill, signal.SIGTERM, "")
+        guard.strike([kill], signal.SIGTERM, "")
     assert sent == [signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT]
     assert memmon.read_process(root.pid).state != "T"
 
