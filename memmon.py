@@ -48,16 +48,17 @@
 # and QUIT reach COMMAND only from the terminal.
 
 # BEGIN SHARED start
-''':'  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
+""":"  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
 # sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
 # what Python's own start destroys: the ignored signals and the size of the environment (both stand in its stat line)
 # and whether LC_CTYPE was set. stderr is parked on 9 until SIGINT is safe: until then it would print a traceback.
 _seqexec_stat=
 [ -r /proc/$$/stat ] && IFS= read -r _seqexec_stat </proc/$$/stat
-for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3; do
+for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
+do
   [ -x "$_seqexec_python" ] && break
   [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
-    printf '%s: SEQEXEC_PYTHON=%s is not an executable file: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
+    printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
     exit 125
   }
 done
@@ -100,7 +101,7 @@ if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
 else
   exec "$_seqexec_python" "$@"
 fi
-'''
+"""
 
 from __future__ import annotations
 
@@ -136,7 +137,7 @@ def start_again() -> NoReturn:
         pass
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    boot = text.partition("-c '\n")[2].partition("\n' \"$0\"")[0]
+    boot = text.partition("-c '\n")[2].partition('\n\' "$0"')[0]
     ctype = "ctype=set" if b"LC_CTYPE" in posix_environ else "ctype="
     argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
     posix.execve(sys.executable, argv, posix_environ)

@@ -41,16 +41,17 @@
 # It assumes a local file system (rename and flock), and commands that do not hide their environment from us.
 
 # BEGIN SHARED start
-''':'  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
+""":"  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
 # sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
 # what Python's own start destroys: the ignored signals and the size of the environment (both stand in its stat line)
 # and whether LC_CTYPE was set. stderr is parked on 9 until SIGINT is safe: until then it would print a traceback.
 _seqexec_stat=
 [ -r /proc/$$/stat ] && IFS= read -r _seqexec_stat </proc/$$/stat
-for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3; do
+for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
+do
   [ -x "$_seqexec_python" ] && break
   [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
-    printf '%s: SEQEXEC_PYTHON=%s is not an executable file: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
+    printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
     exit 125
   }
 done
@@ -93,7 +94,7 @@ if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
 else
   exec "$_seqexec_python" "$@"
 fi
-'''
+"""
 
 from __future__ import annotations
 
@@ -129,7 +130,7 @@ def start_again() -> NoReturn:
         pass
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    boot = text.partition("-c '\n")[2].partition("\n' \"$0\"")[0]
+    boot = text.partition("-c '\n")[2].partition('\n\' "$0"')[0]
     ctype = "ctype=set" if b"LC_CTYPE" in posix_environ else "ctype="
     argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
     posix.execve(sys.executable, argv, posix_environ)
@@ -614,7 +615,7 @@ def is_checkout(mark: str) -> bool:
 def state_path(root: str) -> str:
     """Return the path of a project's state directory. /tmp, not TMPDIR: cron and a terminal meet there."""
     try:
-        from _sha1 import sha1
+        from _sha1 import sha1  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # a CPython built without it
         from hashlib import sha1
     digest = sha1((root + "\n").encode("utf-8", "surrogateescape")).hexdigest()
@@ -671,11 +672,15 @@ def open_state(root: str) -> Scope:
     return Scope(path, fd, status.st_uid if status.st_uid != user else -1)
 
 
-def inner_scope(scope: Scope, *names: str) -> Scope:
-    """Open a scope inside of another one; make it if there is none."""
+def inner_scope(scope: Scope, *names: str, only_look: bool = False) -> Scope:
+    """Open a scope inside of another one; make it if there is none, or raise FileNotFoundError."""
     fd = scope.fd
     for name in names:
-        outer, fd = fd, open_directory(name, fd, scope.owner)
+        outer = fd
+        if only_look:
+            fd = posix.open(name, DIRECTORY, dir_fd=outer)
+        else:
+            fd = open_directory(name, outer, scope.owner)
         if outer != scope.fd:
             posix.close(outer)
     return Scope("/".join((scope.path,) + names), fd, scope.owner)
@@ -731,7 +736,7 @@ def reason(error: OSError) -> str:
 
 
 def is_foreign(error: OSError) -> bool:
-    """Tell whether an open failed because what has the name is no file or directory of ours: a link, a FIFO, a device."""
+    """Tell whether an open failed because what has the name is not of ours: a link, a FIFO, a device."""
     import errno  # not on the way of a run that finds all as it should be
 
     return error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
@@ -743,9 +748,11 @@ def give(fd: int, owner: int) -> None:
         posix.fchown(fd, owner, -1)
 
 
-def waiters_of(scope: Scope) -> int:
-    """Return the descriptor of a scope's WAITERS."""
-    if scope.waiters < 0:
+def waiters_of(scope: Scope, only_look: bool = False) -> int:
+    """Return the descriptor of a scope's WAITERS; make it if there is none, or raise FileNotFoundError."""
+    if scope.waiters < 0 and only_look:
+        scope.waiters = posix.open(WAITERS, DIRECTORY, dir_fd=scope.fd)
+    elif scope.waiters < 0:
         scope.waiters = open_directory(WAITERS, scope.fd, scope.owner)
     return scope.waiters
 
@@ -763,7 +770,9 @@ def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
             posix.mkdir(hidden, 0o700, dir_fd=waiters)
             home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
             give(home, scope.owner)
-            file = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE, 0o600, dir_fd=home)
+            file = posix.open(
+                name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE, 0o600, dir_fd=home
+            )
             give(file, scope.owner)
             flock(file, LOCK_EX | LOCK_NB)
             write(file, record)
@@ -953,7 +962,7 @@ def anybody_waits(scope: Scope, lines: list[bytes]) -> bool:
 def waits(scope: Scope, name: str) -> bool:
     """Tell whether a waiter of this identity is alive, or may be."""
     try:
-        home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+        home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope, only_look=True))
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -1350,7 +1359,6 @@ def started_at(process: Process) -> float:
     return int(text.partition(b"\nbtime ")[2].split()[0]) + began / posix.sysconf("SC_CLK_TCK")
 
 
-
 class Alarm:
     """Wakes a sleeper at the exit of processes: pidfd or kqueue where there is one, else a few looks a second."""
 
@@ -1406,8 +1414,6 @@ class Alarm:
             return True
         finally:
             queue.close()
-
-
 
 
 def wait_for_turn(claim: Claim, plan: Plan) -> None:
@@ -1467,7 +1473,9 @@ def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -
         time.sleep(0.001)  # it is about to be gone altogether: its flock goes a moment before or after its PID
         return
     deadline, before = time.monotonic() + seconds, signs(claim, blocker)
-    tick, longest = (0.05, TICK / 2) if any(pipes_of(posix.getpid())) else (TICK, TICK)  # a pipe's other end may turn up
+    tick, longest = (
+        (0.05, TICK / 2) if any(pipes_of(posix.getpid())) else (TICK, TICK)
+    )  # a pipe's other end may turn up
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)) or left <= tick or signs(claim, blocker) != before:
@@ -1767,6 +1775,25 @@ def all_waiters(claim: Claim) -> dict[str, WaiterRecord]:
     return found
 
 
+def scopes_inside(scope: Scope, *places: str) -> Iterator[tuple[str, Scope]]:
+    """Yield the scopes inside of one that are there, with their last names: those of its holders, and make's."""
+    for place in places:
+        try:
+            outer = inner_scope(scope, place, only_look=True)
+            names = [""] if place != NESTED else posix.listdir(outer.fd)
+        except OSError:
+            continue
+        for name in names:
+            try:
+                inner = inner_scope(outer, name, only_look=True) if name else outer
+                yield name, inner
+                close_scope(inner)
+            except OSError:  # gone, or no scope
+                continue
+        if names != [""]:
+            close_scope(outer)
+
+
 def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
     """Add the waiters of a scope and of those inside it."""
     holders = [name for name, living in owners(scope).items() if living]
@@ -1781,12 +1808,8 @@ def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
         shown = printable(record.get("command", "?"), 60)
         chain = record.get("chain", "").split(":")
         found[name] = (queue[:place] + holders, chain, name.split(".")[3], shown, record.get("project", "?"))
-    for outer in ("make", NESTED):
-        if inode(outer, scope.fd):
-            inner = inner_scope(scope, outer)
-            names = [""] if outer == "make" else posix.listdir(inner.fd)
-            for name in names:
-                walk_scopes(inner_scope(inner, name) if name else inner, found)
+    for _, inner in scopes_inside(scope, "make", NESTED):
+        walk_scopes(inner, found)
 
 
 def read_record(name: str, home: int) -> dict[str, str]:
@@ -1811,8 +1834,17 @@ LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
 STOP_LASTS = 5.0  # seconds after which a SIGSTOP of the command is not the memory guard's: it has killed by then
 FORWARDED = frozenset(
-    (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGTSTP)
+    (
+        _signal.SIGHUP,
+        _signal.SIGINT,
+        _signal.SIGQUIT,
+        _signal.SIGTERM,
+        _signal.SIGUSR1,
+        _signal.SIGUSR2,
+        _signal.SIGTSTP,
+    )
 )
+ENDING = frozenset((_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM))  # somebody wants it to end
 STOPS = frozenset((_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU))
 AWAITED = FORWARDED | STOPS | {_signal.SIGCHLD, _signal.SIGIO}  # SIGIO: the memory guard has said something
 
@@ -1863,7 +1895,10 @@ def make_record(plan: Plan) -> bytes:
         if key in environ:
             place = name
     fields = (plan.shown[:LONGEST_LINE], time.time(), posix.getsid(0), posix.getppid(), place, plan.project)
-    text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n" % (*fields, setting("SEQEXEC_RUN"))
+    text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n" % (
+        *fields,
+        setting("SEQEXEC_RUN"),
+    )
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -1904,7 +1939,7 @@ def take_turn(plan: Plan) -> Claim:
 
 
 def run(claim: Claim, plan: Plan) -> int:
-    """Run the command, wait for what belongs to it, give the lock back. Return its status, -N where signal N ended it."""
+    """Run the command, wait for what belongs to it, give the lock back. Return its status, -N for signal N."""
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
     child_ignored = _signal.getsignal(_signal.SIGCHLD) is _signal.SIG_IGN
     if child_ignored:
@@ -1968,7 +2003,9 @@ def ignored_signals() -> int:
     return int(words[30]) if len(words) > 30 else 0
 
 
-def become_command(claim: Claim, plan: Plan, environ: dict[bytes, bytes], mask: set[int], child_ignored: bool) -> NoReturn:
+def become_command(
+    claim: Claim, plan: Plan, environ: dict[bytes, bytes], mask: set[int], child_ignored: bool
+) -> NoReturn:
     """Be the command, in the forked child: put back what Python changed, write down who I am, execute.
 
     What I am stands in the owner file before I execute; until then my copy of its flock says that the run lives.
@@ -2050,7 +2087,7 @@ def real_shell() -> str:
 
 
 def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
-    """Wait for the command, pass on to it what was sent to me alone. Return its status and its peak memory in KiB, 0 unknown."""
+    """Wait for the command, pass on to it what was sent to me alone. Return its status and peak memory (KiB or 0)."""
     deadline = began + plan.timeout if plan.timeout else 0.0
     guard_at = began + MEMORY_WATCHED
     beat = began + HEARTBEAT
@@ -2124,7 +2161,9 @@ def next_signal(seconds: float) -> tuple[int, int]:
         info = _signal.sigtimedwait(AWAITED, max(0.0, seconds))
         if info is None:
             return 0, -1
-        alone = info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()  # of a hang-up only the leader hears
+        alone = (
+            info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()
+        )  # of a hang-up only the leader hears
         return info.si_signo, -1 if info.si_code > 0 and not alone else info.si_pid
     unfold()
     return next_signal_elsewhere(seconds)
@@ -2196,7 +2235,9 @@ def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -
                 raise Failure(wrong) from None
             say(wrong + ": ignored")
             continue
-        plan.origin["memory" if option == "memory-limit" else option] = "%s=%s" % (origin, text) if origin[0] != "-" else origin + " " + text
+        plan.origin["memory" if option == "memory-limit" else option] = (
+            "%s=%s" % (origin, text) if origin[0] != "-" else origin + " " + text
+        )
         return value
     return None
 
@@ -2294,8 +2335,10 @@ class Guard:
         posix.close(self.pipe)
         if self.killed:
             plan.finish = "memory"
-            say("the memory guard ended processes of this run, which ended with status %d: %s" % (
-                128 - status if status < 0 else status, printable(plan.shown, 200)))
+            say(
+                "the memory guard ended processes of this run, which ended with status %d: %s"
+                % (128 - status if status < 0 else status, printable(plan.shown, 200))
+            )
 
 
 def start_guard(claim: Claim, plan: Plan) -> Guard | None:
@@ -2338,14 +2381,14 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
 
 
 def end_leftovers(claim: Claim, plan: Plan, status: int) -> int:
-    """Wait for what the command's first process has left behind, or end it. A signal ends it, and me."""
+    """Wait for what the command's first process has left behind, or end it; a signal ends it, before or after."""
     known: dict[int, Process] = {}
     record = {"sid": str(posix.getsid(0))}
 
     def find() -> list[Process]:
         return run_members(claim.name, record, known)
 
-    if plan.leftovers == "kill":
+    if plan.leftovers == "kill" or -status in ENDING:
         end_processes(find)
         return status
     began, told = time.monotonic(), False
@@ -2372,7 +2415,10 @@ def end_leftovers(claim: Claim, plan: Plan, status: int) -> int:
 def end_in_time(claim: Claim, plan: Plan, pid: int) -> tuple[int, Any]:
     """End a whole run whose time is over."""
     plan.finish = "timeout"
-    say("timeout: ended after %s (%s): %s" % (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200)))
+    say(
+        "timeout: ended after %s (%s): %s"
+        % (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
+    )
     end_run(claim.name, read_record(claim.name, claim.home))
     return TIMED_OUT, posix.wait4(pid, 0)[2]
 
@@ -2622,10 +2668,9 @@ def look_at(scope: Scope) -> dict[str, Any]:
             seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
         elif not any(name == each["identity"] for each in seen["holders"] + seen["stale"]):
             seen["stale"].append(entry_of(name, {"command": "(a line in the queue)"}, {}))
-    if inode(NESTED, scope.fd):
-        for name in posix.listdir(inner_scope(scope, NESTED).fd):
-            if is_identity(name):
-                seen["nested"][name] = look_at(inner_scope(scope, NESTED, name))
+    for name, inner in scopes_inside(scope, NESTED):
+        if is_identity(name):
+            seen["nested"][name] = look_at(inner)
     return seen
 
 
@@ -2641,7 +2686,7 @@ def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> di
         "pid": pid,
         "command": record.get("command", process.name if process else "?"),
         "seconds": round(since(record.get("began", record.get("since", ""))), 1),
-        "memory": sum(each.rss for each in tree if each),
+        "memory": sum([each.rss for each in tree]),
         "state": process.state if process else "?",
         "user": user_of(pid) if process else "?",
         "from": record.get("from", "-"),
@@ -2775,7 +2820,14 @@ def history_row(when: str, run: dict[str, Any]) -> list[str]:
     except ValueError:
         status = str(run["status"])
     note = " (ended by its %s limit)" % run["by"].replace("timeout", "time") if run["by"] else ""
-    return [when, status, duration(run["waited"]), duration(run["ran"]), megabytes(run["peak"]), printable(run["command"]) + note]
+    return [
+        when,
+        status,
+        duration(run["waited"]),
+        duration(run["ran"]),
+        megabytes(run["peak"]),
+        printable(run["command"]) + note,
+    ]
 
 
 def aligned(rows: list[list[str]], right: tuple[int, ...], width: int, coloured: bool = False) -> list[str]:
@@ -2880,7 +2932,11 @@ def kill_all(root: str) -> int:
         found: dict[int, Process] = {}
         for name in names:
             wrapper = table.get(int(name.split(".")[3]))
-            if name.split(".")[:3] == own_name().split(".")[:3] and wrapper and wrapper.start == name.rpartition(".")[2]:
+            if (
+                name.split(".")[:3] == own_name().split(".")[:3]
+                and wrapper
+                and wrapper.start == name.rpartition(".")[2]
+            ):
                 if wrapper.pid not in mine and wrapper.state not in "ZX" and wrapper.pid > 1:
                     found[wrapper.pid] = wrapper
             for process in run_members(name, records[name], known[name]):
@@ -2895,7 +2951,10 @@ def kill_all(root: str) -> int:
     for name in own:
         process_of = read_process(int(name.split(".")[3]))
         if process_of and process_of.start == name.rpartition(".")[2]:
-            say("ending PID %d (%s), which this runs in" % (process_of.pid, printable(records[name].get("command", "?"), 60)))
+            say(
+                "ending PID %d (%s), which this runs in"
+                % (process_of.pid, printable(records[name].get("command", "?"), 60))
+            )
             signal_process(process_of, _signal.SIGTERM)
     if not names:
         say("nothing runs or waits in %s" % printable(root))
@@ -2919,9 +2978,8 @@ def everybody(scope: Scope) -> dict[str, dict[str, str]]:
                 if inner != home:
                     posix.close(inner)
         posix.close(home)
-    if inode(NESTED, scope.fd):
-        for name in posix.listdir(inner_scope(scope, NESTED).fd):
-            found.update(everybody(inner_scope(scope, NESTED, name)))
+    for _, scope_inside in scopes_inside(scope, NESTED):
+        found.update(everybody(scope_inside))
     return found
 
 
@@ -2968,7 +3026,6 @@ class Command(Plan):
                 say(reason)
 
 
-
 def understand(argv: list[str]) -> Plan | int:
     """Return what the arguments and the environment ask for. What every recipe line says is understood right here."""
     plan = Command()
@@ -2998,8 +3055,19 @@ def become_shell(plan: Plan, words: list[str]) -> None:
     plan.shown = words[place] if plan.is_line and place < len(words) else " ".join(words)
 
 
-SETTINGS = (b"TIMEOUT", b"MEMORY_LIMIT_MB", b"CHECK_INTERVAL", b"VERBOSE", b"SEQEXEC_TIMEOUT", b"SEQEXEC_MEMORY_LIMIT_MB",
-            b"SEQEXEC_CHECK_INTERVAL", b"SEQEXEC_VERBOSE", b"SEQEXEC_WAIT", b"SEQEXEC_LEFTOVERS", b"SEQEXEC_QUIET")
+SETTINGS = (
+    b"TIMEOUT",
+    b"MEMORY_LIMIT_MB",
+    b"CHECK_INTERVAL",
+    b"VERBOSE",
+    b"SEQEXEC_TIMEOUT",
+    b"SEQEXEC_MEMORY_LIMIT_MB",
+    b"SEQEXEC_CHECK_INTERVAL",
+    b"SEQEXEC_VERBOSE",
+    b"SEQEXEC_WAIT",
+    b"SEQEXEC_LEFTOVERS",
+    b"SEQEXEC_QUIET",
+)
 
 # ~~~~ git
 # ---- git: never two writers in one repository --------------------------------------------------------------
@@ -3056,14 +3124,12 @@ GIT_WRITERS = (
         "index",
     ),
     (
-        "am bisect checkout cherry-pick citool commit filter-branch merge rebase reset revert stash subtree"
-        " switch",
+        "am bisect checkout cherry-pick citool commit filter-branch merge rebase reset revert stash subtree switch",
         "index HEAD",
     ),
     (
         "pull",
-        "index HEAD refs packed-refs:-p,--prune"
-        " shallow:--depth,--deepen,--unshallow,--shallow-since,--shallow-exclude",
+        "index HEAD refs packed-refs:-p,--prune shallow:--depth,--deepen,--unshallow,--shallow-since,--shallow-exclude",
     ),
     (
         "fetch",
@@ -3179,9 +3245,7 @@ class GitTarget:
 
     __slots__ = ("common", "identity", "needs", "files")
 
-    def __init__(
-        self, common: str, identity: tuple[int, int], needs: set[str], files: dict[str, str]
-    ) -> None:
+    def __init__(self, common: str, identity: tuple[int, int], needs: set[str], files: dict[str, str]) -> None:
         self.common, self.identity, self.needs, self.files = common, identity, needs, files
 
 
@@ -3494,9 +3558,7 @@ def git_lookup(pid: int, table: dict[int, Process | None]) -> Process | None:
 # What our command is about to do
 
 
-def git_targets(
-    argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str]
-) -> list[GitTarget]:
+def git_targets(argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str]) -> list[GitTarget]:
     """Return the repositories that a command is about to write in; none when it is no git or only reads."""
     targets = []
     for directory, variables, name, arguments in git_calls(argv, shell_line, cwd, environ):
@@ -3841,7 +3903,7 @@ def git_path(path: str) -> str:
 
 
 def may_write_in_git(plan: Plan, claim: Claim) -> bool:
-    """Wait until nobody else writes in the repository of a git command; Failure, with status 1, when that takes too long.
+    """Wait until nobody else writes in the repository of a git command; Failure, status 1, when that takes too long.
 
     A commit outside the queue may be waiting, through its hook, for our turn: then whoever waits now goes first.
     """
@@ -3900,7 +3962,18 @@ def text_environment() -> dict[str, str]:
 # the options that few calls have
 
 
-FLAGS = ("--no-wait", "--status", "--watch", "--history", "--json", "--kill-all", "--quiet", "--verbose", "--help", "--version")
+FLAGS = (
+    "--no-wait",
+    "--status",
+    "--watch",
+    "--history",
+    "--json",
+    "--kill-all",
+    "--quiet",
+    "--verbose",
+    "--help",
+    "--version",
+)
 VALUES = ("--timeout", "--wait", "--leftovers", "--memory-limit")
 
 
