@@ -1160,7 +1160,7 @@ def sweep_nested(claim: Claim) -> None:
     for name in posix.listdir(nested):
         scope = inner_scope(claim.scope, NESTED, name)
         if not any(owners(scope).values()) and all([bury(scope, each) for each in posix.listdir(waiters_of(scope))]):
-            for file in QUEUE, OLD, HOLDER_PID, HISTORY:
+            for file in QUEUE, OLD, HOLDER_PID, HISTORY, ORPHANS:
                 attempt(posix.unlink, file, scope.fd)
             for directory in WAITERS, LOCK, NESTED:  # not empty: somebody has just come in
                 attempt(posix.rmdir, directory, scope.fd)
@@ -1538,7 +1538,9 @@ def recover(claim: Claim, name: str) -> None:
     shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5]) or "nothing"
     who = printable(record.get("command", ""), 60) or "a command"
     when = clock(record.get("since", ""))
-    say("%s (PID %s, started %s) died without a goodbye; ended of its run: %s" % (who, name.split(".")[3], when, shown))
+    text = "%s (PID %s, started %s) died without a goodbye; ended of its run: %s" % (who, name.split(".")[3], when, shown)
+    say(text)
+    append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
 
 def end_run(name: str, record: dict[str, str], only_wait: bool = False) -> list[Process]:
@@ -1947,6 +1949,8 @@ def run(claim: Claim, plan: Plan) -> int:
     if child_ignored:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else its status would be lost: wait(2)
     began = time.monotonic()
+    if plan.verbose:
+        tell(plan, "runs, after %.1f s in the queue of %s" % (plan.waited, claim.scope.path))
     environ = command_environment(claim.name)
     pid = 0
     try:
@@ -1967,8 +1971,15 @@ def run(claim: Claim, plan: Plan) -> int:
     seconds = time.monotonic() - began
     remember(claim, plan, status, seconds, usage)
     release(claim)
+    if plan.verbose:
+        tell(plan, "ended with status %d after %.1f s" % (status, seconds))
     plan.explain(status, seconds)
     return status
+
+
+def tell(plan: Plan, what: str) -> None:
+    """Say what happens, and when, to whom has asked for it."""
+    say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
 
 
 def prepare_for_others(claim: Claim) -> None:
@@ -2192,27 +2203,32 @@ def exit_like(status: int) -> NoReturn:
     posix._exit(status)
 
 
-HISTORY = "history.txt"
-HISTORY_SIZE = 65536  # bytes; the older half goes when there are more
+HISTORY, ORPHANS = "history.txt", "orphans.log"
+LONGEST_LOG = 65536  # bytes of either; the older half goes when there are more
 
 
 def remember(claim: Claim, plan: Plan, status: int, seconds: float, peak: int) -> None:
     """Append one line to the history: when, status, waited, ran, peak KiB, ended by, command; blanks between."""
     # 1700000000 0 0.0 12.3 10240 - make test
     text = printable(plan.shown)[:LONGEST_LINE]
-    line = "%d %d %.1f %.2f %d %s %s\n" % (time.time(), status, plan.waited, seconds, peak, plan.finish, text)
+    words = (time.time(), status, plan.waited, seconds, peak, plan.finish, text)
+    append_line(HISTORY, "%d %d %.1f %.2f %d %s %s" % words, claim.scope)
+
+
+def append_line(name: str, line: str, scope: Scope) -> None:
+    """Append a line to one of a scope's logs, which are for people: no failure of theirs is one of ours."""
     try:
-        fd = posix.open(HISTORY, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=claim.scope.fd)
+        fd = posix.open(name, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
         try:
-            give(fd, claim.scope.owner)
-            posix.write(fd, line.encode("utf-8", "backslashreplace"))
-            if posix.fstat(fd).st_size > HISTORY_SIZE:
+            give(fd, scope.owner)
+            posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
+            if posix.fstat(fd).st_size > LONGEST_LOG:
                 unfold()
-                shorten_history(claim.scope)
+                shorten(name, scope)
         finally:
             posix.close(fd)
     except OSError:
-        pass  # for people only
+        pass
 
 
 # ~~~~ what only some runs need
@@ -2425,16 +2441,16 @@ def end_in_time(claim: Claim, plan: Plan, pid: int) -> tuple[int, Any]:
     return TIMED_OUT, posix.wait4(pid, 0)[2]
 
 
-def shorten_history(scope: Scope) -> None:
-    """Keep the newer half of the history. Done by the holder; a reader sees the old file or the new one."""
-    lines = read_lines(HISTORY, scope.fd)
-    new = HISTORY + ".new"
+def shorten(name: str, scope: Scope) -> None:
+    """Keep the newer half of a log. Done by the holder; a reader sees the old file or the new one."""
+    lines = read_lines(name, scope.fd)
+    new = name + ".new"
     remove(new, scope.fd)
     fd = posix.open(new, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | FILE, 0o600, dir_fd=scope.fd)
     try:
         give(fd, scope.owner)
         write(fd, b"\n".join(lines[len(lines) // 2 :]))
-        posix.rename(new, HISTORY, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+        posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
     finally:
         posix.close(fd)
 
