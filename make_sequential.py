@@ -1538,7 +1538,8 @@ def recover(claim: Claim, name: str) -> None:
     shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5]) or "nothing"
     who = printable(record.get("command", ""), 60) or "a command"
     when = clock(record.get("since", ""))
-    text = "%s (PID %s, started %s) died without a goodbye; ended of its run: %s" % (who, name.split(".")[3], when, shown)
+    who += " (PID %s, started %s)" % (name.split(".")[3], when)
+    text = "%s died without a goodbye; ended of its run: %s" % (who, shown)
     say(text)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
