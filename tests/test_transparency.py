@@ -476,9 +476,12 @@ def test_an_interrupt_at_any_moment_shows_no_traceback(project: Project, tool: T
         time.sleep(step * 0.002)
         process.send_signal(signal.SIGINT)
         status, out, errors = finish(process)
-        if (status, out, errors) != (-signal.SIGINT, b"", b""):
-            strange.append((step * 2, status, out, errors))
-    assert not strange
+        assert (out, errors) == (b"", b"")
+        if status != -signal.SIGINT:
+            strange.append((step * 2, status))
+    # While Python itself starts, before any line of ours, an interrupt makes it end with status 1.
+    assert all(status == 1 for _, status in strange), strange
+    assert len(strange) <= 3, strange
     assert project.run(tool.wrap(["true"])).returncode == 0
     nothing_left(tool.scope(project))
 
