@@ -398,7 +398,8 @@ def test_an_owner_on_another_host_that_is_silent_is_reclaimed_after_its_time(
 def test_an_owner_from_before_a_reboot_is_reclaimed(project: Project, tool: Tool) -> None:
     version, host, space, _, _ = my_identity(project, tool)
     name = host.rpartition("-")[0]
-    assert name
+    if not name:
+        pytest.skip("through ps no boot can be told from another")
     plant_owner(tool.scope(project), ".".join((version, name + "-00000000", space, "4242", "t123")))
     result = project.run(tool.wrap(["true"]), timeout=SOON, set={"SEQEXEC_ABANDONED": "2"})
     assert result.returncode == 0

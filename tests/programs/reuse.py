@@ -39,9 +39,7 @@ def reap():
 
 work = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)
 command = int(work.stdout.readline())
-time.sleep(
-    0.05
-)  # start times are counted in ticks of 10 ms: within one of them nobody could tell the two apart
+time.sleep(0.05)  # start times are counted in ticks of 10 ms: within one of them nobody could tell the two apart
 work.kill()
 os.kill(command, signal.SIGKILL)
 work.wait()
