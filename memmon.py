@@ -574,12 +574,15 @@ class Member:
     handed out: this has to be read again at the first, and could be at its limit 1 ms after the second.
     """
 
-    __slots__ = ("process", "parent", "statm", "size", "limit", "threshold", "key", "danger", "kill")
+    __slots__ = (
+        *("process", "parent", "kill", "statm"),
+        *("size", "anonymous", "limit", "threshold", "key", "danger"),
+    )
 
     def __init__(self, process: Process, parent: Member | None, limit: int) -> None:
         self.process, self.parent, self.limit = process, parent, limit
         self.statm = -1  # a descriptor that stands for this very process; -1: none, use the path
-        self.size = process.rss
+        self.size = self.anonymous = process.rss
         self.threshold = 0  # the next size to act on: a warning, or the limit
         self.key = self.danger = 0
         self.kill: Kill | None = None
@@ -662,7 +665,9 @@ class ProcReader:
         # 765 419 390 5 0 123 0
         try:
             text = posix.pread(member.statm, 256, 0) if member.statm >= 0 else self.open_statm(member)
-            resident = int(text.split()[1]) * PAGE_SIZE
+            words = text.split()
+            resident = int(words[1]) * PAGE_SIZE
+            member.anonymous = resident - int(words[2]) * PAGE_SIZE
         except (ProcessLookupError, IndexError, ValueError):
             resident = 0
         if not resident:
@@ -1127,7 +1132,8 @@ class Guard:
 
         50 processes that grow on two cores leave so little of these that a count took a second, they a GB.
         """
-        if self.reader.is_busy():
+        anonymous = sum(member.anonymous for member in self.members.values())
+        if anonymous > self.total * ROOM and self.reader.is_busy():
             self.stop_all(still)
         patience = 0.005 + 2 * SHARE_COST * sum(member.size for member in self.members.values())
         deadline = time.monotonic() + patience
@@ -1219,7 +1225,7 @@ class Guard:
                 self.send(kills[0], member, _signal.SIGCONT)
 
     def freeze(self, kills: list[Kill], frozen: dict[int, Member]) -> None:
-        """Stop offenders and their descendants, until no new one is found after all were seen to stand still."""
+        """Stop offenders and their descendants, until no new one is found after all stood still."""
         deadline = time.monotonic() + FREEZE_WAIT
         while time.monotonic() < deadline:
             still = not any(is_moving(member) for member in frozen.values())

@@ -193,6 +193,7 @@ def measure_cpu(seconds: float) -> None:
                     before, began = cpu(watch.pid), time.monotonic()
                     time.sleep(seconds)
                     figures[name] = 100 * (cpu(watch.pid) - before) / (time.monotonic() - began)
+                    assert watch.poll() is None, "%s has ended" % name
                     stop(watch)
                 disperse(tree)
                 what = "CPU, tree of %d%s, limit %d" % (count, ", %d forks/s" % forks if forks else "", 2048)
