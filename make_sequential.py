@@ -544,7 +544,8 @@ DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOE
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # a FIFO in its place must not make us wait
 ABANDONED = 300.0  # seconds without a sign of life after which what cannot be proven dead counts as dead
 LOOK = 0.2  # seconds between two looks at what gives no event
-TICK = 4.0  # seconds between two looks at what may have changed without one
+TICK = 2.0  # seconds between two looks at what may have changed without one
+FAR_TICK = 10.0  # the same for who is far from its turn
 HEARTBEAT = 60.0  # seconds between two signs of life
 LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
 LONGEST_LINE = 1000  # bytes of a command that stand in the queue: one write, and a page full of waiters is readable
@@ -1456,7 +1457,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         screen.update(claim, blocker, waited)
         limits = [screen.pause(waited), 60.0 if plan.wait is None else plan.wait - waited]
         if setting("SEQEXEC_RUN"):
-            limits.append(TICK / 2)  # a circle may have been closed elsewhere
+            limits.append(TICK)  # a circle may have been closed elsewhere
         sleep_behind(claim, blocker, alarm, min(limits))
     screen.clear()
     plan.waited = time.monotonic() - began
@@ -1475,9 +1476,8 @@ def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -
         time.sleep(0.001)  # it is about to be gone altogether: its flock goes a moment before or after its PID
         return
     deadline, before = time.monotonic() + seconds, signs(claim, blocker)
-    tick, longest = (
-        (0.05, TICK / 2) if any(pipes_of(posix.getpid())) else (TICK, TICK)
-    )  # a pipe's other end may turn up
+    longest = TICK if blocker.holds or place_in_queue(claim)[0] <= 3 else FAR_TICK
+    tick = 0.05 if any(pipes_of(posix.getpid())) else longest  # the other end of a pipe may be about to turn up
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)) or left <= tick or signs(claim, blocker) != before:
@@ -2469,6 +2469,7 @@ REPEAT = 30.0  # seconds after which the waiting line is said again where it can
 EARLIER_LINES = 400  # of the history that are looked at
 EARLIER_RUNS = 5  # of one command: what it took last year says little
 FEWEST_RUNS = 3
+LONGEST_ESTIMATE = 20  # commands ahead
 LARGEST_SPREAD = 0.5  # between the least and the most that may be expected, of what is likely
 
 
@@ -2572,20 +2573,23 @@ def fit(text: str, width: int) -> str:
 
 
 def place_in_queue(claim: Claim) -> tuple[int, int, list[str]]:
-    """Return my position in the queue, from 1, its length, and the commands ahead of me in it.
+    """Return my position in the queue, from 1, its length, and the commands of the living ahead of me in it.
 
-    Who has died but has not been swept counts.
+    Who has died but has not been swept counts in the first two: of hundreds, each would look at all.
     """
     there = set(posix.listdir(waiters_of(claim.scope)))
     lines = {name: line for name, line in read_queue(claim.scope).items() if name in there}
     names = list(lines)
     position = names.index(claim.name) + 1 if claim.name in names else len(names)
-    ahead = [lines[name].rpartition(b"\t")[0].split(b":", 2)[-1] for name in names[: position - 1]]
-    return position, len(names), [command.decode("utf-8", "replace") for command in ahead]
+    ahead = [name for name in names[: position - 1] if position > LONGEST_ESTIMATE or waits(claim.scope, name)]
+    found = [lines[name].rpartition(b"\t")[0].split(b":", 2)[-1] for name in ahead]
+    return position, len(names), [command.decode("utf-8", "replace") for command in found]
 
 
 def estimate(claim: Claim, commands: list[str], elapsed: float) -> str:
     """Return "about 2 min" until these commands, of which the first runs, have ended; "" where that is unknown."""
+    if len(commands) > LONGEST_ESTIMATE:
+        return ""
     seconds = expected(read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:], commands, elapsed)
     if seconds < 1:
         return ""
