@@ -1397,12 +1397,25 @@ class Alarm:
         if hasattr(select, "kqueue") and self.watched:
             return self.sleep_kqueue(seconds)
         if len(pidfds) < len(self.watched):
-            time.sleep(max(0.0, min(seconds, LOOK)))
-            return True
+            return self.sleep_looking(seconds)
         poll = select.poll()
         for pidfd in pidfds:
             poll.register(pidfd, select.POLLIN)
         return bool(poll.poll(max(0, seconds * 1000)))
+
+    def sleep_looking(self, seconds: float) -> bool:
+        """Sleep where nothing tells of an exit (Python 3.8): look at PIDs a few times a second."""
+        deadline = time.monotonic() + seconds
+        first = {pid: process and process.start for pid, process in zip(self.watched, map(read_process, self.watched))}
+        while True:
+            for pid, start in first.items():
+                now = read_process(pid)
+                if now is None or now.start != start or now.state in "ZX":
+                    return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, LOOK))
 
     def sleep_kqueue(self, seconds: float) -> bool:
         """Sleep as BSD and macOS can: kqueue(2), EVFILT_PROC. Who is gone already makes it return at once."""
@@ -1706,7 +1719,11 @@ def leads_to(reads: set[str], writes: set[str], holder: Blocker) -> bool:
     theirs = pipes_of(holder.pid)
     if reads & theirs[1] or writes & theirs[0]:
         return True
-    job = job_pipes(holder.pid)
+    above = pipes_of(posix.getppid())
+    if not reads - above[1] and not writes - above[0]:  # who started me has the other ends: a harness, a CI runner
+        return False
+    skip = ancestors(holder.pid)
+    job = [pipes_of(pid) for pid in job_pids() if pid not in skip]
     for side, other in (0, 1), (1, 0):  # upstream: from what I read to who writes it; then downstream
         reached = set((reads, writes)[side])
         while True:
@@ -1719,17 +1736,25 @@ def leads_to(reads: set[str], writes: set[str], holder: Blocker) -> bool:
     return False
 
 
-def job_pipes(holder: int) -> list[tuple[set[str], set[str]]]:
-    """Return the pipes of the other processes in my process group, without the ancestors of either end."""
-    table = read_processes()
-    me, skip = table.get(posix.getpid()), set(lineage(table))
-    pid = holder
-    while pid in table and pid > 1:
-        skip.add(pid)
-        pid = table[pid].ppid
-    if me is None:
-        return []
-    return [pipes_of(each.pid) for each in table.values() if each.pgid == me.pgid and each.pid not in skip]
+JOB: list[int] = []  # the others in my process group, looked up once: a shell starts a pipeline in one go
+
+
+def job_pids() -> list[int]:
+    """Return the PIDs of the other processes in my process group, without my ancestors."""
+    if not JOB:
+        group, skip = posix.getpgrp(), ancestors(posix.getpid())
+        JOB.extend(each.pid for each in read_processes().values() if each.pgid == group and each.pid not in skip)
+        JOB.append(0)
+    return JOB
+
+
+def ancestors(pid: int) -> list[int]:
+    """Return a PID and those of its ancestors."""
+    pids = [pid]
+    while pids[-1] > 1 and len(pids) < 100:
+        process = read_process(pids[-1])
+        pids.append(process.ppid if process else 0)
+    return pids
 
 
 def break_circle(claim: Claim) -> None:
@@ -1836,6 +1861,7 @@ def read_record(name: str, home: int) -> dict[str, str]:
 GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 125, 126, 127  # exit statuses
 GRACE = 2.0  # seconds from TERM to KILL
 LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
+FREEZE = 1.5  # seconds after which a SIGSTOP is no freeze of the memory guard's, which lasts 0.8 at the most
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
 STOP_LASTS = 5.0  # seconds after which a SIGSTOP of the command is not the memory guard's: it has killed by then
 FORWARDED = frozenset(
@@ -1864,7 +1890,8 @@ class Plan:
     timeout = 0.0  # seconds, 0 none
     wait: float | None = None  # seconds, None for ever
     leftovers = ""  # wait, kill, leave
-    memory = ""  # MB, as it was given
+    memory = ""  # MB; "0" none, "" the default
+    interval = ""  # seconds between two looks of the memory guard at the most; "" the default
     quiet = verbose = False
     waited = 0.0  # seconds, filled in by the wait
     project = ""  # the path of the checkout
@@ -2104,7 +2131,7 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
     """Wait for the command, pass on to it what was sent to me alone. Return its status and peak memory (KiB or 0)."""
     deadline = began + plan.timeout if plan.timeout else 0.0
     guard_at = began + MEMORY_WATCHED
-    beat = began + HEARTBEAT
+    beat, look_at = began + HEARTBEAT, 0.0
     guard: Guard | None = None
     usage = None
     while True:
@@ -2115,10 +2142,14 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
         if ended and not posix.WIFSTOPPED(status):
             status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
             break
-        if ended:
-            unfold()
-            stop_like(pid, posix.WSTOPSIG(status))
         now = time.monotonic()
+        if ended and guard and posix.WSTOPSIG(status) == _signal.SIGSTOP:
+            look_at = now + FREEZE  # it may be the guard's, which lets go soon
+        elif ended or look_at and now >= look_at:
+            unfold()
+            look_at = 0.0
+            if ended or is_stopped(pid):
+                stop_like(pid, posix.WSTOPSIG(status) if ended else _signal.SIGSTOP)
         if guard_at and now >= guard_at:
             guard_at = 0.0
             unfold()
@@ -2130,7 +2161,7 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
         if now >= beat:
             beat = now + HEARTBEAT
             posix.utime(claim.file)
-        times = [moment for moment in (guard_at, deadline, beat) if moment]
+        times = [moment for moment in (guard_at, deadline, beat, look_at) if moment]
         signum, sent_by = next_signal(min(times) - now)
         if guard:
             guard.relay()
@@ -2292,6 +2323,12 @@ def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
 PIPE: list[int] = []
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped."""
+    process = read_process(pid)
+    return process is not None and process.state in "Tt"
+
+
 def stop_like(pid: int, signum: int) -> None:
     """Stop with the command, so that the shell above sees a stopped job; when it continues us, continue the command.
 
@@ -2349,7 +2386,11 @@ class Guard:
             posix.kill(self.pid, _signal.SIGTERM)
         except OSError:
             pass
-        posix.waitpid(self.pid, 0)
+        deadline = time.monotonic() + 5.0
+        while not posix.waitpid(self.pid, posix.WNOHANG)[0]:
+            next_signal(0.05)  # its SIGCHLD
+            if time.monotonic() > deadline:
+                posix.kill(self.pid, _signal.SIGKILL)
         self.relay()
         posix.close(self.pipe)
         if self.killed:
@@ -2375,9 +2416,8 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
             say("no memory limit: there is no %s" % printable(path))
         return None
     arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only", "--token", claim.name]
-    if plan.memory:
-        arguments += ["--limit", plan.memory]
-    arguments += ["--limit-name", plan.origin.get("memory", "the default, see MEMORY_LIMIT_MB")]
+    arguments += ["--limit", plan.memory or "2048", "--interval", plan.interval or "5"]
+    arguments += ["--limit-name", plan.origin.get("memory", "the default: see MEMORY_LIMIT_MB")]
     environ = dict(posix.environ)
     environ[b"SEQEXEC_RUN"] = environ[b"SEQEXEC_RUN"].rpartition(b":")[0]  # it is not of the run
     reader, writer = posix.pipe()
