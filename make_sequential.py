@@ -1719,7 +1719,8 @@ def leads_to(reads: set[str], writes: set[str], holder: Blocker) -> bool:
     theirs = pipes_of(holder.pid)
     if reads & theirs[1] or writes & theirs[0]:
         return True
-    above = pipes_of(posix.getppid())
+    above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
+    ABOVE.append(above)
     if not reads - above[1] and not writes - above[0]:  # who started me has the other ends: a harness, a CI runner
         return False
     skip = ancestors(holder.pid)
@@ -1736,6 +1737,7 @@ def leads_to(reads: set[str], writes: set[str], holder: Blocker) -> bool:
     return False
 
 
+ABOVE: list[tuple[set[str], set[str]]] = []  # my parent's pipes at the first looks: a shell closes its ends early on
 JOB: list[int] = []  # the others in my process group, looked up once: a shell starts a pipeline in one go
 
 
