@@ -2562,11 +2562,13 @@ class Screen:
         """Say what is waited for, if that is new."""
         if self.quiet or waited < PATIENCE:
             return
-        text = "waiting, " + describe_wait(claim, blocker)
+        width = terminal_width() if self.terminal else 1000
+        text = "waiting, " + describe_wait(claim, blocker, min(60, max(12, width - len(TOOL) - 72)))
         key = text.partition(" for ")[0]
         if self.terminal:
-            width = terminal_width()
             self.shown = key
+            if wide(TOOL + ": " + text) >= width:  # what changes must be seen
+                text = text.replace(" in the queue", "", 1).replace("which has run ", "", 1)
             line = "\r\x1b[K" + fit(TOOL + ": " + text, width - 1)
             try:
                 posix.write(2, line.encode("utf-8", "backslashreplace"))
@@ -2675,7 +2677,7 @@ def earlier_runs(history: list[bytes], command: str, elapsed: float) -> list[flo
     return sorted(seconds for seconds in took[-EARLIER_RUNS:] if seconds > elapsed)
 
 
-def describe_wait(claim: Claim, blocker: Blocker) -> str:
+def describe_wait(claim: Claim, blocker: Blocker, most: int = 60) -> str:
     """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run."""
     position, length, commands = place_in_queue(claim)
     record: dict[str, str] = {}
@@ -2688,7 +2690,7 @@ def describe_wait(claim: Claim, blocker: Blocker) -> str:
         posix.close(home)
     except OSError:
         pass
-    command = printable(record.get("command", ""), 60) or (holder.process and printable(holder.process.name)) or "?"
+    command = printable(record.get("command", ""), most) or (holder.process and printable(holder.process.name)) or "?"
     text = "%d of %d in the queue, behind PID %d (%s)" % (position, length, holder.pid, command)
     if "since" in record:
         elapsed = since(record.get("began", record["since"]))
