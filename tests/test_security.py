@@ -20,6 +20,7 @@ from typing import Callable, Iterator
 import pytest
 from support import (
     FAILED,
+    GAVE_UP,
     IS_ROOT,
     LINUX,
     Holder,
@@ -39,7 +40,9 @@ HOSTILE = "evil\x1b]0;pwned\x07 \x1b[2J\x1b[31m\r\x08 \u202eright to left\u200b 
 SETPRIV = ["setpriv", "--reuid=%d" % STRANGER, "--regid=%d" % STRANGER, "--clear-groups"]
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="the attacks are written for Linux")
-needs_two_users = pytest.mark.skipif(not (IS_ROOT and shutil.which("setpriv")), reason="needs root and setpriv")
+needs_two_users = pytest.mark.skipif(
+    not (IS_ROOT and shutil.which("setpriv")), reason="needs root and setpriv"
+)
 
 
 def give_away(path: Path) -> None:
@@ -55,7 +58,7 @@ def as_stranger(project: Project, argv: list[str]) -> subprocess.CompletedProces
     python = project.environment.get("SEQEXEC_PYTHON", "/usr/bin/python3")
     if project.run([*SETPRIV, python, "-IS", "-c", "pass"]).returncode:
         pytest.skip("this Python can only be started by root")
-    return project.run([*SETPRIV, *argv])
+    return project.run([*SETPRIV, *argv], timeout=20)
 
 
 def assert_harmless(text: bytes) -> None:
@@ -80,7 +83,9 @@ def identity_of(pid: int, start: str = "") -> str:
     return "1.%s-%s.%d.%d.%s" % (host, boot, namespace, pid, start or "t" + stat_of(pid)[19])
 
 
-def test_the_identities_made_here_are_like_the_real_ones(project: Project, tool: Tool, holder: Holder) -> None:
+def test_the_identities_made_here_are_like_the_real_ones(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
     names = os.listdir(str(tool.scope(project) / "executor.lock"))
     assert names == [identity_of(holder.pid)]
 
@@ -103,7 +108,10 @@ class Forged:
 
 
 def record_of(command: str = "make", child: str = "", sid: int = 0) -> str:
-    text = "command %s\nsince 1700000000.000\nsid %d\nparent 1\nfrom terminal\nproject /\nchain \n" % (command, sid)
+    text = "command %s\nsince 1700000000.000\nsid %d\nparent 1\nfrom terminal\nproject /\nchain \n" % (
+        command,
+        sid,
+    )
     return text + ("child %s\n" % child if child else "")
 
 
@@ -134,12 +142,16 @@ def test_a_hostile_command_is_shown_harmless_everywhere(project: Project, tool: 
     assert_harmless(project.run([project.seqexec, "--history", "--json"]).stdout)
 
 
-def test_hostile_files_are_shown_harmless(project: Project, tool: Tool, bystander: subprocess.Popen[bytes]) -> None:
+def test_hostile_files_are_shown_harmless(
+    project: Project, tool: Tool, bystander: subprocess.Popen[bytes]
+) -> None:
     """What nobody's tool wrote: an owner file, queue lines, a history, with a live owner behind them."""
     scope = tool.scope(project)
     forged = Forged(scope, "executor.lock", identity_of(bystander.pid), record_of(HOSTILE.replace("\r", "")))
     line = "%d:1700000000:%s\t%s\n" % (bystander.pid, HOSTILE, identity_of(bystander.pid, "t5"))
-    (scope / "queue.txt").write_text(line + "\x1b[31m junk\n" + "1:1:x\t1.\x1b[2J.0.7.t1\n" + "1:1:x\t2.\x07.0.7.t1\n")
+    (scope / "queue.txt").write_text(
+        line + "\x1b[31m junk\n" + "1:1:x\t1.\x1b[2J.0.7.t1\n" + "1:1:x\t2.\x07.0.7.t1\n"
+    )
     (scope / "history.txt").write_text("1700000000 0 0.0 0.1 0 \x1b[31mme %s\n\x1b[2J\n" % HOSTILE)
     (scope / "executor.lock" / "\x1b[2J\x07junk").write_text("x")
     waiter = project.run(tool.wrap(shell("echo it ran"), wait=0.6), timeout=20)
@@ -203,7 +215,9 @@ def test_kill_all_signals_nobody_whose_identity_somebody_else_wrote_down(
 
 
 @pytest.mark.parametrize("older", [True, False], ids=["older than the run", "younger"])
-def test_a_recorded_child_that_is_somebody_else_is_not_ended(project: Project, tool: Tool, older: bool) -> None:
+def test_a_recorded_child_that_is_somebody_else_is_not_ended(
+    project: Project, tool: Tool, older: bool
+) -> None:
     """A dead owner's file names an innocent process, its start time and all."""
     scope = tool.scope(project)
     first = project.start(["sleep", "600"])
@@ -213,7 +227,9 @@ def test_a_recorded_child_that_is_somebody_else_is_not_ended(project: Project, t
     child = "%d t%s" % (first.pid, stat_of(first.pid)[19])
     if older:
         start = "t%d" % (int(start[1:]) + 100)
-    Forged(scope, "executor.lock", identity_of(dead.pid, start), record_of("make", child, os.getsid(first.pid))).die()
+    Forged(
+        scope, "executor.lock", identity_of(dead.pid, start), record_of("make", child, os.getsid(first.pid))
+    ).die()
     done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_GRACE": "0.1"}, timeout=20)
     assert (done.returncode, done.stdout) == (0, b"ran\n")
     assert first.poll() is None, "ended with %s: %r" % (first.returncode, done.stderr)
@@ -224,7 +240,12 @@ def test_a_process_that_only_mentions_a_token_is_not_ended(project: Project, too
     dead = project.start(["true"])
     name = identity_of(dead.pid, "t1")
     dead.wait()
-    variables = {"OTHER": name, "XSEQEXEC_RUN": name, "SEQEXEC_RUN": name + "0", "NOTE": "SEQEXEC_RUN=" + name}
+    variables = {
+        "OTHER": name,
+        "XSEQEXEC_RUN": name,
+        "SEQEXEC_RUN": name + "0",
+        "NOTE": "SEQEXEC_RUN=" + name,
+    }
     innocent = project.start(["sleep", "600"], set=variables, start_new_session=False)
     Forged(tool.scope(project), "executor.lock", name, record_of(sid=os.getsid(0))).die()
     done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_GRACE": "0.1"}, timeout=20)
@@ -291,7 +312,11 @@ def test_nothing_is_followed_or_hung_on(project: Project, tool: Tool, kind: str)
         path = scope / place
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         PLANTS[kind](path, victim)
-        for words in (["--status"], ["--history", "--json"], ["--kill-all"] if "lock" in place else ["--status", "--json"]):
+        for words in (
+            ["--status"],
+            ["--history", "--json"],
+            ["--kill-all"] if "lock" in place else ["--status", "--json"],
+        ):
             looked = project.run([project.seqexec, *words], timeout=20)
             assert looked.returncode == 0, (place, words, looked.stderr)
         done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_ABANDONED": "0.05"}, timeout=20)
@@ -309,7 +334,14 @@ def test_names_with_two_dots_reach_nothing(project: Project, tool: Tool) -> None
     scope.mkdir(mode=0o700, parents=True)
     scope.parent.chmod(0o700)
     up = "../" * (len(scope.relative_to(scope.anchor).parts) + 2)
-    names = [up + str(victim)[1:], "..", ".", "1.h.0.77.t1/../../victim", "1./../../victim.0.77.t1", "2.h.x/../../victim.y"]
+    names = [
+        up + str(victim)[1:],
+        "..",
+        ".",
+        "1.h.0.77.t1/../../victim",
+        "1./../../victim.0.77.t1",
+        "2.h.x/../../victim.y",
+    ]
     (scope / "queue.txt").write_text("".join("77:1:x\t%s\n" % name for name in names))
     for name in names:
         done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_RUN": name}, timeout=20)
@@ -319,7 +351,9 @@ def test_names_with_two_dots_reach_nothing(project: Project, tool: Tool) -> None
     assert not litter(scope) or project.run(tool.wrap(["true"]), timeout=20).returncode == 0
 
 
-def test_ten_megabytes_in_a_queue_line_are_no_work(project: Project, tool: Tool, bystander: subprocess.Popen[bytes]) -> None:
+def test_ten_megabytes_in_a_queue_line_are_no_work(
+    project: Project, tool: Tool, bystander: subprocess.Popen[bytes]
+) -> None:
     scope = tool.scope(project)
     scope.mkdir(mode=0o700, parents=True)
     scope.parent.chmod(0o700)
@@ -341,7 +375,9 @@ def hostile_state(path: Path, pid: int) -> None:
     """Make a state directory as an attacker would like it: a dead holder whose command is the victim's."""
     name = identity_of(pid, "t1")
     (path / "executor.lock").mkdir(parents=True)
-    (path / "executor.lock" / name).write_text(record_of(child="%d t%s" % (pid, stat_of(pid)[19]), sid=os.getsid(pid)))
+    (path / "executor.lock" / name).write_text(
+        record_of(child="%d t%s" % (pid, stat_of(pid)[19]), sid=os.getsid(pid))
+    )
     (path / "current.pid").write_text("%d\n" % pid)
     (path / "queue.txt").write_text("%d:1:x\t%s\n" % (pid, name))
 
@@ -363,7 +399,10 @@ def test_a_state_directory_that_a_stranger_has_made_is_not_touched(
     if how in ("foreign", "link"):
         give_away(place)
     before = sorted((str(path), path.stat().st_mtime_ns) for path in place.rglob("*"))
-    for argv in (tool.wrap(shell("echo it ran")), *([project.seqexec, word] for word in ("--status", "--history", "--kill-all"))):
+    for argv in (
+        tool.wrap(shell("echo it ran")),
+        *([project.seqexec, word] for word in ("--status", "--history", "--kill-all")),
+    ):
         done = project.run(argv, timeout=20)
         assert (done.returncode, done.stdout) == (FAILED, b""), argv
         assert len(done.stderr.splitlines()) == 1
@@ -380,7 +419,10 @@ def owners_checkout(project: Project) -> None:
 
 
 @needs_two_users
-@pytest.mark.parametrize("place", ["queue.txt", "queue.old", "current.pid", "history.txt", "waiters", "executor.lock", "make", "nested"])
+@pytest.mark.parametrize(
+    "place",
+    ["queue.txt", "queue.old", "current.pid", "history.txt", "waiters", "executor.lock", "make", "nested"],
+)
 @pytest.mark.parametrize("kind", ["link", "hard link", "link to a directory", "fifo"])
 def test_root_follows_nothing_that_the_owner_of_a_checkout_has_planted(
     project: Project, tool: Tool, place: str, kind: str
@@ -401,7 +443,12 @@ def test_root_follows_nothing_that_the_owner_of_a_checkout_has_planted(
         path.symlink_to(victim / ("precious" if kind == "link" else ""))
     for each in (scope, *([path] if kind != "hard link" else [])):
         os.lchown(str(each), STRANGER, STRANGER)
-    for argv in ([project.seqexec, "--status"], tool.wrap(shell("echo ran")), [project.seqexec, "--history"], [project.seqexec, "--kill-all"]):
+    for argv in (
+        [project.seqexec, "--status"],
+        tool.wrap(shell("echo ran")),
+        [project.seqexec, "--history"],
+        [project.seqexec, "--kill-all"],
+    ):
         done = project.run(argv, timeout=20)
         assert done.returncode == 0, (argv, done.stderr)
         assert b"precious" not in done.stdout + done.stderr
@@ -412,7 +459,9 @@ def test_root_follows_nothing_that_the_owner_of_a_checkout_has_planted(
 def assert_owner_can_remove(project: Project) -> None:
     """Fail where root has left something in the state directory that is not its owner's."""
     found = [project.state, *project.state.rglob("*")]
-    assert [str(path) for path in found if path.lstat().st_uid != STRANGER and path.lstat().st_nlink < 2] == []
+    assert [
+        str(path) for path in found if path.lstat().st_uid != STRANGER and path.lstat().st_nlink < 2
+    ] == []
     assert as_stranger(project, ["rm", "-rf", str(project.state)]).returncode == 0
     assert not project.state.exists()
 
@@ -422,7 +471,7 @@ def test_root_leaves_nothing_that_the_owner_cannot_remove(project: Project, tool
     """Not after a wait, a nested run, a kill, a recovery; and the owner's next run is none the worse."""
     owners_checkout(project)
     holder = Holder(project, tool)
-    waiter = project.start(tool.wrap(shell("\"$@\"", *tool.wrap(shell("echo ran")))))
+    waiter = project.start(tool.wrap(shell('"$@"', *tool.wrap(shell("echo ran")))))
     wait_for_waiter(tool.scope(project), waiter)
     assert {path.lstat().st_uid for path in project.state.rglob("*")} == {STRANGER}
     os.kill(holder.pid, signal.SIGKILL)
@@ -432,15 +481,19 @@ def test_root_leaves_nothing_that_the_owner_cannot_remove(project: Project, tool
     killed = Holder(project, tool)
     killed.process.kill()
     wait_until(lambda: killed.process.poll() is not None)
-    done = as_stranger(project, tool.wrap(shell("echo ran"), wait=10))
+    done = as_stranger(
+        project, tool.wrap(shell("echo it ran"), wait=2)
+    )  # it may not end what root has started
+    assert (done.returncode, done.stdout) == (GAVE_UP, b""), done.stderr
     assert_harmless(done.stderr)
-    assert b"Traceback" not in done.stderr
     os.kill(killed.command_pid, signal.SIGKILL)
     assert_owner_can_remove(project)
 
 
 @needs_two_users
-def test_root_in_its_own_checkout_does_not_use_the_directory_of_a_stranger(project: Project, tool: Tool) -> None:
+def test_root_in_its_own_checkout_does_not_use_the_directory_of_a_stranger(
+    project: Project, tool: Tool
+) -> None:
     project.base.chmod(0o1777)
     project.state.mkdir(mode=0o700)
     give_away(project.state)
@@ -468,7 +521,8 @@ def test_root_does_not_end_what_the_owner_of_a_checkout_names(
 
 EVIL = """
 import marshal, sys
-code = compile("import posix; posix.close(posix.open(%r, posix.O_CREAT | posix.O_WRONLY)); posix._exit(66)", "x", "exec")
+deed = "import posix; posix.close(posix.open(%r, posix.O_CREAT | posix.O_WRONLY)); posix._exit(66)"
+code = compile(deed, "x", "exec")
 with open(sys.argv[1], "wb") as file:
     file.write(marshal.dumps({"code": code, "pair": (code, code), "list": [code, code]}[sys.argv[2]]))
 """
@@ -510,8 +564,13 @@ def test_the_poison_works(project: Project, tool: Tool) -> None:
 
 
 @needs_two_users
-@pytest.mark.parametrize("how", ["foreign", "foreign file", "link", "writable", "group-writable", "writable file", "link to a file"])
-def test_a_cache_that_somebody_else_has_a_hand_in_is_not_executed(project: Project, tool: Tool, how: str) -> None:
+@pytest.mark.parametrize(
+    "how",
+    ["foreign", "foreign file", "link", "writable", "group-writable", "writable file", "link to a file"],
+)
+def test_a_cache_that_somebody_else_has_a_hand_in_is_not_executed(
+    project: Project, tool: Tool, how: str
+) -> None:
     project.base.chmod(0o1777)
     cache = Cache(project, tool)
     cache.poison()
@@ -577,7 +636,11 @@ def test_a_damaged_cache_is_passed_over(project: Project, tool: Tool, junk: str,
 
 def test_a_cache_directory_that_cannot_be_made_stops_nobody(project: Project, tool: Tool) -> None:
     path = project.base / ("seqexec-cache-%d" % os.geteuid())
-    for make in (lambda: path.write_text("x"), lambda: path.symlink_to("/nonexistent/x"), lambda: path.symlink_to(path.name)):
+    for make in (
+        lambda: path.write_text("x"),
+        lambda: path.symlink_to("/nonexistent/x"),
+        lambda: path.symlink_to(path.name),
+    ):
         path.unlink() if os.path.lexists(str(path)) else None
         make()
         done = project.run(tool.wrap(shell("echo ran")))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Kill the tools at every system call, and fail every call on their files; see what becomes of the others.
 
-usage: prove_syscalls.py [--every N] [--tool NAME] [--scene NAME] [--fault NAME] [--call TEXT] [--list] [--verbose]
+usage: prove_syscalls.py [--every N] [--tool NAME] [--scene NAME] [--fault NAME] [--call TEXT] [--sample N]
+                         [--list] [--verbose]
 
 One run under strace lists the calls that a tool makes after Python's own start. Then, for each of them, the same
 scene is played again and strace kills the tool at exactly that call, or lets the call fail (strace's `inject`).
@@ -12,9 +13,9 @@ scene is played again and strace kills the tool at exactly that call, or lets th
 The command itself looks for overlaps and for its protection: tests/programs/guarded.py.
 
 Where the system lets us, all this is played in a PID namespace of its own: what goes through /proc then meets our
-own processes only, which keeps the list short and the same. --every 7 takes each 7th call. --call takes the calls
-that contain a text, as printed. It prints a line a scene; what went wrong, with the words that repeat it; status 1
-if anything did, 77 where there is no strace that may trace.
+own processes only, which keeps the list short and the same. --every 7 takes each 7th call, --sample 7 takes 7
+a scene, --call those that contain a text, as printed. It prints a line a scene, and what went wrong; status 1 if
+anything did, 77 where there is no strace that may trace.
 """
 
 from __future__ import annotations
@@ -38,8 +39,6 @@ from support import (
     Holder,
     NotInTime,
     Project,
-    Tool,
-    lives,
     new_word,
     program,
     quoted,
@@ -56,7 +55,9 @@ HANG = 12.0  # seconds after which something counts as hanging
 SKIPPED = 77
 
 # Calls of a run that concern no file, and that no disk can fail.
-HARMLESS = re.compile(r"(brk|mmap|munmap|mremap|madvise|get\w+|rt_sig\w+|exit_group|exit|umask|uname|futex|poll|wait4)$")
+HARMLESS = re.compile(
+    r"(brk|mmap|munmap|mremap|madvise|get\w+|rt_sig\w+|exit_group|exit|umask|uname|futex|poll|wait4)$"
+)
 
 
 class Call:
@@ -71,7 +72,9 @@ class Call:
         return re.sub(r"0x[0-9a-f]+|t?\d[\d.:]*", "#", self.line)
 
     def touches_files(self, base: Path) -> bool:
-        return not HARMLESS.match(self.name) and ("<" in self.line or '"' in self.line or self.name == "clone")
+        return not HARMLESS.match(self.name) and (
+            "<" in self.line or '"' in self.line or self.name == "clone"
+        )
 
 
 class Room:
@@ -95,7 +98,7 @@ class Room:
         """Make the interpreter that the traced call uses: strace around the real one, with the same PID."""
         words = ["strace", "-DDD", "-y", "-s", "200", "-o", str(self.log)]
         words += ["-e", "inject=" + inject] if inject else []
-        text = "#!/bin/sh\nunset SEQEXEC_PYTHON\nexec %s %s \"$@\"\n" % (quoted(words), quoted([self.python]))
+        text = '#!/bin/sh\nunset SEQEXEC_PYTHON\nexec %s %s "$@"\n' % (quoted(words), quoted([self.python]))
         fresh = self.directory / "python.new"
         fresh.write_text(text)
         fresh.chmod(0o755)
@@ -115,7 +118,9 @@ class Room:
 
     def start(self, name: str, traced: bool = False, seconds: float = 0.0) -> subprocess.Popen[bytes]:
         changes = {"set": {"SEQEXEC_PYTHON": str(self.shim)}} if traced else {}
-        return self.project.start(self.tool.wrap(self.command(name, seconds)), stdin=subprocess.DEVNULL, **changes)
+        return self.project.start(
+            self.tool.wrap(self.command(name, seconds)), stdin=subprocess.DEVNULL, **changes
+        )
 
     def ran(self) -> list[str]:
         path = self.witness / "ran"
@@ -134,7 +139,9 @@ class Room:
                     found.append(os.path.join(place, name))
             for name in files:
                 path = os.path.join(place, name)
-                kept = name == "history.txt" or re.match(r"[a-z]+-\d+-[0-9a-f]{16}(\.rest)?$", name)
+                kept = name in ("history.txt", "orphans.log") or re.match(
+                    r"[a-z]+-\d+-[0-9a-f]{16}(\.rest)?$", name
+                )
                 if not kept and not (name.startswith("queue.") and not os.path.getsize(path)):
                     found.append(path)
         return [path[len(str(self.project.base)) + 1 :] for path in found]
@@ -145,6 +152,11 @@ class Room:
             shutil.rmtree(str(self.project.base / name), ignore_errors=True)
             with contextlib.suppress(OSError):
                 (self.project.base / name).unlink()
+
+    def start_over(self) -> None:
+        """End everything and forget the state, but for the bytecode: the next scene must not pay for this one."""
+        self.project.close()
+        shutil.rmtree(str(self.project.state), ignore_errors=True)
 
     def locks(self) -> list[str]:
         """Return the owner files that stand in a lock."""
@@ -177,8 +189,10 @@ def real_python() -> str:
 class End:
     """How the traced process ended."""
 
-    def __init__(self, status: int, said: str, behind: str = "") -> None:
-        self.status, self.said, self.behind = status, said, behind
+    def __init__(self, status: int, said: str, behind: str = "", dead: int = 0) -> None:
+        self.status, self.said = status, said
+        self.behind = behind  # what was wrong with who came behind it
+        self.dead = dead  # the PID of a dead holder, whose lock it may leave to the next one
 
 
 def end_of(process: subprocess.Popen[bytes], what: str, seconds: float = HANG) -> tuple[int, str]:
@@ -220,7 +234,11 @@ def waiting(room: Room) -> End:
     began = time.monotonic()
     status, said = end_of(behind, "the one behind it")
     if status or time.monotonic() - began > PROMISE:
-        end.behind = "the one behind it: status %d after %.1f s: %s" % (status, time.monotonic() - began, said)
+        end.behind = "the one behind it: status %d after %.1f s: %s" % (
+            status,
+            time.monotonic() - began,
+            said,
+        )
     return end
 
 
@@ -230,7 +248,7 @@ def recovering(room: Room) -> End:
     (room.witness / "forbidden").write_text("%d" % holder.command_pid)
     holder.process.kill()
     holder.process.wait()
-    return End(*end_of(room.start("traced", True, 0.05), "the traced one"))
+    return End(*end_of(room.start("traced", True, 0.05), "the traced one"), dead=holder.pid)
 
 
 def nested(room: Room) -> End:
@@ -242,7 +260,11 @@ def nested(room: Room) -> End:
     error = (room.project.path / "err").read_text(errors="replace")
     number = int((room.project.path / "status").read_text())
     behind = "" if not status else "the call after it: status %d: %s" % (status, said)
-    return End(-9 if number == 137 else number, "".join(line for line in error.splitlines(True) if line != "Killed\n"), behind)
+    return End(
+        -9 if number == 137 else number,
+        "".join(line for line in error.splitlines(True) if line != "Killed\n"),
+        behind,
+    )
 
 
 SCENES = {scene.__name__: scene for scene in (first, uncontended, waiting, recovering, nested)}
@@ -288,10 +310,11 @@ def play(room: Room, scene: str, call: Call, fault: str) -> tuple[list[str], str
         ran = room.ran().count("traced")
         wrong += [end.behind] if end.behind else []
         if fault != "kill":
-            wrong += judge(end, ran, room.locks() and left, hit)
+            wrong += judge(end, ran, [name for name in left if ".%d." % end.dead not in name])
         wrong += next_one(room)
     except NotInTime as error:
         wrong.append(str(error))
+        room.start_over()
     for each in room.violations():
         if not (fault == "kill" and each.startswith("traced: ran unprotected")):
             wrong.append(each)
@@ -307,12 +330,12 @@ def what_was_hit(room: Room, fault: str) -> str:
     return next((line for line in lines if "(INJECTED)" in line), "")
 
 
-def judge(end: End, ran: int, left: list[str], hit: str) -> list[str]:
+def judge(end: End, ran: int, left: list[str]) -> list[str]:
     """Return what is wrong with the end of a process one of whose calls failed."""
     wrong = []
     lines = end.said.splitlines()
-    if "Traceback" in end.said or "Error" in end.said:
-        wrong.append("a traceback or a bare error: %s" % end.said)
+    if re.search(r"Traceback|(Name|Type|Attribute|Key|Index|Value|Assertion|Unbound\w+)Error", end.said):
+        wrong.append("a traceback, or what would have been one: %s" % end.said)
     if len(lines) > 1:
         wrong.append("%d lines: %s" % (len(lines), end.said))
     if end.status == 0 and ran != 1:
@@ -354,6 +377,27 @@ def choose(calls: list[Call], fault: str, base: Path, every: int, offset: int) -
     return [call for call in calls if id(call) in kept][offset::every]
 
 
+def choose_all(
+    calls: list[Call], faults: list[str], base: Path, options: argparse.Namespace
+) -> list[tuple[str, Call]]:
+    """Return what is to be played, as the options want it: faults, each at a call."""
+    found = []
+    for number, fault in enumerate(faults):
+        chosen = choose(calls, fault, base, options.every, number % options.every)
+        found += [(fault, call) for call in chosen if not options.call or options.call in call.line]
+    if options.sample and len(found) > options.sample:
+        kills = [pair for pair in found if pair[0] == "kill"]
+        others = [pair for pair in found if pair[0] != "kill"]
+        half = options.sample // 2 if kills and others else options.sample
+        found = [
+            group[(2 * place + 1) * len(group) // (2 * half)]
+            for group in (kills, others)
+            if group
+            for place in range(half)
+        ]
+    return found
+
+
 # ---- all of them -------------------------------------------------------------------------------------------
 
 
@@ -371,28 +415,39 @@ def play_scene(room: Room, scene: str, faults: list[str], options: argparse.Name
     if options.list:
         print("\n".join("%4d %s" % (call.count, call.line[:160]) for call in calls))
         return count
-    for number, fault in enumerate(faults):
-        for call in choose(calls, fault, room.project.base, options.every, number % options.every):
-            if options.call and options.call not in call.line:
-                continue
-            wrong, hit = play(room, scene, call, fault)
-            if wrong and re.search(r"after \d+\.\d s|hangs|not within", "".join(wrong)):
-                again, hit = play(room, scene, call, fault)  # a slow machine is no fault of the tool's
-                wrong = again and wrong
-            count.played += 1
-            count.missed += not hit
-            if options.verbose or wrong:
-                print("%s %s %s at %s %d: %s" % (
-                    room.tool.name, scene, fault, call.name, call.count, (hit or call.line)[:200]), flush=True)
-            if wrong:
-                count.wrong += 1
-                print("".join("    %s\n" % each.rstrip().replace("\n", "\n      ") for each in wrong), end="", flush=True)
+    for fault, call in choose_all(calls, faults, room.project.base, options):
+        wrong, hit = play(room, scene, call, fault)
+        if wrong and re.search(r"after \d+\.\d s|hangs|not within", "".join(wrong)):
+            again, hit = play(room, scene, call, fault)  # a slow machine is no fault of the tool's
+            wrong = again and wrong
+        count.played += 1
+        count.missed += not hit
+        if options.verbose or wrong:
+            where = "%s %s %s at %s %d: " % (room.tool.name, scene, fault, call.name, call.count)
+            print(where + (hit or call.line)[:200], flush=True)
+        if wrong:
+            count.wrong += 1
+            print(
+                "".join("    %s\n" % each.rstrip().replace("\n", "\n      ") for each in wrong),
+                end="",
+                flush=True,
+            )
     return count
 
 
 def own_namespace(arguments: list[str]) -> None:
     """Become the same program in a PID namespace of its own, where that is possible."""
-    words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "/bin/sh", "-c", '"$@"; exit $?', "sh"]
+    words = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+        "/bin/sh",
+        "-c",
+        '"$@"; exit $?',
+        "sh",
+    ]
     if os.environ.get("PROVE_INSIDE") or subprocess.call(
         words + ["true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ):
@@ -407,12 +462,17 @@ def why_not() -> str:
         return "there is no strace here"
     words = ["strace", "-DDD", "-o", "/dev/null", "-e", "inject=umask:error=EIO:when=9", "true"]
     done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return "strace cannot trace here: %s" % done.stderr.decode(errors="replace").strip() if done.returncode else ""
+    return (
+        "strace cannot trace here: %s" % done.stderr.decode(errors="replace").strip()
+        if done.returncode
+        else ""
+    )
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--tool", choices=sorted(TOOLS), action="append")
     parser.add_argument("--scene", choices=list(SCENES), action="append")
     parser.add_argument("--fault", choices=FAULTS, action="append")
@@ -438,7 +498,10 @@ def main(arguments: list[str]) -> int:
                 shutil.rmtree(str(directory), ignore_errors=True)
             seconds = time.monotonic() - began
             shown = (tool, scene, count.played, count.missed, count.wrong, seconds)
-            print("%-16s %-12s %5d faults (%d at a call that did not come), %d wrong, %.0f s" % shown, flush=True)
+            print(
+                "%-16s %-12s %5d faults (%d at a call that did not come), %d wrong, %.0f s" % shown,
+                flush=True,
+            )
             played, wrong = played + count.played, wrong + count.wrong
     print("%d faults, %d wrong" % (played, wrong))
     return 1 if wrong else 0

@@ -36,7 +36,18 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from support import PRODUCT, PRODUCT_DIRECTORY, TOOLS, Project, all_pids, lives, new_word, program, quoted, shell
+from support import (
+    PRODUCT,
+    PRODUCT_DIRECTORY,
+    TOOLS,
+    Project,
+    all_pids,
+    lives,
+    new_word,
+    program,
+    quoted,
+    shell,
+)
 
 LONGEST = 60.0  # seconds until a run counts as hanging
 AT_ONCE = 8  # runs at most
@@ -46,7 +57,9 @@ CALM = 25.0  # seconds of disturbance, then as many without, in which order is c
 class Run:
     """One run that was launched from here."""
 
-    def __init__(self, name: str, kind: str, process: subprocess.Popen[bytes], errors: Path, scope: Path) -> None:
+    def __init__(
+        self, name: str, kind: str, process: subprocess.Popen[bytes], errors: Path, scope: Path
+    ) -> None:
         self.name, self.kind, self.process, self.errors, self.scope = name, kind, process, errors, scope
         self.launched = time.monotonic()
         self.queued = 0.0  # when it was first seen in the queue
@@ -86,7 +99,9 @@ class Soak:
 
     def witness(self, project: Project, tool: str, inside: str = "") -> Path:
         """Return the directory in which those meet who must be alone: one a scope."""
-        path = self.directory / "witness" / ("-".join((project.path.name, tool) + ((inside,) if inside else ())))
+        path = (
+            self.directory / "witness" / ("-".join((project.path.name, tool) + ((inside,) if inside else ())))
+        )
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -95,10 +110,18 @@ class Soak:
 
     def arrive(self) -> None:
         """Launch one run of some kind."""
-        kinds = ["plain"] * 8 + ["line"] * 3 + ["nested", "pipeline", "impatient", "late", "failing", "abroad", "mixed"]
+        kinds = (
+            ["plain"] * 8
+            + ["line"] * 3
+            + ["nested", "pipeline", "impatient", "late", "failing", "abroad", "mixed"]
+        )
         kind = self.random.choice(kinds)
         project = self.random.choice(self.projects[:1] * 3 + self.projects)
-        tool = "seqexec" if kind in ("line", "late") else self.random.choice(["seqexec", "seqexec", "make_sequential"])
+        tool = (
+            "seqexec"
+            if kind in ("line", "late")
+            else self.random.choice(["seqexec", "seqexec", "make_sequential"])
+        )
         self.number += 1
         name = "%05d%s" % (self.number, kind)
         argv = getattr(self, kind)(project, tool, name, min(1.0, self.random.expovariate(8)))
@@ -143,13 +166,17 @@ class Soak:
         for number, inner in enumerate(("seqexec", "seqexec", self.random.choice(sorted(TOOLS)))):
             if tool == "make_sequential":
                 inner = "make_sequential"  # seqexec in a make takes the project's own lock: see mixed
-            calls.append(quoted(self.tools[inner].wrap(self.command(inside, "%s/%d" % (name, number), seconds / 3))))
+            calls.append(
+                quoted(self.tools[inner].wrap(self.command(inside, "%s/%d" % (name, number), seconds / 3)))
+            )
         script = "%s & %s; %s; wait" % tuple(calls)
         return self.tools[tool].wrap(self.command(self.witness(project, tool), name, 0, "", *shell(script)))
 
     def mixed(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
         """A make whose recipe calls seqexec, which takes the project's lock."""
-        inner = self.tools["seqexec"].wrap(self.command(self.witness(project, "seqexec"), name + "/0", seconds))
+        inner = self.tools["seqexec"].wrap(
+            self.command(self.witness(project, "seqexec"), name + "/0", seconds)
+        )
         return self.tools["make_sequential"].wrap(
             self.command(self.witness(project, "make_sequential"), name, 0, "", *inner)
         )
@@ -157,7 +184,9 @@ class Soak:
     def abroad(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
         """A run whose command calls the other project: two of them may be a circle, of which one gives up."""
         other = self.projects[self.projects[0] is project]
-        inner = quoted(self.tools["seqexec"].wrap(self.command(self.witness(other, "seqexec"), name + "/0", seconds)))
+        inner = quoted(
+            self.tools["seqexec"].wrap(self.command(self.witness(other, "seqexec"), name + "/0", seconds))
+        )
         script = "cd %s && %s" % (quoted([other.path]), inner)
         where = self.witness(project, "seqexec")
         return self.tools["seqexec"].wrap(self.command(where, name, 0.05, "", *shell(script)))
@@ -192,7 +221,9 @@ class Soak:
             return
         run = self.random.choice(self.runs)
         family = self.family(run)
-        what = self.random.choice(["wrapper", "anyone", "anyone", "group", "stop", "stop", "stop one", "TERM", "INT", "HUP"])
+        what = self.random.choice(
+            ["wrapper", "anyone", "anyone", "group", "stop", "stop", "stop one", "TERM", "INT", "HUP"]
+        )
         if not family:
             return
         run.disturbed = what
@@ -274,7 +305,9 @@ class Soak:
                 self.finish(run)
             elif now - run.launched > LONGEST:
                 self.runs.remove(run)
-                self.complain("hangs", "%s (%s)\n%s\n%s" % (run.name, run.disturbed, self.picture(run), self.said(run)))
+                self.complain(
+                    "hangs", "%s (%s)\n%s\n%s" % (run.name, run.disturbed, self.picture(run), self.said(run))
+                )
                 for pid in self.family(run):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -311,7 +344,9 @@ class Soak:
         self.done.append(run)
         status, said = run.process.returncode, self.said(run)
         self.count["runs"] += 1
-        allowed = {"impatient": (0, 75), "late": (124,), "failing": (3,), "abroad": (0, 75)}.get(run.kind, (0,))
+        allowed = {"impatient": (0, 75), "late": (124,), "failing": (3,), "abroad": (0, 75)}.get(
+            run.kind, (0,)
+        )
         if not run.disturbed and status not in allowed:
             self.complain("odd ends", "%s: status %d: %s" % (run.name, status, said))
         elif run.disturbed and status in (1, 2):
@@ -335,7 +370,9 @@ class Soak:
             for tool in self.tools.values():
                 done = project.run(tool.wrap(["true"]))
                 if done.returncode:
-                    self.complain("odd ends", "the last one: status %d: %s" % (done.returncode, done.stderr.decode()))
+                    self.complain(
+                        "odd ends", "the last one: status %d: %s" % (done.returncode, done.stderr.decode())
+                    )
         self.judge_witnesses()
         self.judge_order()
         self.judge_leftovers()
@@ -361,7 +398,9 @@ class Soak:
                 self.complain("odd ends", "%s ran %d times" % (name, times))
         for run in self.done:
             if not run.disturbed and run.kind in ("plain", "line", "failing") and not starts[run.name]:
-                self.complain("odd ends", "%s: status %d, but it never ran" % (run.name, run.process.returncode))
+                self.complain(
+                    "odd ends", "%s: status %d, but it never ran" % (run.name, run.process.returncode)
+                )
 
     def judge_order(self) -> None:
         """Of two undisturbed runs of one scope the one that was queued before the other was launched runs first."""
@@ -370,10 +409,16 @@ class Soak:
             for line in path.read_text().splitlines():
                 name, moment = line.split()
                 started.setdefault(name, int(moment) / 1e9)
-        plain = [run for run in self.done if run.name in started and run.queued and not run.disturbed and run.calm]
+        plain = [
+            run for run in self.done if run.name in started and run.queued and not run.disturbed and run.calm
+        ]
         for place, run in enumerate(plain):
             for other in plain[max(0, place - 60) : place]:
-                if other.scope == run.scope and other.queued < run.launched and started[other.name] > started[run.name]:
+                if (
+                    other.scope == run.scope
+                    and other.queued < run.launched
+                    and started[other.name] > started[run.name]
+                ):
                     self.complain("out of order", "%s before %s" % (run.name, other.name))
                 self.count["pairs in order"] += other.scope == run.scope and other.queued < run.launched
 
@@ -385,8 +430,19 @@ class Soak:
         for place, directories, files in os.walk(str(self.projects[0].base)):
             for name in directories + files:
                 path = os.path.join(place, name)
-                kept = ("history.txt", "make", "waiters", "seqexec-cache-%d" % os.geteuid(), "junk", "orphans.log")
-                known = name in kept or name.startswith("seq-exec-") or re.match(r"[a-z]+-\d+-[0-9a-f]{16}(\.rest)?$", name)
+                kept = (
+                    "history.txt",
+                    "make",
+                    "waiters",
+                    "seqexec-cache-%d" % os.geteuid(),
+                    "junk",
+                    "orphans.log",
+                )
+                known = (
+                    name in kept
+                    or name.startswith("seq-exec-")
+                    or re.match(r"[a-z]+-\d+-[0-9a-f]{16}(\.rest)?$", name)
+                )
                 if not known and not (name.startswith("queue.") and not os.path.getsize(path)):
                     self.complain("leftovers", path)
 
@@ -404,8 +460,9 @@ class Soak:
         for name in ("errors", "witness"):
             (self.directory / name).mkdir()
         began = reported = time.monotonic()
-        arrival = disturbance = began
+        arrival = disturbance = woke = began
         while time.monotonic() - began < seconds:
+            self.forgive(time.monotonic() - woke)
             now = time.monotonic()
             self.calm = int((now - began) / CALM) % 2 == 0
             if now >= arrival:
@@ -419,19 +476,32 @@ class Soak:
                 disturbance = now + self.random.expovariate(rate / 2)
                 self.disturb()
             self.continue_some()
+            self.forgive(time.monotonic() - now)
             self.look()
             if now - reported >= 60:
                 reported = now
                 print("%4d s: %s" % (now - began, self.summary()), flush=True)
+            woke = time.monotonic()
             time.sleep(0.03)
+
+    def forgive(self, seconds: float) -> None:
+        """Take it back when this very loop stood still, as on a machine without memory: a minute was none then."""
+        if seconds > 2:
+            self.count["seconds in which this stood still"] += int(seconds)
+            for run in self.runs:
+                run.launched += seconds
+                run.calm = False
 
     def summary(self) -> str:
         kinds = {"kills": 0, "stops": 0, "junk": 0}
         for name, number in self.count.items():
             kinds[name.partition(":")[0]] = kinds.get(name.partition(":")[0], 0) + number
-        names = ("runs", "commands", "kills", "stops", "junk")
+        names = ("runs", "kills", "stops", "junk")
         wrong = ("overlaps", "unprotected", "out of order", "hangs", "odd ends", "leftovers", "bystanders")
-        return ", ".join(["%d %s" % (kinds.get(name, 0), name) for name in names] + ["%d %s" % (self.wrong[name], name) for name in wrong])
+        return ", ".join(
+            ["%d %s" % (kinds.get(name, 0), name) for name in names]
+            + ["%d %s" % (self.wrong[name], name) for name in wrong]
+        )
 
 
 def main(arguments: list[str]) -> int:
