@@ -64,7 +64,7 @@ done
 set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
 import sys, posix, marshal, _imp, _signal, gc
 sys.excepthook = lambda kind, error, trace: posix._exit(
-    125 + 0 * posix.write(2, ("%s: cannot start: %r\n" % (sys.argv[0], error)).encode()))
+    posix.write(2, ("%s: cannot start: %s\n" % (sys.argv[0].split("/")[-1], error)).encode("utf-8", "replace")) and 125)
 if _signal.getsignal(2) is _signal.default_int_handler:
     _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
@@ -75,16 +75,17 @@ del sys.argv[0]
 __file__ = sys.argv[0]
 with open(__file__, "rb") as file:
     source = file.read()
-cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
+base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
+cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
 cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
 try:
     a, b = posix.lstat(cache), posix.lstat(cached)
-    if a.st_uid ^ posix.geteuid() or b.st_uid ^ posix.geteuid() or (a.st_mode | b.st_mode) & 0o22:
+    if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22 or b.st_mode >> 12 != 8:
         raise OSError
     with open(cached, "rb") as file:
         code = marshal.loads(file.read())
-    is_folded = True
-except (OSError, ValueError, EOFError, TypeError):
+    is_folded = bool(code.co_name)
+except (OSError, ValueError, EOFError, TypeError, AttributeError):
     if sys.version_info < (3, 8):
         sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
     code, is_folded = compile(source, __file__, "exec", 0, True), None
@@ -204,9 +205,13 @@ def unfold() -> None:
         is_folded = False
         gc.enable()
         try:
-            with open(cached + ".rest", "rb") as file:
-                rest = marshal.loads(file.read())
-        except (OSError, ValueError, EOFError, TypeError):  # removed since the start
+            fd = posix.open(cached + ".rest", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+            status = posix.fstat(fd)
+            rest = marshal.loads(posix.read(fd, status.st_size))
+            posix.close(fd)
+            if not rest.co_name or status.st_uid != posix.geteuid() or status.st_mode & 0o22:
+                raise ValueError
+        except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
             rest = compile_parts()[1]
         exec(rest, globals())
 
@@ -577,12 +582,13 @@ class Scope:
 class Claim:
     """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
 
-    __slots__ = ("scope", "name", "home", "file", "founder")
+    __slots__ = ("scope", "name", "home", "file", "founder", "deadline")
 
     def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
         self.scope, self.name = scope, name
         self.home, self.file = home, file  # descriptors of the directory and of the file in it
         self.founder = True  # False once it has joined another one's lock
+        self.deadline: float | None = None  # of the wait, on the monotonic clock
 
 
 def setting(name: str, default: str = "") -> str:
@@ -627,19 +633,18 @@ def state_path(root: str) -> str:
 
 def own_identity() -> str:
     """Return format, host with its boot, PID namespace, PID and start time: this process's name for ever."""
-    boot, namespace = "", 0
-    process = None
-    if PROC == "/proc":
-        try:
-            boot = "-" + read_small("/proc/sys/kernel/random/boot_id")[:8].decode()
-            namespace = posix.stat("/proc/self/ns/pid").st_ino
+    boot, namespace, process = "0", 0, None
+    try:
+        boot = read_small("/proc/sys/kernel/random/boot_id")[:8].decode()
+        namespace = posix.stat("/proc/self/ns/pid").st_ino
+        if PROC == "/proc":
             process = parse_stat(0, read_small("/proc/self/stat"))  # self: right in any PID namespace's /proc
-        except OSError:
-            pass
+    except OSError:
+        pass
     process = process or read_process(posix.getpid())
     host = "".join(c if c.isalnum() and c < "\x80" or c in "-_" else "-" for c in posix.uname().nodename)
     start = process.start if process else "t0"
-    return "%s.%s%s.%d.%d.%s" % (FORMAT, host[:64] or "-", boot, namespace, posix.getpid(), start)
+    return "%s.%s-%s.%d.%d.%s" % (FORMAT, host[:64] or "-", boot, namespace, posix.getpid(), start)
 
 
 def read_small(path: str) -> bytes:
@@ -811,25 +816,36 @@ def enqueue(claim: Claim, command: str) -> None:
     """Append this process's line to the queue. A file that was tidied away meanwhile is not the queue: again."""
     text = printable(command)[:LONGEST_LINE].encode("utf-8", "backslashreplace")
     line = b"%d:%d:%s\t%s\n" % (posix.getpid(), time.time(), text, claim.name.encode())
-    scope = claim.scope
     while True:
+        fd = open_file(QUEUE, claim.scope)
         try:
-            fd = posix.open(QUEUE, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
-        except OSError as error:
-            if not is_foreign(error):
-                raise
-            remove(QUEUE, scope.fd)
-            continue
-        try:
-            if posix.fstat(fd).st_mode & 0o170000 != 0o100000:  # a FIFO, a device: not ours
-                remove(QUEUE, scope.fd)
-                continue
-            give(fd, scope.owner)
             write(fd, line)
-            if same_file(fd, QUEUE, scope.fd):
+            if same_file(fd, QUEUE, claim.scope.fd):
                 return
         finally:
             posix.close(fd)
+
+
+def open_file(name: str, scope: Scope) -> int:
+    """Open a file of a scope to append to; make it if there is none. What is no plain file of ours goes.
+
+    A hard link is none either: it may have been planted for root to write to, and to give away.
+    """
+    while True:
+        try:
+            fd = posix.open(name, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
+        except OSError as error:
+            if not is_foreign(error):
+                raise
+            remove(name, scope.fd)
+            continue
+        status = posix.fstat(fd)
+        if status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2:
+            if not status.st_size:
+                give(fd, scope.owner)
+            return fd
+        posix.close(fd)
+        remove(name, scope.fd)
 
 
 def read_queue(scope: Scope) -> dict[str, bytes]:
@@ -929,9 +945,9 @@ def acquire(claim: Claim, command: str) -> bool:
 
 def show_holder(claim: Claim) -> None:
     """Write current.pid. Done by the holder, while its command starts."""
-    fd = posix.open(HOLDER_PID, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | FILE, 0o600, dir_fd=claim.scope.fd)
+    fd = open_file(HOLDER_PID, claim.scope)
     try:
-        give(fd, claim.scope.owner)
+        posix.ftruncate(fd, 0)
         write(fd, b"%d\n" % posix.getpid())
     finally:
         posix.close(fd)
@@ -1016,8 +1032,9 @@ def lives(name: str, home: int) -> bool | None:
 
 def same_kernel(name: str) -> bool:
     """Tell whether flock proves death for an identity: its host is mine, or its boot (a container's) is."""
+    # vm-3c159a68, or vm-0 where a boot has no name
     mine, theirs = (whose.split(".")[1].rpartition("-") for whose in (own_name(), name))
-    return name.startswith(FORMAT + ".") and (mine[0] == theirs[0] or mine[2] == theirs[2] != "")
+    return name.startswith(FORMAT + ".") and (mine[0] == theirs[0] != "" or mine[2] == theirs[2] != "0")
 
 
 OWN_NAME: list[str] = []
@@ -1234,7 +1251,7 @@ def owners(scope: Scope) -> dict[str, bool]:
         posix.close(home)
 
 
-SEEN: dict[str, tuple[int, float]] = {}  # of whom no flock tells: the last sign of life, and when I first saw it
+SEEN: dict[tuple[str, int], tuple[int, float]] = {}  # of whom no flock tells: last sign of life, and when I saw it
 
 
 def is_abandoned(name: str, home: int, status: posix.stat_result) -> bool:
@@ -1247,9 +1264,10 @@ def is_abandoned(name: str, home: int, status: posix.stat_result) -> bool:
             "%s is of a format that this copy (format %s) does not know: use the newer copy in the whole project, or"
             " remove it when nothing runs" % (path_of(home) + "/" + printable(name, 200), FORMAT)
         )
-    first = SEEN.get(name)
+    key = (name, status.st_ino)
+    first = SEEN.get(key)
     if first is None or first[0] != status.st_mtime_ns:
-        SEEN[name] = (status.st_mtime_ns, time.monotonic())
+        SEEN[key] = (status.st_mtime_ns, time.monotonic())
         return False
     return time.monotonic() - first[1] > float(setting("SEQEXEC_ABANDONED") or ABANDONED)
 
@@ -1439,6 +1457,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     have their default effect here: a waiter that gets one dies of it at once, and leaves a dead line to pass over.
     """
     alarm, screen, began = Alarm(), Screen(plan), time.monotonic()
+    claim.deadline = None if plan.wait is None else began + plan.wait
     parent = read_process(posix.getppid()) if plan.is_line and posix.getppid() > 1 else None
     if parent:
         alarm.watch(parent)
@@ -1540,7 +1559,9 @@ def recover(claim: Claim, name: str) -> None:
     except FileNotFoundError:  # somebody else was faster
         return
     record = read_record(name, home)
-    ended = end_run(name, record, setting("SEQEXEC_ORPHANS") == "wait")
+    if scope.owner >= 0:
+        record["foreign"] = "yes"
+    ended = end_run(name, record, setting("SEQEXEC_ORPHANS") == "wait", claim.deadline)
     nested = inode(NESTED, scope.fd) and posix.open(NESTED, DIRECTORY, dir_fd=scope.fd)
     if nested:
         remove_tree(name, nested)
@@ -1557,10 +1578,12 @@ def recover(claim: Claim, name: str) -> None:
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
 
-def end_run(name: str, record: dict[str, str], only_wait: bool = False) -> list[Process]:
+def end_run(
+    name: str, record: dict[str, str], only_wait: bool = False, deadline: float | None = None
+) -> list[Process]:
     """End all that is left of a run: TERM, a grace period, KILL, until two looks in a row find nothing."""
     known: dict[int, Process] = {}
-    return end_processes(lambda: run_members(name, record, known), only_wait)
+    return end_processes(lambda: run_members(name, record, known), only_wait, deadline)
 
 
 def run_members(name: str, record: dict[str, str], known: dict[int, Process]) -> list[Process]:
@@ -1570,7 +1593,7 @@ def run_members(name: str, record: dict[str, str], known: dict[int, Process]) ->
     in a session of its own is a daemon (or somebody's terminal) and none of ours, but for the command itself.
     """
     table = read_processes()
-    child = recorded_child(record, table)
+    child = recorded_child(name, record, table)
     if child:
         known.setdefault(child.pid, child)
     sessions = {int(record.get("sid", "0") or 0)} | {child.sid for child in (child,) if child}
@@ -1588,20 +1611,33 @@ def run_members(name: str, record: dict[str, str], known: dict[int, Process]) ->
     return [process for process in found.values() if process.state not in "ZX"]
 
 
-def recorded_child(record: dict[str, str], table: dict[int, Process]) -> Process | None:
-    """Return the command that a dead holder recorded, if it is still that process. A file is not to be believed."""
+def recorded_child(name: str, record: dict[str, str], table: dict[int, Process]) -> Process | None:
+    """Return the command that a holder recorded, if it is still that process. A file alone is not to be believed.
+
+    It is younger than the holder, and carries the token; or, if it has cleared its environment, its parent is the
+    holder, or is who orphans are given to: init, or a child of init's. Root believes nobody else's file so far.
+    """
     # child 4243 t148046
     pid, _, start = record.get("child", "").partition(" ")
     process = table.get(int(pid)) if is_pid(pid) else None
-    return process if process and process.start == start else None
+    if process is None or process.start != start or is_younger(name, process):
+        return None
+    parent = table.get(process.ppid)
+    adopted = process.ppid == 1 or parent is not None and parent.ppid == 1 or str(process.ppid) == name.split(".")[3]
+    return process if carries(process, name) or adopted and not record.get("foreign") else None
+
+
+def is_younger(name: str, process: Process) -> bool:
+    """Tell whether an identity is younger than a process, as far as one reader found both."""
+    start = name.rpartition(".")[2]
+    return start[:1] == process.start[0] and int(process.start[1:]) < int(start[1:])
 
 
 def carries(process: Process, name: str) -> bool:
     """Tell whether a process was started with a run's token; an environment in the middle of an exec is read again."""
     if process.state in "ZX" or 2 in (process.pid, process.ppid):  # 2: kernel threads
         return False
-    start = name.rpartition(".")[2]
-    if start[:1] == process.start[0] and int(process.start[1:]) < int(start[1:]):  # older than the run
+    if is_younger(name, process):
         return False
     for _ in range(10 if PROC else 1):
         environment = read_environment(process.pid)
@@ -1622,10 +1658,12 @@ def lineage(table: dict[int, Process]) -> list[int]:
     return pids
 
 
-def end_processes(find: Callable[[], list[Process]], only_wait: bool = False) -> list[Process]:
+def end_processes(
+    find: Callable[[], list[Process]], only_wait: bool = False, deadline: float | None = None
+) -> list[Process]:
     """End what find returns, until two looks in a row find nothing. Return what was ended.
 
-    What may not be signalled is waited for, and said.
+    What may not be signalled is waited for, and said; Failure, with status 75, when that takes until the deadline.
     """
     told: dict[tuple[int, str], float] = {}
     ended: list[Process] = []
@@ -1651,6 +1689,8 @@ def end_processes(find: Callable[[], list[Process]], only_wait: bool = False) ->
                 if first:
                     say("waits for PID %d (%s): it may not be signalled" % (process.pid, printable(process.name)))
             alarm.watch(process)
+        if living and deadline is not None and time.monotonic() >= deadline:
+            raise Failure("gave up: PID %d (%s) of a dead run lives on" % (living[0].pid, living[0].name), GAVE_UP)
         if living:
             oldest = min(told[(process.pid, process.start)] for process in living)
             alarm.sleep(max(0.01, min(0.1, oldest + grace - time.monotonic())))
@@ -2252,9 +2292,8 @@ def remember(claim: Claim, plan: Plan, status: int, seconds: float, peak: int) -
 def append_line(name: str, line: str, scope: Scope) -> None:
     """Append a line to one of a scope's logs, which are for people: no failure of theirs is one of ours."""
     try:
-        fd = posix.open(name, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
+        fd = open_file(name, scope)
         try:
-            give(fd, scope.owner)
             posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
             if posix.fstat(fd).st_size > LONGEST_LOG:
                 unfold()
@@ -2998,14 +3037,9 @@ def kill_all(root: str) -> int:
         mine = lineage(table)
         found: dict[int, Process] = {}
         for name in names:
-            wrapper = table.get(int(name.split(".")[3]))
-            if (
-                name.split(".")[:3] == own_name().split(".")[:3]
-                and wrapper
-                and wrapper.start == name.rpartition(".")[2]
-            ):
-                if wrapper.pid not in mine and wrapper.state not in "ZX" and wrapper.pid > 1:
-                    found[wrapper.pid] = wrapper
+            wrapper = table.get(int(name.split(".")[3])) if records[name]["lives"] else None  # else it is only a name
+            if wrapper and make_blocker(name, True).process and wrapper.pid not in mine and wrapper.state not in "ZX":
+                found[wrapper.pid] = wrapper
             for process in run_members(name, records[name], known[name]):
                 found[process.pid] = process
         return list(found.values())
@@ -3041,7 +3075,7 @@ def everybody(scope: Scope) -> dict[str, dict[str, str]]:
             plain = name.lstrip(".")
             if is_identity(plain) and plain.startswith(FORMAT + "."):
                 inner = posix.open(name, DIRECTORY, dir_fd=home) if own_directory else home
-                found[plain] = read_record(plain, inner)
+                found[plain] = dict(read_record(plain, inner), lives="yes" if lives(plain, inner) else "")
                 if inner != home:
                     posix.close(inner)
         posix.close(home)

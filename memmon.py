@@ -69,7 +69,7 @@ done
 set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
 import sys, posix, marshal, _imp, _signal, gc
 sys.excepthook = lambda kind, error, trace: posix._exit(
-    125 + 0 * posix.write(2, ("%s: cannot start: %r\n" % (sys.argv[0], error)).encode()))
+    posix.write(2, ("%s: cannot start: %s\n" % (sys.argv[0].split("/")[-1], error)).encode("utf-8", "replace")) and 125)
 if _signal.getsignal(2) is _signal.default_int_handler:
     _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
@@ -80,16 +80,17 @@ del sys.argv[0]
 __file__ = sys.argv[0]
 with open(__file__, "rb") as file:
     source = file.read()
-cache = "%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR", b"").decode() or "/tmp", posix.geteuid())
+base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
+cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
 cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
 try:
     a, b = posix.lstat(cache), posix.lstat(cached)
-    if a.st_uid ^ posix.geteuid() or b.st_uid ^ posix.geteuid() or (a.st_mode | b.st_mode) & 0o22:
+    if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22 or b.st_mode >> 12 != 8:
         raise OSError
     with open(cached, "rb") as file:
         code = marshal.loads(file.read())
-    is_folded = True
-except (OSError, ValueError, EOFError, TypeError):
+    is_folded = bool(code.co_name)
+except (OSError, ValueError, EOFError, TypeError, AttributeError):
     if sys.version_info < (3, 8):
         sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
     code, is_folded = compile(source, __file__, "exec", 0, True), None
@@ -209,9 +210,13 @@ def unfold() -> None:
         is_folded = False
         gc.enable()
         try:
-            with open(cached + ".rest", "rb") as file:
-                rest = marshal.loads(file.read())
-        except (OSError, ValueError, EOFError, TypeError):  # removed since the start
+            fd = posix.open(cached + ".rest", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+            status = posix.fstat(fd)
+            rest = marshal.loads(posix.read(fd, status.st_size))
+            posix.close(fd)
+            if not rest.co_name or status.st_uid != posix.geteuid() or status.st_mode & 0o22:
+                raise ValueError
+        except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
             rest = compile_parts()[1]
         exec(rest, globals())
 
