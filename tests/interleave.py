@@ -73,7 +73,8 @@ SCENARIOS = [
     Scenario("two"),
     Scenario("two, one killed", kills=1),
     Scenario("two, one killed, after a holder that was killed", kills=1, before=("await",)),
-    Scenario("two, one stopped", stops=1, switches=2),
+    Scenario("two, one stopped", stops=1, switches=1),
+    Scenario("two, one stopped, after a holder that was killed", stops=1, before=("await",), switches=0),
     Scenario("three", processes=3, switches=1),
     Scenario("three, one killed", processes=3, kills=1, switches=0),
     Scenario("three, two in a pipe", processes=3, switches=0, pipe=True),
@@ -248,6 +249,12 @@ def op_write(world: World, process: list[Any], fd: int, data: bytes) -> Any:
     return len(data)
 
 
+def op_cut(world: World, process: list[Any], fd: int, size: int) -> Any:
+    number = file_of(world, process, fd)
+    kind, links, content = world.inodes[number]
+    world.inodes[number] = kind, links, content[:size]
+
+
 def op_stat(world: World, process: list[Any], fd: int, name: str) -> Any:
     number = find(world, process, fd, name)
     return describe(world, number) if number else failed(errno.ENOENT)
@@ -325,7 +332,8 @@ def op_rename(world: World, process: list[Any], fd: int, name: str, to_fd: int, 
 
 def take_turn_of(world: World, process: list[Any]) -> None:
     """Note that a process holds the lock; refuse that it passes one who stood in the queue before it began."""
-    for other in process[AHEAD]:
+    others = process[AHEAD] if process[BEGAN] else [i for i, each in enumerate(world.processes) if each[LINED]]
+    for other in others:
         ahead = world.processes[other]
         if ahead[STATUS] == ALIVE and not ahead[HELD] and not ahead[PASSED]:
             names = label(world, process), "ABCDEFG"[other]
@@ -406,8 +414,11 @@ def op_end(world: World, process: list[Any], pid: int) -> Any:
     """End what is left of a run."""
     if process_by(world, pid) is not None:
         raise Violation("%s ends the run of %s, who lives" % (label(world, process), "ABCDEFG"[pid - 101]))
-    if 101 <= pid < 101 + len(world.processes):
-        end_child(world, world.processes[pid - 101])
+    other = world.processes[pid - 101]
+    if other[STATUS] == ENDED:
+        names = label(world, process), label(world, other)
+        raise Violation("%s ends what %s left on purpose: it had released the lock" % names)
+    end_child(world, other)
     return None
 
 
@@ -444,7 +455,8 @@ def op_fail(world: World, process: list[Any], why: str) -> Any:
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    "open": op_open, "close": op_close, "read": op_read, "write": op_write, "stat": op_stat, "fstat": op_fstat,
+    "open": op_open, "close": op_close, "read": op_read, "write": op_write, "cut": op_cut,
+    "stat": op_stat, "fstat": op_fstat,
     "mkdir": op_mkdir, "rmdir": op_rmdir, "unlink": op_unlink, "rename": op_rename, "link": op_link, "list": op_list,
     "flock": op_flock, "process": op_process, "pipes": op_pipes, "fork": op_fork, "end": op_end, "exit": op_exit,
     "await": op_nothing, "sleep": op_nothing, "pause": op_nothing, "lined": op_lined, "fail": op_fail,
@@ -498,6 +510,9 @@ class SimulatedPosix:
             return len(data)
         return int(self.call("write", fd, data))
 
+    def ftruncate(self, fd: int, size: int) -> None:
+        self.call("cut", fd, size)
+
     def stat(self, path: str, *, dir_fd: int = -1, follow_symlinks: bool = True) -> Stat:
         return Stat(*self.call("stat", dir_fd, path))
 
@@ -538,6 +553,9 @@ class SimulatedPosix:
         return 1000
 
     def getsid(self, pid: int) -> int:
+        return 1
+
+    def getpgrp(self) -> int:
         return 1
 
     def umask(self, mask: int) -> int:
@@ -584,6 +602,12 @@ class Quiet:
         pass
 
     clear = getsignal = signal = pthread_sigmask = update
+
+
+# What is replaced only to save calls that no other process could notice; it may be gone from seqexec.py.
+UNSEEN = frozenset(
+    ("Screen", "clock", "job_pipes", "lineage", "may_have_left", "place_in_queue", "remember", "signs", "started_at")
+)
 
 
 class Program:
@@ -649,6 +673,8 @@ class Program:
             return 0, 0
 
         def end_run(name: str, *arguments: Any) -> list[Any]:
+            if name == self.name:
+                self.call("fail", "ends its own run: %r" % sys.exc_info()[1])
             self.call("end", int(name.split(".")[3]))
             return []
 
@@ -661,18 +687,20 @@ class Program:
 
         self.wait = original["wait_for_turn"]
         new: dict[str, Any] = dict(
-            locals(), posix=SimulatedPosix(self.call, self.pid), time=SimulatedTime(self.call), Screen=Quiet, PROC="",
-            _signal=Quiet(), project_root=lambda: "/project", state_path=lambda root: STATE, read_processes=dict,
-            open_pidfd=lambda pid: 900, signs=lambda *arguments: (), job_pipes=lambda pid: [], lineage=lambda table: [],
-            started_at=lambda process: 0.0, may_have_left=has_left_nothing, remember=has_left_nothing,
-            say=has_left_nothing, clock=lambda text: "", command_environment=lambda name: {},
+            locals(), posix=SimulatedPosix(self.call, self.pid), time=SimulatedTime(self.call), _signal=Quiet(),
+            PROC="", open_pidfd=lambda pid: 900, read_processes=dict, lineage=lambda table: [],
+            started_at=lambda process: 0.0, project_root=lambda: "/project", state_path=lambda root: STATE,
+            signs=lambda *arguments: (), job_pipes=lambda pid: [], place_in_queue=lambda claim: (1, 1, []),
+            may_have_left=has_left_nothing, command_environment=lambda name: {}, remember=has_left_nothing,
+            say=has_left_nothing, clock=lambda text: "", Screen=Quiet,
         )  # fmt: skip
         if self.scenario.longest:
             new["LONGEST_QUEUE"] = self.scenario.longest
         for name in ("self", "original", "own", "process_class", "watched", "sleep", "has_left_nothing"):
             new.pop(name)
         for name in new:
-            assert name in self.globals, "seqexec.py has no %s any more: mend tests/interleave.py" % name
+            if name not in self.globals and name not in UNSEEN:
+                raise LookupError("seqexec.py has no %s any more: mend tests/interleave.py" % name)
             self.globals[name] = new[name]
         self.globals["Alarm"].sleep = sleep
 
@@ -861,9 +889,12 @@ class Machine:
             who = self.scenario.processes + place
             while not world.processes[who][NODE] or self.pending(world, who)[0] != until:
                 self.step(world, who)
+                if world.processes[who][STATUS] == ENDED:
+                    raise Violation("the scenario cannot begin: %s never came to %s" % ("ABCDEFG"[who], until))
             if world.processes[who][CHILD]:
                 self.apply(world, Choice(who, "child"))
-            kill(world, world.processes[who])
+        for process in world.processes[self.scenario.processes : self.cleaner]:
+            kill(world, process)
         world.kills, world.stops = self.scenario.kills, self.scenario.stops
         world.switches = self.scenario.switches or 0
         return world
@@ -1074,7 +1105,11 @@ def explore(code: types.CodeType, scenario: Scenario, most: int = 1 << 30) -> Re
     """Go through all schedules of a scenario, shortest first; stop at the first that shows a fault."""
     began, report = time.monotonic(), Report(scenario)
     machine = Machine(code, scenario)
-    first = machine.beginning()
+    try:
+        first = machine.beginning()
+    except Violation as violation:
+        report.problem, report.complete = str(violation), False
+        return report
     numbers = {first.key(): 0}
     waiting = deque([first])
     parents: list[tuple[int, Choice | None]] = [(0, None)]
