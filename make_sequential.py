@@ -2551,7 +2551,7 @@ EARLIER_LINES = 400  # of the history that are looked at
 EARLIER_RUNS = 5  # of one command: what it took last year says little
 FEWEST_RUNS = 3
 LONGEST_ESTIMATE = 20  # commands ahead
-LARGEST_SPREAD = 0.5  # between the least and the most that may be expected, of what is likely
+LARGEST_SPREAD = 0.5  # between the shortest and the longest of them, as a part of what is likely
 
 
 def duration(seconds: float) -> str:
@@ -2686,20 +2686,19 @@ def expected(history: list[bytes], commands: list[str], elapsed: float) -> float
 
     It is known when each has run before, and the spread of what they took is small against the whole.
     """
-    least = likely = most = 0.0
+    spread = likely = 0.0
     for command in commands:
-        took = earlier_runs(history, command, elapsed)
-        if len(took) < FEWEST_RUNS:
+        took = earlier_runs(history, command)
+        if len(took) < FEWEST_RUNS or took[0] <= elapsed:
             return 0.0
-        least += took[0] - elapsed
+        spread += took[-1] - took[0]
         likely += took[len(took) // 2] - elapsed
-        most += took[-1] - elapsed
         elapsed = 0.0
-    return likely if most - least <= LARGEST_SPREAD * likely else 0.0
+    return likely if spread <= LARGEST_SPREAD * likely else 0.0
 
 
-def earlier_runs(history: list[bytes], command: str, elapsed: float) -> list[float]:
-    """Return, sorted, the seconds that the last runs of a command took, without those that were over by now.
+def earlier_runs(history: list[bytes], command: str) -> list[float]:
+    """Return, sorted, the seconds that the last runs of a command took.
 
     A run that was ended by a signal, by its timeout, or for its memory says nothing.
     """
@@ -2713,7 +2712,7 @@ def earlier_runs(history: list[bytes], command: str, elapsed: float) -> list[flo
                 took.append(float(words[3]))
             except ValueError:
                 pass  # junk
-    return sorted(seconds for seconds in took[-EARLIER_RUNS:] if seconds > elapsed)
+    return sorted(took[-EARLIER_RUNS:])
 
 
 def describe_wait(claim: Claim, blocker: Blocker, most: int = 60) -> str:
@@ -2882,16 +2881,22 @@ def uses_colours() -> bool:
     return posix.isatty(1) and not setting("NO_COLOR") and setting("TERM") != "dumb"
 
 
+HISTORY_HEAD = ["ended", "status", "waited", "ran", "peak", "command"]
+
+
 def status_lines(seen: dict[str, Any], width: int, coloured: bool) -> list[str]:
     """Return a status as lines of a width, for people: one table of who runs and who waits, one of what has ended."""
     rows: list[list[str]] = []
-    runs = [["ended", "status", "waited", "ran", "peak", "command"]]
+    runs: list[dict[str, Any]] = []
     for title, here in ("project  " + printable(seen["project"]), seen), ("make_sequential.py", seen["make"]):
         if here:
             rows += [[title]] + scope_rows(here, "")
-            runs += [history_row(clock(str(run["ended"])), run) for run in here["history"]]
+            runs += here["history"]
     lines = aligned(rows, (3, 4), width, coloured)
-    return lines + (aligned(runs, (1, 2, 3, 4), width, coloured) if len(runs) > 1 else [])
+    rows = [HISTORY_HEAD]
+    for run in sorted(runs, key=lambda run: int(run["ended"])):
+        rows.append(history_row(clock(str(run["ended"])), run))
+    return lines + (aligned(rows, (1, 2, 3, 4), width, coloured) if runs else [])
 
 
 def scope_rows(here: dict[str, Any], indent: str) -> list[list[str]]:
@@ -2973,7 +2978,7 @@ def show_history(root: str, as_json: bool) -> int:
         import json
 
         return show(json.dumps(runs, indent=2))
-    rows = [["ended", "status", "waited", "ran", "peak", "command"]]
+    rows = [HISTORY_HEAD]
     for run in runs:
         rows.append(history_row(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"])), run))
     return show("\n".join(aligned(rows, (1, 2, 3, 4), terminal_width(1) if posix.isatty(1) else 0, uses_colours())))
