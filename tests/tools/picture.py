@@ -144,7 +144,7 @@ def shop(directory, environment):
 
     run("git", "init", "-q", "-b", "main")
     run("git", "add", "-A")
-    for _ in range(3):
+    for _ in range(5):
         run("./seqexec.py", "make", "test")
         run("./seqexec.py", "make", "lint")
     return path
