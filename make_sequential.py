@@ -2548,10 +2548,9 @@ REPEAT = 30.0  # seconds after which the waiting line is said again where it can
 
 # The estimate. These were chosen with tests/bench/bench_estimate.py: no estimate is better than a wrong one.
 EARLIER_LINES = 400  # of the history that are looked at
-EARLIER_RUNS = 5  # of one command: what it took last year says little
-FEWEST_RUNS = 3
+EARLIER_RUNS = 5  # of one command, no fewer and no more: what it took last year says little
 LONGEST_ESTIMATE = 20  # commands ahead
-LARGEST_SPREAD = 0.5  # between the shortest and the longest of them, as a part of what is likely
+LARGEST_SPREAD = 0.3  # between the shortest and the longest of them, as a part of what is likely
 
 
 def duration(seconds: float) -> str:
@@ -2689,7 +2688,7 @@ def expected(history: list[bytes], commands: list[str], elapsed: float) -> float
     spread = likely = 0.0
     for command in commands:
         took = earlier_runs(history, command)
-        if len(took) < FEWEST_RUNS or took[0] <= elapsed:
+        if len(took) < EARLIER_RUNS or took[0] <= elapsed:
             return 0.0
         spread += took[-1] - took[0]
         likely += took[len(took) // 2] - elapsed
