@@ -2708,9 +2708,9 @@ def earlier_runs(history: list[bytes], command: str) -> list[float]:
         words = line.split(b" ", 6) if line.endswith(wanted) else []
         if words[5:] == [b"-", wanted] and not words[1].startswith(b"-"):
             try:
-                took.append(float(words[3]))
+                took += [seconds for seconds in (float(words[3]),) if 0 <= seconds < 1e9]
             except ValueError:
-                pass  # junk
+                pass  # junk, as a nan is
     return sorted(took[-EARLIER_RUNS:])
 
 
