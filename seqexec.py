@@ -2828,7 +2828,7 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
         words = line.decode("utf-8", "replace").split(" ", 6)
         try:
             ended, status, peak = int(words[0]), int(words[1]), int(words[4])
-            waited, ran, by, command = float(words[2]), float(words[3]), words[5], words[6]
+            waited, ran, by, command = float(words[2]), float(words[3]), printable(words[5], 20), words[6]
         except (ValueError, IndexError):
             continue
         shown = {"ended": ended, "status": status, "waited": waited, "ran": ran, "peak": peak * 1024}
