@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from support import (
@@ -21,6 +20,7 @@ from support import (
     Project,
     Tool,
     children_of,
+    command_of,
     ended,
     finish,
     lives,
@@ -48,7 +48,7 @@ def test_whatever_call_it_dies_or_fails_at_the_next_one_runs(tool: Tool) -> None
         sys.executable,
         str(ROOT / "tests" / "prove" / "prove_syscalls.py"),
         "--sample",
-        "8",
+        "6",
         "--tool",
         tool.name,
     ]
@@ -158,8 +158,7 @@ class Delayed:
     def child_of(self, pid: int, tool: Tool) -> int:
         """Return the PID of the child that still is a copy of the wrapper, 0 if there is none yet."""
         for child in children_of(pid):
-            words = Path("/proc/%d/cmdline" % child).read_bytes().split(b"\0")
-            if os.fsencode(tool.path) in words and state_of(child) in "tD":
+            if tool.path in command_of(child).split(" ") and state_of(child) in "tD":
                 return child
         return 0
 

@@ -100,11 +100,15 @@ class Forged:
         os.chmod(str(scope.parent if scope.name == "make" else scope), 0o700)
         self.path = home / identity
         self.path.write_bytes(record.encode("utf-8", "surrogateescape"))
-        self.file = open(str(self.path), "rb")
+        self.file = os.open(str(self.path), os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self.file, fcntl.LOCK_EX)
 
     def die(self) -> None:
-        self.file.close()
+        """Give the flock up, as the kernel does for who has died."""
+        fcntl.flock(self.file, fcntl.LOCK_UN)
+
+    def __del__(self) -> None:
+        os.close(self.file)
 
 
 def record_of(command: str = "make", child: str = "", sid: int = 0) -> str:
@@ -306,25 +310,22 @@ def test_nothing_is_followed_or_hung_on(project: Project, tool: Tool, kind: str)
         pytest.skip("needs root to make a device")
     victim = make_victim(project)
     scope = tool.scope(project)
-    for place in PLACES:
+    for place in PLACES[:: 1 if tool.name == "seqexec" else 2]:  # it is the same block in both
         shutil.rmtree(str(project.state), ignore_errors=True)
         project.state.mkdir(mode=0o700)
         path = scope / place
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         PLANTS[kind](path, victim)
-        for words in (
-            ["--status"],
-            ["--history", "--json"],
-            ["--kill-all"] if "lock" in place else ["--status", "--json"],
-        ):
+        looks = {"history.txt": "--history", "executor.lock": "--kill-all"}
+        for words in (["--status", "--json"], *([looks[place]] for _ in "1" if place in looks)):
             looked = project.run([project.seqexec, *words], timeout=20)
             assert looked.returncode == 0, (place, words, looked.stderr)
         done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_ABANDONED": "0.05"}, timeout=20)
         assert (done.returncode, done.stdout) == (0, b"ran\n"), (place, done.stderr)
         assert len(done.stderr.splitlines()) <= 1, (place, done.stderr)
-        again = project.run(tool.wrap(shell("echo ran")), timeout=20)
-        assert (again.returncode, again.stdout, again.stderr) == (0, b"ran\n", b""), place
         assert_untouched(victim)
+    again = project.run(tool.wrap(shell("echo ran")), timeout=20)
+    assert (again.returncode, again.stdout, again.stderr) == (0, b"ran\n", b"")
 
 
 def test_names_with_two_dots_reach_nothing(project: Project, tool: Tool) -> None:
@@ -428,6 +429,8 @@ def test_root_follows_nothing_that_the_owner_of_a_checkout_has_planted(
     project: Project, tool: Tool, place: str, kind: str
 ) -> None:
     """`sudo make install`: no file of root's is read, written, truncated, or given away."""
+    if tool.name != "seqexec" and place not in ("queue.txt", "current.pid", "make"):
+        pytest.skip("it is the same block in both tools: one look at its use is enough")
     owners_checkout(project)
     victim = make_victim(project)
     scope = tool.scope(project) if place != "make" else project.state
@@ -446,7 +449,6 @@ def test_root_follows_nothing_that_the_owner_of_a_checkout_has_planted(
     for argv in (
         [project.seqexec, "--status"],
         tool.wrap(shell("echo ran")),
-        [project.seqexec, "--history"],
         [project.seqexec, "--kill-all"],
     ):
         done = project.run(argv, timeout=20)
@@ -605,16 +607,17 @@ JUNK_CODE = {
     "an int": b"\xe9\x05\x00\x00\x00",
     "none": b"N",
     "a pair": b")\x02NN",
-    "a long list": b"[\xff\xff\xff\x7f",
     "a reference": b"r\x07\x00\x00\x00",
 }
 
 
 @pytest.mark.parametrize("junk", [*JUNK_CODE, "truncated", "half", "fifo", "directory", "link to itself"])
-@pytest.mark.parametrize("which", ["all", "first", "last"])
-def test_a_damaged_cache_is_passed_over(project: Project, tool: Tool, junk: str, which: str) -> None:
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_a_damaged_cache_is_passed_over(project: Project, seqexec: Tool, junk: str, which: str) -> None:
+    """Each of its two files: what every run needs, and the rest."""
+    tool = seqexec
     cache = Cache(project, tool)
-    for path in cache.files if which == "all" else cache.files[:1] if which == "first" else cache.files[-1:]:
+    for path in cache.files[:1] if which == "first" else cache.files[-1:]:
         content = path.read_bytes()
         path.unlink()
         if junk in JUNK_CODE:
