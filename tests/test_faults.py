@@ -202,3 +202,22 @@ def test_an_uncontended_run_starts_nothing_but_its_command(project: Project, too
     assert len(forks) == 1, forks
     executed = [line.split('"')[1].rpartition("/")[2] for line in lines if line.startswith("execve(")]
     assert executed[-1] == "true" and len(executed) <= 6, executed
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [b"", b"\xff\x00junk\n" * 40, b"sid 0\nchild 1 t1\n", b"sid x\nchild x\n"],
+    ids=["empty", "bytes", "others", "words"],
+)
+def test_an_owner_file_that_was_damaged_hides_no_orphan(project: Project, tool: Tool, junk: bytes) -> None:
+    """The record is a help, not the proof: the command carries the token."""
+    holder = Holder(project, tool)
+    lock = tool.scope(project) / "executor.lock"
+    (lock / os.listdir(str(lock))[0]).write_bytes(junk)
+    holder.process.kill()
+    holder.process.wait()
+    check = "[ -e /proc/%d/stat ] && grep -v ' [ZX] ' /proc/%d/stat; echo ran" % ((holder.command_pid,) * 2)
+    done = project.run(tool.wrap(shell(check)))
+    assert (done.returncode, done.stdout) == (0, b"ran\n"), done.stderr
+    assert not lives(holder.command_pid)
+    settle(project, tool)
