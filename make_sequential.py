@@ -1062,6 +1062,10 @@ def release(claim: Claim) -> None:
     if not attempt(posix.unlink, claim.name, claim.home):
         attempt(posix.unlink, claim.name, claim.home)  # an interrupted or short-of-memory one
     attempt(posix.rmdir, LOCK, scope.fd)
+    is_nested = is_identity(scope.path.rpartition("/")[2])
+    if is_nested or inode(NESTED, scope.fd):
+        unfold()
+        leave_scopes(claim, is_nested)
 
 
 def attempt(action: Callable[..., None], name: str, directory: int) -> bool:
@@ -1177,15 +1181,52 @@ def sweep_nested(claim: Claim) -> None:
     nested = open_directory(NESTED, claim.scope.fd, claim.scope.owner)
     for name in posix.listdir(nested):
         scope = inner_scope(claim.scope, NESTED, name)
-        if not any(owners(scope).values()) and all([bury(scope, each) for each in posix.listdir(waiters_of(scope))]):
-            for file in QUEUE, OLD, HOLDER_PID, HISTORY, ORPHANS:
-                attempt(posix.unlink, file, scope.fd)
-            for directory in WAITERS, LOCK, NESTED:  # not empty: somebody has just come in
-                attempt(posix.rmdir, directory, scope.fd)
+        remove_scope(scope, name, nested)
         close_scope(scope)
-        attempt(posix.rmdir, name, nested)
     posix.close(nested)
     attempt(posix.rmdir, NESTED, claim.scope.fd)
+
+
+def remove_scope(scope: Scope, name: str, nested: int) -> None:
+    """Remove a scope where nobody is left in it; a directory that is not empty has somebody who has just come in."""
+    if not any(owners(scope).values()) and all([bury(scope, each) for each in posix.listdir(waiters_of(scope))]):
+        for file in QUEUE, OLD, HOLDER_PID, HISTORY, ORPHANS:
+            attempt(posix.unlink, file, scope.fd)
+        for directory in WAITERS, LOCK, NESTED:
+            attempt(posix.rmdir, directory, scope.fd)
+    attempt(posix.rmdir, name, nested)
+
+
+def leave_scopes(claim: Claim, is_nested: bool) -> None:
+    """Remove, now that my owner file is gone, my children's scope and my own, where nobody is left in them.
+
+    A child that ends at this moment either has left its scope already, or will see that I am gone and remove it.
+    """
+    try:
+        if is_nested:
+            leave_scope(claim.scope)
+        for name, inner in scopes_inside(claim.scope, NESTED):
+            if name == claim.name:
+                nested = posix.open(NESTED, DIRECTORY, dir_fd=claim.scope.fd)
+                remove_scope(inner, name, nested)
+                posix.close(nested)
+        attempt(posix.rmdir, NESTED, claim.scope.fd)
+    except OSError:
+        pass
+
+
+def leave_scope(scope: Scope) -> None:
+    """Remove the nested scope that I was the last in, when its holder has gone before me (`server &` in a recipe)."""
+    name = scope.path.rpartition("/")[2]
+    nested = posix.open("..", DIRECTORY, dir_fd=scope.fd)
+    outer = posix.open("..", DIRECTORY, dir_fd=nested)
+    try:
+        if not inode(LOCK, outer) or not inode(LOCK + "/" + name, outer):
+            remove_scope(scope, name, nested)
+            attempt(posix.rmdir, NESTED, outer)
+    finally:
+        posix.close(nested)
+        posix.close(outer)
 
 
 def nested_scope(scope: Scope, chain: str) -> Scope:
