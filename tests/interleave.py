@@ -84,7 +84,7 @@ SCENARIOS = [
     Scenario("three, more switches", processes=3, switches=2, deep=True),
     Scenario("three, one killed at any call", processes=3, kills=1, switches=1, deep=True),
     Scenario("three, a long queue", processes=3, switches=1, longest=1, deep=True),
-    Scenario("three, one stopped", processes=3, stops=1, switches=1, deep=True),
+    Scenario("three, one stopped", processes=3, stops=1, switches=0, deep=True),
     Scenario("three, two in a pipe, one killed", processes=3, kills=1, switches=1, pipe=True, deep=True),
     Scenario("four", processes=4, switches=0, deep=True),
 ]
@@ -281,7 +281,10 @@ def op_mkdir(world: World, process: list[Any], fd: int, name: str) -> Any:
 
 
 def op_unlink(world: World, process: list[Any], fd: int, name: str) -> Any:
-    return take_away(world, process, fd, name, "f")
+    result = take_away(world, process, fd, name, "f")
+    if process[CHILD] == "ended" and name.endswith(".t%d" % (101 + process[WHO])):
+        process[CHILD] = "released"  # what its command left from here on was left on purpose
+    return result
 
 
 def op_rmdir(world: World, process: list[Any], fd: int, name: str) -> Any:
@@ -415,7 +418,7 @@ def op_end(world: World, process: list[Any], pid: int) -> Any:
     if process_by(world, pid) is not None:
         raise Violation("%s ends the run of %s, who lives" % (label(world, process), "ABCDEFG"[pid - 101]))
     other = world.processes[pid - 101]
-    if other[STATUS] == ENDED:
+    if other[STATUS] == ENDED or other[CHILD] == "released":
         names = label(world, process), label(world, other)
         raise Violation("%s ends what %s left on purpose: it had released the lock" % names)
     end_child(world, other)

@@ -92,6 +92,7 @@ MUTANTS = [
         "the lock is free before the orphans are ended",
         (("    ended = end_run(", "    attempt(posix.unlink, name, home)\n    ended = end_run("),),
         within="recover",
+        first="two, one killed, after a holder that was killed",
     ),
     Mutant(
         "orphans are not ended",
@@ -103,6 +104,7 @@ MUTANTS = [
         "a newcomer takes a free lock without lining up",
         (("    enqueue(claim", BARGE + "    enqueue(claim"),),
         within="acquire",
+        first="three",
     ),
     Mutant("a newcomer lines up, but takes a free lock whoever waits", ((FIRST, ""),), within="acquire"),
     Mutant("tidied by copying instead of renaming", ((TIDY, COPY),), within="tidy"),
@@ -118,7 +120,7 @@ MUTANTS = [
     ),
     Mutant(
         "no second look at the queue's inode",
-        (("if same_file(fd, QUEUE, scope.fd):", "if True:"),),
+        (("if same_file(fd, QUEUE,", "if True or (fd, QUEUE,"),),
         within="enqueue",
     ),
     Mutant(
@@ -183,16 +185,12 @@ MUTANTS = [
         "only the head of the queue is looked at",
         (("in reversed(names[: names.index(claim.name)]):", "in names[: names.index(claim.name)][:1]:"),),
         within="find_blocker",
+        first="three",
     ),
     Mutant(
         "a lock with a dead owner is removed, not recovered",
         (("        recover(claim, name)", "        remove(LOCK, scope.fd)"),),
         within="find_blocker",
-    ),
-    Mutant(
-        "a place is lost when somebody else recovers first",
-        (("    except FileNotFoundError:", "    except ZeroDivisionError:"),),
-        within="recover",
     ),
     Mutant(
         "a joiner does not look whether the founder is still there",
