@@ -48,7 +48,7 @@ def test_whatever_call_it_dies_or_fails_at_the_next_one_runs(tool: Tool) -> None
         sys.executable,
         str(ROOT / "tests" / "prove" / "prove_syscalls.py"),
         "--sample",
-        "6",
+        "5",
         "--tool",
         tool.name,
     ]
@@ -184,6 +184,14 @@ def test_a_command_that_is_killed_before_it_is_executed_ends_its_run(project: Pr
     assert ended(delayed.process) == -signal.SIGKILL
     assert not (project.path / "started").exists()
     nothing_left(tool.scope(project))
+
+
+def test_a_nested_call_that_was_killed_last_leaves_nothing(project: Project, tool: Tool) -> None:
+    """No sibling comes after it that would take up its recovery."""
+    line = "%s & sleep 0.3; kill -9 $!; wait" % quoted(tool.wrap(shell("sleep 0.5")))
+    done = project.run(tool.wrap(shell(line)))
+    assert done.returncode in (0, 137), done.stderr
+    settle(project, tool)
 
 
 # ---- what an uncontended run asks of the system ------------------------------------------------------------

@@ -251,23 +251,33 @@ def recovering(room: Room) -> End:
     return End(*end_of(room.start("traced", True, 0.05), "the traced one"), dead=holder.pid)
 
 
-def nested(room: Room) -> End:
-    """The traced one is called inside a run, which then calls another one."""
-    calls = [quoted(room.tool.wrap(room.command(name, 0.02))) for name in ("traced", "behind")]
-    line = "SEQEXEC_PYTHON=%s %s 2>err; echo $? >status; %s" % (quoted([room.shim]), calls[0], calls[1])
+def nested(room: Room, *others: str) -> End:
+    """The traced one is called inside a run, which then calls others."""
+    calls = [quoted(room.tool.wrap(room.command(name, 0.02))) for name in ("traced", *others)]
+    line = "SEQEXEC_PYTHON=%s %s 2>err; echo $? >status; %s"
+    line %= (quoted([room.shim]), calls[0], "".join(call + ";" for call in calls[1:]))
     outer = room.project.start(room.tool.wrap(shell(line)), stdin=subprocess.DEVNULL)
     status, said = end_of(outer, "the run around the traced one")
     error = (room.project.path / "err").read_text(errors="replace")
     number = int((room.project.path / "status").read_text())
-    behind = "" if not status else "the call after it: status %d: %s" % (status, said)
-    return End(
-        -9 if number == 137 else number,
-        "".join(line for line in error.splitlines(True) if line != "Killed\n"),
-        behind,
-    )
+    behind = "" if not status else "the run around it: status %d: %s" % (status, said)
+    said = "".join(line for line in error.splitlines(True) if line != "Killed\n")
+    return End(-9 if number == 137 else number, said, behind)
 
 
-SCENES = {scene.__name__: scene for scene in (first, uncontended, waiting, recovering, nested)}
+def nested_first(room: Room) -> End:
+    """The run then makes another call."""
+    return nested(room, "behind")
+
+
+def nested_last(room: Room) -> End:
+    """The run then ends."""
+    return nested(room)
+
+
+SCENES = {
+    scene.__name__: scene for scene in (first, uncontended, waiting, recovering, nested_first, nested_last)
+}
 
 
 # ---- one fault ---------------------------------------------------------------------------------------------
