@@ -1187,6 +1187,11 @@ def sweep_nested(claim: Claim) -> None:
 
 def remove_scope(scope: Scope, name: str, nested: int) -> None:
     """Remove a scope where nobody is left in it; a directory that is not empty has somebody who has just come in."""
+    for each in [each for each, living in owners(scope).items() if not living]:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+        end_run(each, read_record(each, home))
+        attempt(posix.unlink, each, home)
+        posix.close(home)
     if not any(owners(scope).values()) and all([bury(scope, each) for each in posix.listdir(waiters_of(scope))]):
         for file in QUEUE, OLD, HOLDER_PID, HISTORY, ORPHANS:
             attempt(posix.unlink, file, scope.fd)
@@ -1635,7 +1640,7 @@ def run_members(name: str, record: dict[str, str], known: dict[int, Process]) ->
     child = recorded_child(name, record, table)
     if child:
         known.setdefault(child.pid, child)
-    sessions = {int(record.get("sid", "0") or 0)} | {child.sid for child in (child,) if child}
+    sessions = run_sessions(name, record, table) | {child.sid for child in (child,) if child}
     known_now = [pid for pid in known if pid in table and table[pid].start == known[pid].start]
     found = {pid: table[pid] for pid in known_now}
     for process in table.values():
@@ -1648,6 +1653,15 @@ def run_members(name: str, record: dict[str, str], known: dict[int, Process]) ->
         found.pop(pid, None)
     known.update(found)
     return [process for process in found.values() if process.state not in "ZX"]
+
+
+def run_sessions(name: str, record: dict[str, str], table: dict[int, Process]) -> set[int]:
+    """Return the session of a run; where its record is damaged, those of its processes that none of them leads."""
+    sid = record.get("sid", "")
+    if is_pid(sid):
+        return {int(sid)}
+    carriers = {process.pid: process.sid for process in table.values() if carries(process, name)}
+    return {sid for sid in carriers.values() if sid not in carriers}
 
 
 def recorded_child(name: str, record: dict[str, str], table: dict[int, Process]) -> Process | None:
