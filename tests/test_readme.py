@@ -12,9 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -33,7 +31,6 @@ from support import (
     quoted,
     read_line,
     shell,
-    wait_for_waiter,
     wait_until,
 )
 
