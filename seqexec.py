@@ -1553,7 +1553,9 @@ def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -
         return
     deadline, before = time.monotonic() + seconds, signs(claim, blocker)
     longest = TICK if blocker.holds or place_in_queue(claim)[0] <= 3 else FAR_TICK
-    tick = 0.05 if any(pipes_of(posix.getpid())) else longest  # the other end of a pipe may be about to turn up
+    tick = longest
+    if any(pipes_of(posix.getpid())):  # the other end of a pipe may be about to turn up
+        tick, longest = 0.05, TICK
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)) or left <= tick or signs(claim, blocker) != before:

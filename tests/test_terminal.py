@@ -197,7 +197,7 @@ def test_closing_the_window_of_a_shell_ends_its_command(project: Project, tool: 
 def test_a_waiter_on_a_terminal_shows_one_line_that_updates_itself(project: Project, tool: Tool) -> None:
     holder = Holder(project, tool)
     terminal = Terminal(project, tool.wrap(shell("echo mine")), set={"TERM": "xterm"})
-    terminal.expect(r"1 of 1 .*PID %d" % holder.pid)
+    terminal.expect(r"1 of 1\b.*PID %d" % holder.pid)
     terminal.expect(r"1 of 1 .*PID %d" % holder.pid, seconds=8)
     assert "\n" not in terminal.output.strip("\r\n")
     holder.release()
