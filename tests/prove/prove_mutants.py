@@ -196,7 +196,7 @@ MUTANTS = [
         "a joiner does not look whether the founder is still there",
         (("        if any(lives(name, home) for name in holders):", "        if True:"),),
         within="join_pipeline",
-        first="three, two in a pipe",
+        first="three, two in a pipe, more switches",
     ),
     Mutant(
         "a stopped waiter is waited for",
