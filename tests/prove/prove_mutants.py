@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import interleave
 
 TESTS = Path(__file__).resolve().parent.parent
-MOST = 300_000  # states of a scenario, after which the next one is tried
+MOST = 1_500_000  # states of a scenario, after which the next one is tried
 
 
 class Mutant(NamedTuple):
@@ -196,7 +196,7 @@ MUTANTS = [
         "a joiner does not look whether the founder is still there",
         (("        if any(lives(name, home) for name in holders):", "        if True:"),),
         within="join_pipeline",
-        first="three, two in a pipe, more switches",
+        first="three, two in a pipe, one killed",
     ),
     Mutant(
         "a stopped waiter is waited for",
