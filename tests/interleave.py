@@ -27,7 +27,8 @@ lives can finish, and without waiting for the slow tick unless somebody is stopp
 run if somebody was killed, nothing is left.
 
 What the model leaves out: the age of an empty lock directory, nested scopes, circles, reuse of PIDs, errors such as
-ENOSPC, a removed state directory; a run is ended in one step. Real processes test these. Inode numbers are reused
+ENOSPC, a removed state directory, pipes through a third process; a run is ended in one step; a killed process loses
+its flocks and its PID at the same moment. Real processes test these. Inode numbers are reused
 at once, lowest first, which is the worst that a file system does.
 """
 
