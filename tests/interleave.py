@@ -819,7 +819,7 @@ class Memory:
     def everything(self) -> Op:
         sys.setprofile(None)
         return tuple(
-            (frame.f_code.co_name, frame.f_lasti, plain(frame.f_locals), tuple(self.seen.get(id(frame), ())),
+            (frame.f_code.co_name, frame.f_lasti, plain(dict(frame.f_locals)), tuple(self.seen.get(id(frame), ())),
              tuple(self.last.get(id(frame), ())))
             for frame in self.frames()
         )  # fmt: skip
@@ -1106,7 +1106,7 @@ class Report:
 
     def __str__(self) -> str:
         text = "%-50s %8s schedules %8d states %9d calls %6.1f s" % (
-            self.scenario.name, "%.0e" % self.schedules if self.schedules < 1e300 else ">1e300", self.states,
+            self.scenario.name, "%.0e" % self.schedules if self.complete else "?", self.states,
             self.transitions, self.seconds)  # fmt: skip
         if not self.complete:
             text += "  (stopped: too many)"
