@@ -45,10 +45,18 @@
 # BEGIN SHARED start
 """:"  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
 # sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
-# what Python's own start destroys: the ignored signals and the size of the environment (both stand in its stat line)
-# and whether LC_CTYPE was set. stderr is parked on 9 until SIGINT is safe: until then it would print a traceback.
+# what Python's own start destroys: which signals are ignored, the size of the environment, whether LC_CTYPE was set.
+# The first two stand in its stat line, which sh reads byte by byte (0.2 ms): only where a signal springs no trap, or
+# where no shell has been before this one. stderr is parked on 9 until SIGINT is safe: it would print a traceback.
 _seqexec_stat=
-[ -r /proc/$$/stat ] && IFS= read -r _seqexec_stat </proc/$$/stat
+trap '_seqexec_stat=$_seqexec_stat.' PIPE XFSZ
+kill -s PIPE $$
+kill -s XFSZ $$
+if [ "$_seqexec_stat${SHLVL:+.}${BASH_VERSION:+.}" = ... ] || ! [ -r /proc/$$/stat ]; then
+  _seqexec_stat=
+else
+  IFS= read -r _seqexec_stat </proc/$$/stat
+fi
 for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
 do
   [ -x "$_seqexec_python" ] && break
@@ -61,8 +69,8 @@ done
   printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
   exit 125
 }
-set -- -I -S -X utf8 -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
-import sys, posix, marshal, _imp, _signal, gc
+set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
+import sys, posix, marshal, _signal, gc
 sys.excepthook = lambda kind, error, trace: posix._exit(
     posix.write(2, ("%s: cannot start: %s\n" % (sys.argv[0].split("/")[-1], error)).encode("utf-8", "replace")) and 125)
 if _signal.getsignal(2) is _signal.default_int_handler:
@@ -73,11 +81,10 @@ if "stderr" in sys._xoptions:
 gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-with open(__file__, "rb") as file:
-    source = file.read()
 base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
 cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
-cached = "%s/%s-%s" % (cache, sys.implementation.cache_tag, _imp.source_hash(0, source).hex())
+s = posix.stat(__file__)
+cached = "%s/%s-%x-%x-%x-%x" % (cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
 try:
     a, b = posix.lstat(cache), posix.lstat(cached)
     if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22 or b.st_mode >> 12 != 8:
@@ -88,8 +95,8 @@ try:
 except (OSError, ValueError, EOFError, TypeError, AttributeError):
     if sys.version_info < (3, 8):
         sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
-    code, is_folded = compile(source, __file__, "exec", 0, True), None
-del source, file
+    with open(__file__, "rb") as file:
+        code, is_folded = compile(file.read(), __file__, "exec", 0, True), None
 exec(code)
 ' "$0" "$@"
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
@@ -142,8 +149,9 @@ def start_again() -> NoReturn:
 def store_bytecode() -> None:
     """Keep this file's bytecode for the next start: in a directory of this user's, never beside the file.
 
-    Named after the file's content and the Python version; one directory a user, not one a project, since the
-    content decides. Any failure is silent: the next start compiles again.
+    Named after the file's inode, size and change time, which no change of its content leaves alone (inode(7): nobody
+    can set a ctime), and the Python version: to read the content costs as much as the whole lock. One directory a
+    user, not one a project. Any failure is silent: the next start compiles again.
     """
     import marshal
 
@@ -247,22 +255,6 @@ TOOL = "make_sequential"  # what its messages start with
 # (everywhere). Start times of the two are never equal: "t" and clock ticks since boot, "s" and epoch seconds.
 
 
-class Process:
-    """One process as it was at one moment.
-
-    tty is a device number (0: none), start as above, state a letter (Z zombie, T stopped), rss in bytes.
-    """
-
-    __slots__ = ("pid", "ppid", "pgid", "sid", "tty", "start", "state", "name", "rss")
-
-    def __init__(
-        self, pid: int, ppid: int, pgid: int, sid: int, tty: int, start: str, state: str, name: str, rss: int
-    ) -> None:
-        self.pid, self.ppid, self.pgid, self.sid = pid, ppid, pgid, sid
-        self.tty, self.start, self.state = tty, start, state
-        self.name, self.rss = name, rss
-
-
 def find_proc() -> str:
     """Return the directory to read processes from, or "" for the ps reader."""
     chosen = posix.environ.get(b"SEQEXEC_PROC", b"").decode("utf-8", "surrogateescape")
@@ -276,16 +268,6 @@ def find_proc() -> str:
 
 
 PROC = find_proc()
-PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
-
-
-def read_process(pid: int) -> Process | None:
-    """Return one process, None when it is gone."""
-    if not PROC:
-        unfold()
-        return read_processes().get(pid)
-    text = read_proc(pid, "stat")
-    return parse_stat(pid, text) if text else None
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
@@ -306,6 +288,45 @@ def read_proc(pid: int, name: str) -> bytes | None:
         posix.close(fd)
 
 
+def printable(text: str, width: int = 0) -> str:
+    """Return text that is one harmless line on any terminal, cut to a width if there is one.
+
+    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text[: width - 3] + "..." if 0 < width < len(text) else text
+
+
+# ~~~~ the rest of what is asked about processes
+
+PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
+
+
+class Process:
+    """One process as it was at one moment.
+
+    tty is a device number (0: none), start as above, state a letter (Z zombie, T stopped), rss in bytes.
+    """
+
+    __slots__ = ("pid", "ppid", "pgid", "sid", "tty", "start", "state", "name", "rss")
+
+    def __init__(
+        self, pid: int, ppid: int, pgid: int, sid: int, tty: int, start: str, state: str, name: str, rss: int
+    ) -> None:
+        self.pid, self.ppid, self.pgid, self.sid = pid, ppid, pgid, sid
+        self.tty, self.start, self.state = tty, start, state
+        self.name, self.rss = name, rss
+
+
+def read_process(pid: int) -> Process | None:
+    """Return one process, None when it is gone."""
+    if not PROC:
+        return read_processes().get(pid)
+    text = read_proc(pid, "stat")
+    return parse_stat(pid, text) if text else None
+
+
 def parse_stat(pid: int, text: bytes) -> Process | None:
     """Return the process that a /proc/PID/stat line describes (proc_pid_stat(5)), None when it is junk."""
     # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 ...
@@ -319,19 +340,6 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
         return None
     shown = name.decode("utf-8", "surrogateescape")
     return Process(pid, ppid, pgid, sid, tty, "t%d" % start, state, shown, rss * PAGE_SIZE)
-
-
-def printable(text: str, width: int = 0) -> str:
-    """Return text that is one harmless line on any terminal, cut to a width if there is one.
-
-    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
-    """
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return text[: width - 3] + "..." if 0 < width < len(text) else text
-
-
-# ~~~~ the rest of what is asked about processes
 
 
 def read_processes() -> dict[int, Process]:
@@ -633,18 +641,24 @@ def state_path(root: str) -> str:
 
 def own_identity() -> str:
     """Return format, host with its boot, PID namespace, PID and start time: this process's name for ever."""
-    boot, namespace, process = "0", 0, None
+    boot, namespace = "0", 0
     try:
         boot = read_small("/proc/sys/kernel/random/boot_id")[:8].decode()
         namespace = posix.stat("/proc/self/ns/pid").st_ino
-        if PROC == "/proc":
-            process = parse_stat(0, read_small("/proc/self/stat"))  # self: right in any PID namespace's /proc
     except OSError:
         pass
-    process = process or read_process(posix.getpid())
     host = "".join(c if c.isalnum() and c < "\x80" or c in "-_" else "-" for c in posix.uname().nodename)
-    start = process.start if process else "t0"
-    return "%s.%s-%s.%d.%d.%s" % (FORMAT, host[:64] or "-", boot, namespace, posix.getpid(), start)
+    return "%s.%s-%s.%d.%d.%s" % (FORMAT, host[:64] or "-", boot, namespace, posix.getpid(), own_start())
+
+
+def own_start() -> str:
+    """Return this process's start time; /proc/self is right in any PID namespace's /proc."""
+    if PROC == "/proc":
+        # 4242 (a) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 1844...
+        return "t" + read_small("/proc/self/stat").rpartition(b")")[2].split()[19].decode()
+    unfold()
+    process = read_process(posix.getpid())
+    return process.start if process else "t0"
 
 
 def read_small(path: str) -> bytes:
@@ -947,7 +961,8 @@ def show_holder(claim: Claim) -> None:
     """Write current.pid. Done by the holder, while its command starts."""
     fd = open_file(HOLDER_PID, claim.scope)
     try:
-        posix.ftruncate(fd, 0)
+        if posix.fstat(fd).st_size:  # of a dead one; ext4 writes a truncated file out at its close
+            posix.ftruncate(fd, 0)
         write(fd, b"%d\n" % posix.getpid())
     finally:
         posix.close(fd)
@@ -2152,8 +2167,7 @@ def become_command(
     """
     status = FAILED
     try:
-        process = parse_stat(0, read_small("/proc/self/stat")) if PROC == "/proc" else read_process(posix.getpid())
-        write(claim.file, b"child %d %s\n" % (posix.getpid(), process.start.encode() if process else b"t0"))
+        write(claim.file, b"child %d %s\n" % (posix.getpid(), own_start().encode()))
         ignored = ignored_signals()
         for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
             if not ignored >> (signum - 1) & 1:
