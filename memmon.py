@@ -74,7 +74,7 @@ done
   printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
   exit 125
 }
-set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
+set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -c '
 import sys, posix, marshal, _signal, gc
 sys.excepthook = lambda kind, error, trace: posix._exit(
     posix.write(2, ("%s: cannot start: %s\n" % (sys.argv[0].split("/")[-1], error)).encode("utf-8", "replace")) and 125)
@@ -1387,8 +1387,8 @@ class Watch:
         self.stopped = not self.child
 
     def run(self) -> None:
-        """Look and sleep until there is nothing left to watch."""
-        while True:
+        """Look and sleep until there is nothing left to watch. Told to stop, and with no kill under way: at once."""
+        while not self.stopped or self.guard.kills:
             self.guard.look()
             if self.stopped or self.has_ended():
                 break
@@ -1750,7 +1750,10 @@ def run(options: Options) -> int:
         text = "peak %s in up to %d processes, the largest with %s resident"
         guard.say(text % (show_size(guard.peak), guard.most, show_size(watch.usage_peak)))
     if options.peak:
+        guard.look()
         posix.write(2, b"peak %d\n" % guard.peak)
+    if tied:
+        posix._exit(0)  # a wrapper waits for this, and somebody for the wrapper: no time for Python's own end
     return die_like(watch.status) if watch.status >= 0 else 0
 
 

@@ -67,7 +67,7 @@ done
   printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
   exit 125
 }
-set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -X "bash=${BASH_VERSION+set}" -c '
+set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -c '
 import sys, posix, marshal, _signal, gc
 sys.excepthook = lambda kind, error, trace: posix._exit(
     posix.write(2, ("%s: cannot start: %s\n" % (sys.argv[0].split("/")[-1], error)).encode("utf-8", "replace")) and 125)
@@ -2244,12 +2244,12 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
     guard_at = began + MEMORY_WATCHED
     beat, look_at = began + HEARTBEAT, 0.0
     guard: Guard | None = None
-    usage = None
+    measured, usage = False, None
     while True:
-        if guard_at:  # a short run: wait4() would import what makes its third answer
-            ended, status = posix.waitpid(pid, posix.WNOHANG | posix.WUNTRACED)
-        else:
+        if measured:
             ended, status, usage = posix.wait4(pid, posix.WNOHANG | posix.WUNTRACED)
+        else:
+            ended, status = posix.waitpid(pid, posix.WNOHANG | posix.WUNTRACED)
         if ended and not posix.WIFSTOPPED(status):
             status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
             break
@@ -2264,6 +2264,7 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
         if guard_at and now >= guard_at:
             guard_at = 0.0
             unfold()
+            measured = can_measure()
             guard = start_guard(claim, plan) if plan.memory != "0" else None
         if deadline and now >= deadline:
             unfold()
@@ -2431,6 +2432,15 @@ def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
 
 
 PIPE: list[int] = []
+
+
+def can_measure() -> bool:
+    """Import, while the command runs, what wait4() makes its answer of: at its end that would cost a millisecond."""
+    try:
+        import resource
+    except ImportError:
+        return False
+    return True
 
 
 def is_stopped(pid: int) -> bool:
