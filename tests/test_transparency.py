@@ -185,7 +185,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
         "OLDPWD": "/",
         "ENV": "/nonexistent",
         "BASH_ENV": "/nonexistent",
-        "SHLVL": "7",
+        "SHLVL": "7",  # and so PWD, as shells have it: see below
         "CDPATH": "/",
     },
     "nowhere": {"PWD": None, "OLDPWD": None, "SHLVL": None, "_": None},
@@ -220,6 +220,8 @@ def test_the_environment_arrives_as_it_was(project: Project, tool: Tool, name: s
         environment.pop(os.fsencode(key), None)
         if value is not None:
             environment[os.fsencode(key)] = os.fsencode(value)
+    if ENVIRONMENTS[name].get("SHLVL"):
+        environment[b"PWD"] = os.fsencode(project.path)
     command = [shutil.which("env") or "/usr/bin/env", "-0"]
     bare = environment_seen(project, command, environment)
     wrapped = environment_seen(project, tool.wrap(command), environment)
