@@ -785,14 +785,13 @@ def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
     """
     hidden = "." + name
     for _ in range(1000):
-        waiters = waiters_of(scope)
+        waiters, home, file = waiters_of(scope), -1, -1
         try:
             posix.mkdir(hidden, 0o700, dir_fd=waiters)
             home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
             give(home, scope.owner)
-            file = posix.open(
-                name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE, 0o600, dir_fd=home
-            )
+            flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE
+            file = posix.open(name, flags, 0o600, dir_fd=home)
             give(file, scope.owner)
             flock(file, LOCK_EX | LOCK_NB)
             write(file, record)
@@ -805,6 +804,9 @@ def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
             if not posix.fstat(waiters).st_nlink:
                 posix.close(waiters)
                 scope.waiters = -1
+        for fd in home, file:
+            if fd >= 0:
+                posix.close(fd)
     raise Failure("%s/%s is swept faster than it can be used" % (scope.path, WAITERS))
 
 
@@ -1370,7 +1372,10 @@ def find_blocker(claim: Claim) -> Blocker | None:
     found = owners(scope)
     for name in found:
         if found[name]:
-            return make_blocker(name, True)
+            blocker = make_blocker(name, True)
+            if waits(scope, name):  # a joiner that has yet to make up its mind: it may come to wait for me
+                blocker.process = None
+            return blocker
     for name in found:
         recover(claim, name)
     return None if found else find_legacy_holder(scope)
