@@ -1750,7 +1750,8 @@ def run(options: Options) -> int:
         text = "peak %s in up to %d processes, the largest with %s resident"
         guard.say(text % (show_size(guard.peak), guard.most, show_size(watch.usage_peak)))
     if options.peak:
-        guard.look()
+        guard.handed = guard.reader.handed_out()
+        guard.inspect_all()
         posix.write(2, b"peak %d\n" % guard.peak)
     if tied:
         posix._exit(0)  # a wrapper waits for this, and somebody for the wrapper: no time for Python's own end

@@ -2696,6 +2696,8 @@ class Screen:
                 posix.write(2, line.encode("utf-8", "backslashreplace"))
             except OSError:
                 pass
+        elif self.shown and not blocker.holds and not inode(LOCK, claim.scope.fd):
+            pass  # between two holders
         elif key != self.shown or waited - self.at >= REPEAT:
             self.shown, self.at = key, waited
             say(text)

@@ -15,6 +15,8 @@ from support import PRODUCT, PRODUCT_DIRECTORY, TOOLS, Holder, Project, Tool, Wi
 
 SESSION = new_word()[:12]
 
+os.umask(0o022)  # whatever the caller's is: tests as an ordinary user must be able to read what is made here
+
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:

@@ -87,6 +87,12 @@ def state_of(pid: int) -> str:
     return (stat_of(pid) or [""])[0]
 
 
+def catches(pid: int, signum: int) -> bool:
+    """Tell whether a process has a handler for a signal (proc_pid_status(5): SigCgt)."""
+    status = Path("/proc/%d/status" % pid).read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (signum - 1) & 1)
+
+
 def lives(pid: int) -> bool:
     """Tell whether a process exists and is no zombie."""
     return state_of(pid) not in ("", "Z", "X")

@@ -15,6 +15,7 @@ from support import (
     IS_ROOT,
     LINUX,
     Project,
+    catches,
     descendants_of,
     ended,
     finish,
@@ -326,9 +327,11 @@ def test_once_shows_the_tree_with_its_memory(place: Guarded) -> None:
     assert {entry["ppid"] for entry in found["processes"][1:]} == {root.pid}
 
 
+@pytest.mark.skipif(not LINUX, reason="/proc")
 def test_peak_is_the_last_line_when_asked_for(place: Guarded) -> None:
     hog = place.hog(120, "--wait")
     guard = place.guard("--peak", "--pid", hog.pid, "--token", "none", "--limit", 1000)
+    wait_until(lambda: catches(guard.pid, signal.SIGTERM))
     assert hog.stdin
     hog.stdin.write(b"\n")
     hog.stdin.flush()
