@@ -1102,16 +1102,15 @@ def remove(name: str, directory: int) -> None:
 def sweep(claim: Claim) -> None:
     """Remove what the dead left: private directories, children's scopes, the queue's dead lines."""
     scope = claim.scope
-    living = 0
-    for name in posix.listdir(waiters_of(scope)):
-        living += not bury(scope, name)
-        if living > 3:  # of hundreds, most live: each release would look at them all
-            break
     if inode(NESTED, scope.fd):
         unfold()
         sweep_nested(claim)
-    if inode(OLD, scope.fd) or inode(QUEUE, scope.fd):
-        tidy(claim)
+    for name in posix.listdir(waiters_of(scope)):
+        if not bury(scope, name):
+            return  # the next one is waiting for me, and does the rest
+    for name in OLD, QUEUE:
+        if inode(name, scope.fd):
+            tidy(claim)
 
 
 def bury(scope: Scope, name: str) -> bool:
@@ -1447,10 +1446,13 @@ def started_at(process: Process) -> float:
 class Alarm:
     """Wakes a sleeper at the exit of processes: pidfd or kqueue where there is one, else a few looks a second."""
 
-    __slots__ = ("watched",)
+    __slots__ = ("watched", "home", "ear", "before")
 
     def __init__(self) -> None:
         self.watched: dict[int, int] = {}  # PID -> pidfd, -1 where there is none
+        self.home = -1  # the directory that is listened to
+        self.ear: tuple[int, ...] = ()  # the pipe that a signal's arrival is written to
+        self.before: Any = None  # what was to happen at a SIGIO
 
     def watch(self, process: Process) -> bool:
         """Watch a process. False: it is gone, or is not who it was. The descriptor is opened before that look."""
@@ -1471,21 +1473,59 @@ class Alarm:
         if pidfd >= 0:
             posix.close(pidfd)
 
+    def listen(self, scope: Scope, name: str) -> bool:
+        """Wake also when an owner takes its file out of its directory, some way before its exit. False: it has.
+
+        That directory stays the same when it becomes the lock. Linux tells by SIGIO: fcntl(2), F_NOTIFY. Where it
+        does not, the exit wakes.
+        """
+        import fcntl
+
+        for place, directory in (name, waiters_of(scope)), (LOCK, scope.fd):
+            try:
+                self.home = posix.open(place, DIRECTORY, dir_fd=directory)
+                break
+            except OSError:
+                continue
+        else:
+            return False
+        if hasattr(fcntl, "F_NOTIFY"):
+            self.ear = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+            _signal.set_wakeup_fd(self.ear[1])
+            self.before = _signal.signal(_signal.SIGIO, lambda number, frame: None)
+            try:
+                fcntl.fcntl(self.home, fcntl.F_NOTIFY, fcntl.DN_DELETE)
+            except OSError:
+                pass  # fs.dir-notify-enable is 0
+        return inode(name, self.home) != 0
+
+    def hush(self) -> None:
+        """Listen no more: when the directory is closed, no signal is on its way."""
+        if self.home >= 0:
+            posix.close(self.home)
+            self.home = -1
+        if self.ear:
+            _signal.signal(_signal.SIGIO, self.before)
+            _signal.set_wakeup_fd(-1)
+            for fd in self.ear:
+                posix.close(fd)
+            self.ear = ()
+
     def sleep(self, seconds: float) -> bool:
         """Sleep until a watched process exits, at most for some seconds. False: none is known to have exited."""
         import select
 
-        pidfds = [pidfd for pidfd in self.watched.values() if pidfd >= 0]
         if hasattr(select, "kqueue") and self.watched:
             return self.sleep_kqueue(seconds)
-        if len(pidfds) < len(self.watched):
-            return self.sleep_looking(seconds)
         poll = select.poll()
-        for pidfd in pidfds:
-            poll.register(pidfd, select.POLLIN)
+        for fd in list(self.watched.values()) + list(self.ear[:1]):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        if -1 in self.watched.values():
+            return self.sleep_looking(poll, seconds)
         return bool(poll.poll(max(0, seconds * 1000)))
 
-    def sleep_looking(self, seconds: float) -> bool:
+    def sleep_looking(self, poll: Any, seconds: float) -> bool:
         """Sleep where nothing tells of an exit (Python 3.8): look at PIDs a few times a second."""
         deadline = time.monotonic() + seconds
         first = {pid: process and process.start for pid, process in zip(self.watched, map(read_process, self.watched))}
@@ -1497,7 +1537,8 @@ class Alarm:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            time.sleep(min(left, LOOK))
+            if poll.poll(min(left, LOOK) * 1000):
+                return True
 
     def sleep_kqueue(self, seconds: float) -> bool:
         """Sleep as BSD and macOS can: kqueue(2), EVFILT_PROC. Who is gone already makes it return at once."""
@@ -1552,6 +1593,11 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
             raise Failure(text, GAVE_UP)
         screen.update(claim, blocker, waited)
         limits = [screen.pause(waited), 60.0 if plan.wait is None else plan.wait - waited]
+        if blocker.holds and plan.argv and not plan.child:
+            if waited < EARLY:
+                limits.append(EARLY - waited)
+            elif _signal.getsignal(_signal.SIGCHLD) is not _signal.SIG_IGN:
+                plan.child = EarlyChild(claim, plan)
         if setting("SEQEXEC_RUN"):
             limits.append(TICK)  # a circle may have been closed elsewhere
         sleep_behind(claim, blocker, alarm, min(limits))
@@ -1568,9 +1614,16 @@ def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -
     if blocker.process is None or blocker.pid == 0:
         time.sleep(min(seconds, LOOK if blocker.name else 0.02))
         return
-    if not alarm.watch(blocker.process):
+    if alarm.watch(blocker.process) and (not blocker.name or alarm.listen(claim.scope, blocker.name)):
+        sleep_until_a_sign(claim, blocker, alarm, seconds)
+    else:
         time.sleep(0.001)  # it is about to be gone altogether: its flock goes a moment before or after its PID
-        return
+    alarm.forget(blocker.pid)
+    alarm.hush()
+
+
+def sleep_until_a_sign(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -> None:
+    """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
     deadline, before = time.monotonic() + seconds, signs(claim, blocker)
     longest = TICK if blocker.holds or place_in_queue(claim)[0] <= 3 else FAR_TICK
     tick = longest
@@ -1579,10 +1632,9 @@ def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)) or left <= tick or signs(claim, blocker) != before:
-            break
+            return
         tick = min(tick * 2, longest)
         posix.utime(claim.file)
-    alarm.forget(blocker.pid)
 
 
 def signs(claim: Claim, blocker: Blocker) -> tuple[object, ...]:
@@ -1599,6 +1651,7 @@ def signs(claim: Claim, blocker: Blocker) -> tuple[object, ...]:
 
 def line_up_again(claim: Claim, plan: Plan) -> None:
     """Come back after somebody removed my line, my directory, or the whole state directory."""
+    dismiss_child(plan)
     abandon(claim)
     posix.close(claim.home)
     posix.close(claim.file)
@@ -1606,6 +1659,13 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
     new = make_claim(enter_scope(plan.kind, plan.project), claim.name, make_record(plan))
     claim.scope, claim.home, claim.file = new.scope, new.home, new.file
     enqueue(claim, plan.shown)
+
+
+def dismiss_child(plan: Plan) -> None:
+    """Have no early child any more: its record is in a file that is no longer mine."""
+    if plan.child:
+        plan.child.dismiss()
+        plan.child = None
 
 
 def abandon(claim: Claim) -> None:
@@ -1659,6 +1719,11 @@ def run_members(name: str, record: dict[str, str], known: dict[int, Process]) ->
     in a session of its own is a daemon (or somebody's terminal) and none of ours, but for the command itself.
     """
     table = read_processes()
+    for _ in range(100):  # a second, on a machine that has no time for it
+        if not is_about_to_execute(name, record, table):
+            break
+        time.sleep(0.01)
+        table = read_processes()
     child = recorded_child(name, record, table)
     if child:
         known.setdefault(child.pid, child)
@@ -1700,6 +1765,21 @@ def recorded_child(name: str, record: dict[str, str], table: dict[int, Process])
     parent = table.get(process.ppid)
     adopted = process.ppid == 1 or parent is not None and parent.ppid == 1 or str(process.ppid) == name.split(".")[3]
     return process if carries(process, name) or adopted and not record.get("foreign") else None
+
+
+def is_about_to_execute(name: str, record: dict[str, str], table: dict[int, Process]) -> bool:
+    """Tell whether a make that is gone may have left a child that has yet to execute, of those that we did not start.
+
+    Such a make has the token only for what it starts: a fork of it looks like any make until it is a shell.
+    """
+    # group 4243 make
+    group, _, called = record.get("group", "").partition(" ")
+    for process in table.values() if group else ():
+        if str(process.pgid) == group and process.name == called and process.state in "RD":
+            parent = table.get(process.ppid)
+            if (parent is None or 1 in (parent.pid, parent.ppid)) and not is_younger(name, process):
+                return True
+    return False
 
 
 def is_younger(name: str, process: Process) -> bool:
@@ -1979,6 +2059,8 @@ GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 
 GRACE = 2.0  # seconds from TERM to KILL
 LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
 FREEZE = 1.5  # seconds after which a SIGSTOP is no freeze of the memory guard's, which lasts 0.8 at the most
+SETTLED = 0.003  # seconds after which a command has started, and leaves us the processor
+EARLY = 0.05  # seconds of waiting, as the next one, after which the command's process is forked
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
 STOP_LASTS = 5.0  # seconds after which a SIGSTOP of the command is not the memory guard's: it has killed by then
 FORWARDED = frozenset(
@@ -2014,6 +2096,7 @@ class Plan:
     project = ""  # the path of the checkout
     umask = 0o22  # the caller's
     finish = "-"  # what ended it, for the history
+    child: EarlyChild | None = None
 
     def __init__(self) -> None:
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
@@ -2074,6 +2157,8 @@ def take_turn(plan: Plan) -> Claim:
     if not plan.project:
         plan.umask = posix.umask(0o077)
         plan.project = project_root()
+    if plan.child:
+        dismiss_child(plan)
     scope = enter_scope(plan.kind, plan.project)
     claim = make_claim(scope, own_name(), make_record(plan))
     try:
@@ -2082,6 +2167,7 @@ def take_turn(plan: Plan) -> Claim:
             wait_for_turn(claim, plan)
     except BaseException:
         unfold()
+        dismiss_child(plan)
         abandon(claim)
         raise
     return claim
@@ -2096,15 +2182,17 @@ def run(claim: Claim, plan: Plan) -> int:
     began = time.monotonic()
     if plan.verbose:
         tell(plan, "runs, after %.1f s in the queue of %s" % (plan.waited, claim.scope.path))
-    environ = command_environment(claim.name)
-    pid = 0
+    pid = first = 0
     try:
-        pid = posix.fork()
+        if plan.child:
+            pid, first = plan.child.go()
         if not pid:
-            become_command(claim, plan, environ, mask, child_ignored)
-        prepare_for_others(claim)
-        status, usage = attend(claim, plan, pid, began)
-        if plan.leftovers != "leave" and may_have_left(claim.name, pid):
+            environ = command_environment(claim.name)
+            pid = first = posix.fork()
+            if not pid:
+                become_command(claim, plan, environ, mask, child_ignored)
+        status, usage, guard = attend(claim, plan, pid, began)
+        if plan.leftovers != "leave" and may_have_left(claim.name, first):
             unfold()
             status = end_leftovers(claim, plan, status)
     except BaseException:  # nothing may run on without the lock
@@ -2114,8 +2202,17 @@ def run(claim: Claim, plan: Plan) -> int:
         release(claim)
         raise
     seconds = time.monotonic() - began
-    remember(claim, plan, status, seconds, usage)
+    is_passing = is_identity(claim.scope.path.rpartition("/")[2])  # its scope goes when nobody is left in it
+    if is_passing:
+        remember(claim, plan, status, seconds, usage)
     release(claim)
+    posix.sched_yield()  # whoever it woke may be on this processor
+    if not is_passing:
+        remember(claim, plan, status, seconds, usage)
+    if guard:
+        guard.close(plan, status)
+    if is_folded is None:
+        store_bytecode()
     if plan.verbose:
         tell(plan, "ended with status %d after %.1f s" % (status, seconds))
     plan.explain(status, seconds)
@@ -2128,20 +2225,18 @@ def tell(plan: Plan, what: str) -> None:
 
 
 def prepare_for_others(claim: Claim) -> None:
-    """Do, while the command starts, what it need not wait for."""
+    """Do what a command need not wait for, and what one that is about to end need not have at all."""
     try:
         if claim.founder:
             show_holder(claim)
             tidy(claim)
     except OSError:
         pass  # for people only
-    if is_folded is None:
-        store_bytecode()
 
 
 def command_environment(name: str) -> dict[bytes, bytes]:
     """Return the environment as it was before sh and Python added to it, with this run's token in the chain."""
-    environ = posix.environ
+    environ = dict(posix.environ)
     options = sys._xoptions
     if not options.get("ctype", "set"):
         environ.pop(b"LC_CTYPE", None)  # PEP 538
@@ -2162,15 +2257,18 @@ def ignored_signals() -> int:
 
 
 def become_command(
-    claim: Claim, plan: Plan, environ: dict[bytes, bytes], mask: set[int], child_ignored: bool
+    claim: Claim, plan: Plan, environ: dict[bytes, bytes], mask: set[int], child_ignored: bool, go: int = -1
 ) -> NoReturn:
     """Be the command, in the forked child: put back what Python changed, write down who I am, execute.
 
     What I am stands in the owner file before I execute; until then my copy of its flock says that the run lives.
+    go: a pipe that a word comes from when it is time to execute, or none when that will never be.
     """
     status = FAILED
     try:
         write(claim.file, b"child %d %s\n" % (posix.getpid(), own_start().encode()))
+        if go >= 0 and not posix.read(go, 1):
+            posix._exit(0)
         ignored = ignored_signals()
         for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
             if not ignored >> (signum - 1) & 1:
@@ -2243,10 +2341,13 @@ def real_shell() -> str:
     return setting("SEQEXEC_SHELL") or "/bin/sh"
 
 
-def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
-    """Wait for the command, pass on to it what was sent to me alone. Return its status and peak memory (KiB or 0)."""
+def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int, Guard | None]:
+    """Wait for the command, pass on to it what was sent to me alone.
+
+    Return its status, its peak memory (KiB or 0), and the memory guard, if that is still there.
+    """
     deadline = began + plan.timeout if plan.timeout else 0.0
-    guard_at = began + MEMORY_WATCHED
+    settled_at, guard_at = began + SETTLED, began + MEMORY_WATCHED
     beat, look_at = began + HEARTBEAT, 0.0
     guard: Guard | None = None
     measured, usage = False, None
@@ -2266,6 +2367,9 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
             look_at = 0.0
             if ended or is_stopped(pid):
                 stop_like(pid, posix.WSTOPSIG(status) if ended else _signal.SIGSTOP)
+        if settled_at and now >= settled_at:
+            settled_at = 0.0
+            prepare_for_others(claim)
         if guard_at and now >= guard_at:
             guard_at = 0.0
             unfold()
@@ -2278,7 +2382,7 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
         if now >= beat:
             beat = now + HEARTBEAT
             posix.utime(claim.file)
-        times = [moment for moment in (guard_at, deadline, beat, look_at) if moment]
+        times = [moment for moment in (settled_at, guard_at, deadline, beat, look_at) if moment]
         signum, sent_by = next_signal(min(times) - now)
         if guard:
             guard.relay()
@@ -2287,9 +2391,10 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int]:
                 posix.kill(pid, signum)
             except OSError:
                 pass
-    if guard:
+    if guard and (status or guard.killed):  # the guard's word comes first
         guard.close(plan, status)
-    return status, usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1) if usage else 0
+        guard = None
+    return status, usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1) if usage else 0, guard
 
 
 def may_have_left(name: str, pid: int) -> bool:
@@ -2297,13 +2402,9 @@ def may_have_left(name: str, pid: int) -> bool:
 
     Whatever it started has a PID between its own and the last that was given out, until the numbers wrap around.
     """
-    # 0.20 0.18 0.12 1/80 11206
     if PROC != "/proc":
         return True
-    try:
-        last = int(read_small("/proc/loadavg").split()[-1])
-    except OSError:
-        return True
+    last = last_pid()
     if not pid <= last < pid + 100:
         return True
     for number in range(pid + 1, last + 1):
@@ -2311,6 +2412,15 @@ def may_have_left(name: str, pid: int) -> bool:
         if environment is not None and (not environment or name.encode() in environment):
             return True
     return False
+
+
+def last_pid() -> int:
+    """Return the PID that was given out last, by /proc/loadavg: proc_loadavg(5); 0 where that is not told."""
+    # 0.20 0.18 0.12 1/80 11206
+    try:
+        return int(read_small("/proc/loadavg").split()[-1])
+    except OSError:
+        return 0
 
 
 def next_signal(seconds: float) -> tuple[int, int]:
@@ -2482,6 +2592,38 @@ def stop_like(pid: int, signum: int) -> None:
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCONT})
 
 
+class EarlyChild:
+    """The command's process, forked while the next in the queue has nothing to do: what is left then is to execute.
+
+    It does so at a word from me, and ends without it, or when I am gone: it reads from a pipe that only I write to.
+    """
+
+    def __init__(self, claim: Claim, plan: Plan) -> None:
+        reader, self.pipe = posix.pipe()
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        self.pid = posix.fork()
+        if not self.pid:
+            posix.close(self.pipe)
+            become_command(claim, plan, command_environment(claim.name), mask, False, reader)
+        posix.close(reader)
+
+    def go(self) -> tuple[int, int]:
+        """Let it execute. Return its PID, and one below all that it starts; two zeros where somebody ended it."""
+        first = last_pid()
+        try:
+            posix.write(self.pipe, b"!")
+        except BrokenPipeError:
+            self.dismiss()
+            return 0, 0
+        posix.close(self.pipe)
+        return self.pid, first
+
+    def dismiss(self) -> None:
+        """Let it end: the command is not to run, or not under this claim."""
+        posix.close(self.pipe)
+        posix.waitpid(self.pid, 0)
+
+
 class Guard:
     """The memmon.py that watches a run, and the pipe on which it speaks. It has no descriptor of the command's."""
 
@@ -2543,8 +2685,6 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
     arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only", "--token", claim.name]
     arguments += ["--limit", plan.memory or "2048", "--interval", plan.interval or "5"]
     arguments += ["--limit-name", plan.origin.get("memory", "the default: see MEMORY_LIMIT_MB")]
-    environ = dict(posix.environ)
-    environ[b"SEQEXEC_RUN"] = environ[b"SEQEXEC_RUN"].rpartition(b":")[0]  # it is not of the run
     reader, writer = posix.pipe()
     pid = posix.fork()
     if not pid:
@@ -2555,7 +2695,7 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
                 posix.dup2(fd, target)
             posix.closerange(3, posix.sysconf("SC_OPEN_MAX"))
             _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-            posix.execve("/bin/sh", arguments, environ)
+            posix.execve("/bin/sh", arguments, posix.environ)  # without the token: it is not of the run
         finally:
             posix._exit(FAILED)
     posix.close(writer)
@@ -2567,7 +2707,7 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
 def end_leftovers(claim: Claim, plan: Plan, status: int) -> int:
     """Wait for what the command's first process has left behind, or end it; a signal ends it, before or after."""
     known: dict[int, Process] = {}
-    record = {"sid": str(posix.getsid(0))}
+    record = dict(read_record(claim.name, claim.home), sid=str(posix.getsid(0)))
 
     def find() -> list[Process]:
         return run_members(claim.name, record, known)

@@ -523,6 +523,9 @@ class SimulatedPosix:
     def ftruncate(self, fd: int, size: int) -> None:
         self.call("cut", fd, size)
 
+    def sched_yield(self) -> None:
+        pass
+
     def stat(self, path: str, *, dir_fd: int = -1, follow_symlinks: bool = True) -> Stat:
         return Stat(*self.call("stat", dir_fd, path))
 
@@ -678,9 +681,11 @@ class Program:
         def line_up_again(claim: Any, plan: Any) -> None:
             self.call("fail", "lines up again, though nobody removed anything: it loses its place")
 
-        def attend(*arguments: Any) -> tuple[int, int]:
+        def attend(claim: Any, *arguments: Any) -> tuple[int, int, None]:
+            if not self.who:  # the others' commands end too soon for it
+                self.globals["prepare_for_others"](claim)
             self.call("await")
-            return 0, 0
+            return 0, 0, None
 
         def end_run(name: str, *arguments: Any) -> list[Any]:
             if name == self.name:
@@ -717,6 +722,7 @@ class Program:
                 raise LookupError("seqexec.py has no %s any more: mend tests/interleave.py" % name)
             self.globals[name] = new[name]
         self.globals["Alarm"].sleep = sleep
+        self.globals["Alarm"].listen = lambda alarm, scope, name: True  # a wake at any time is explored: "~"
 
     def cut(self, phase: str, claim: Any) -> None:
         """End a history here: what follows depends on the claim only."""
