@@ -23,10 +23,12 @@ from support import (
     Project,
     Tool,
     Witness,
+    children_of,
     cpu_seconds,
     ended,
     finish,
     holder_pids,
+    lives,
     nothing_left,
     owners,
     pid_in,
@@ -222,6 +224,83 @@ def test_a_command_with_control_characters_is_one_harmless_line(
     assert ended(waiter) == 0
     assert ended(second) == 0
     nothing_left(scope)
+
+
+# ---- the hand-over -----------------------------------------------------------------------------------------
+
+
+def early_child(waiter: subprocess.Popen[bytes]) -> int:
+    """Return the process that the next in the queue has forked for its command."""
+    return int(wait_until(lambda: children_of(waiter.pid), "a child of %d" % waiter.pid)[0])
+
+
+def test_a_waiter_whose_early_child_was_killed_runs_its_command_all_the_same(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    waiter = project.start(tool.wrap(shell("echo ran $PPID; exit 7")))
+    child = early_child(waiter)
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: not lives(child), "the end of %d" % child)
+    holder.release()
+    assert finish(waiter)[:2] == (7, b"ran %d\n" % waiter.pid)
+    nothing_left(tool.scope(project))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_an_early_child_ends_with_its_waiter_and_runs_nothing(
+    project: Project, tool: Tool, holder: Holder, signum: signal.Signals
+) -> None:
+    waiter = project.start(tool.wrap(shell("echo it ran")))
+    child = early_child(waiter)
+    waiter.send_signal(signum)
+    status, out, _ = finish(waiter)
+    assert (status, out) == (-signum, b"")
+    wait_until(lambda: not lives(child), "the end of %d" % child)
+    holder.release()
+    nothing_left(tool.scope(project))
+
+
+def test_an_early_child_is_the_command(project: Project, tool: Tool, holder: Holder) -> None:
+    waiter = project.start(tool.wrap(shell("echo $$")))
+    child = early_child(waiter)
+    holder.release()
+    assert finish(waiter)[:2] == (0, b"%d\n" % child)
+
+
+def test_a_waiter_whose_place_was_removed_gets_a_new_child(project: Project, tool: Tool, holder: Holder) -> None:
+    waiter = project.start(tool.wrap(shell("echo $$")))
+    child = early_child(waiter)
+    for file in ("queue.txt", "queue.old"):
+        if (tool.scope(project) / file).exists():
+            (tool.scope(project) / file).unlink()
+    wait_until(lambda: not lives(child), "the end of %d" % child)
+    child = early_child(waiter)
+    holder.release()
+    assert finish(waiter)[:2] == (0, b"%d\n" % child)
+
+
+@pytest.mark.skipif(not LINUX, reason="F_NOTIFY: elsewhere the exit wakes")
+def test_the_release_wakes_and_not_the_exit(project: Project, tmp_path: Path) -> None:
+    """The first wrapper cannot exit before its memory guard has, and that one does not want to."""
+    source = (project.tools / "seqexec.py").read_text()
+    for tick in "TICK = 2.0", "tick, longest = 0.05, TICK":  # nothing else is to wake it
+        assert source.count(tick) == 1
+        source = source.replace(tick, tick.replace("2.0", "600.0").replace("0.05", "600.0"))
+    (tmp_path / "seqexec.py").write_text(source)
+    (tmp_path / "seqexec.py").chmod(0o755)
+    (tmp_path / "memmon.py").write_text("trap '' TERM\necho guarding >&2\nexec sleep 4\n")
+    first = project.start([str(tmp_path / "seqexec.py"), *shell("echo ready; read line")])
+    read_line(first)
+    assert "guarding" in read_line(first, "stderr")
+    second = project.start([str(tmp_path / "seqexec.py"), "--quiet", *shell("echo ran")])
+    early_child(second)
+    assert first.stdin
+    first.stdin.write(b"go\n")
+    first.stdin.flush()
+    assert read_line(second) == "ran"
+    assert first.poll() is None
+    assert ended(first) == ended(second) == 0
+    nothing_left(project.state)
 
 
 # ---- what a waiter shows -----------------------------------------------------------------------------------

@@ -155,6 +155,15 @@ class Fifo:
     def write(self) -> None:
         os.write(self.fd, b"go\n")
 
+    def close(self) -> None:
+        """Close it when what was written has been read: a command of a queue of a daemon's may be late."""
+        import select
+
+        deadline = time.monotonic() + 10
+        while select.select([self.fd], [], [], 0)[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.close(self.fd)
+
 
 def bench_handover(room: Room, rounds: int) -> None:
     flock_median = 0.0
@@ -195,7 +204,7 @@ def handovers(room: Room, wrap: Callable[[Sequence[str]], list[str]], rounds: in
     for process in started:
         process.wait()
     for fifo in [said, *gates]:
-        os.close(fifo.fd)
+        fifo.close()
     return times
 
 

@@ -204,6 +204,18 @@ MUTANTS = [
         real=("test_queue.py", "-k", "stopped"),
         within="find_blocker",
     ),
+    Mutant(
+        "nobody listens for the release",
+        (("alarm.listen(claim.scope, blocker.name)", "True"),),
+        real=("test_queue.py", "-k", "the_release_wakes"),
+        within="sleep_behind",
+    ),
+    Mutant(
+        "an early child runs the command though its waiter has died",
+        (("if go >= 0 and not posix.read(go, 1):", "if go >= 0 and posix.read(go, 1) is None:"),),
+        real=("test_queue.py", "-k", "an_early_child_ends"),
+        within="become_command",
+    ),
 ]  # fmt: skip
 
 
