@@ -557,8 +557,8 @@ DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOE
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # a FIFO in its place must not make us wait
 ABANDONED = 300.0  # seconds without a sign of life after which what cannot be proven dead counts as dead
 LOOK = 0.2  # seconds between two looks at what gives no event
-TICK = 2.0  # seconds between two looks at what may have changed without one
-FAR_TICK = 10.0  # the same for who is far from its turn
+TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
+FAR_TICK = 30.0  # the same at the most: a tick is as many times as long as one is far from its turn
 HEARTBEAT = 60.0  # seconds between two signs of life
 LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
 LONGEST_LINE = 1000  # bytes of a command that stand in the queue: one write, and a page full of waiters is readable
@@ -1627,7 +1627,7 @@ def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -
 def sleep_until_a_sign(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -> None:
     """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
     deadline, before = time.monotonic() + seconds, signs(claim, blocker)
-    longest = TICK if blocker.holds or place_in_queue(claim)[0] <= 3 else FAR_TICK
+    longest = TICK if blocker.holds else min(TICK * place_in_queue(claim)[0], FAR_TICK)
     tick = longest
     if any(pipes_of(posix.getpid())):  # the other end of a pipe may be about to turn up
         tick, longest = 0.05, TICK
