@@ -948,7 +948,10 @@ def take_lock(claim: Claim) -> bool:
 
 def acquire(claim: Claim, command: str) -> bool:
     """Line up, and take the lock at once where nobody is ahead. False: it takes the long way."""
-    enqueue(claim, command)
+    try:
+        enqueue(claim, command)
+    except FileNotFoundError:  # somebody removes the state directory
+        return False
     if next(iter(read_queue(claim.scope)), "") != claim.name or OLD_LOCKS or inode(LOCK, claim.scope.fd):
         return False
     try:
@@ -1656,9 +1659,12 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
     posix.close(claim.home)
     posix.close(claim.file)
     close_scope(claim.scope)
-    new = make_claim(enter_scope(plan.kind, plan.project), claim.name, make_record(plan))
+    new = come_in(plan)
     claim.scope, claim.home, claim.file = new.scope, new.home, new.file
-    enqueue(claim, plan.shown)
+    try:
+        enqueue(claim, plan.shown)
+    except FileNotFoundError:  # it is under way: the next look finds me without a line again
+        pass
 
 
 def dismiss_child(plan: Plan) -> None:
@@ -2159,8 +2165,7 @@ def take_turn(plan: Plan) -> Claim:
         plan.project = project_root()
     if plan.child:
         dismiss_child(plan)
-    scope = enter_scope(plan.kind, plan.project)
-    claim = make_claim(scope, own_name(), make_record(plan))
+    claim = come_in(plan)
     try:
         if not acquire(claim, plan.shown):
             unfold()
@@ -2171,6 +2176,16 @@ def take_turn(plan: Plan) -> Claim:
         abandon(claim)
         raise
     return claim
+
+
+def come_in(plan: Plan) -> Claim:
+    """Be in the scope that I belong to; once more where somebody has removed it under my feet."""
+    for _ in range(100):
+        try:
+            return make_claim(enter_scope(plan.kind, plan.project), own_name(), make_record(plan))
+        except FileNotFoundError:
+            time.sleep(0.01)
+    return make_claim(enter_scope(plan.kind, plan.project), own_name(), make_record(plan))
 
 
 def run(claim: Claim, plan: Plan) -> int:

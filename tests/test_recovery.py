@@ -477,7 +477,7 @@ def test_removing_the_state_directory_while_it_is_used_harms_nobody(project: Pro
     waiters = [project.start(tool.wrap(shell("echo ran"))) for _ in range(3)]
     for waiter in waiters:
         wait_for_waiter(tool.scope(project), waiter)
-    shutil.rmtree(str(project.state))
+    shutil.rmtree(str(project.state), ignore_errors=True)  # they come back while it is under way
     assert holder.release() == 0
     for waiter in waiters:
         status, out, errors = finish(waiter)
