@@ -31,7 +31,8 @@
 #
 # The protocol. State lives in /tmp/seq-exec-<hash of the project's path>/, and a process is named by its identity.
 #   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock that file: I am alive.
-#   2. Append one line to queue.txt. Only the first live line goes on; the others sleep until the one ahead exits.
+#   2. Append one line to queue.txt. Only the first live line goes on; the others sleep until the one ahead unlinks
+#      its file, or exits.
 #   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty directory.
 #   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end what
 #      is left of its run, THEN unlink that file by its name, and go to 3.
@@ -1561,8 +1562,9 @@ class Alarm:
 def wait_for_turn(claim: Claim, plan: Plan) -> None:
     """Sleep until the lock is mine. Raise Failure, with status 75, when that is not to be.
 
-    One exit wakes one waiter, since each sleeps on whoever is just ahead; a tick covers what no event tells. Signals
-    have their default effect here: a waiter that gets one dies of it at once, and leaves a dead line to pass over.
+    One release or exit wakes one waiter, as each sleeps on whoever is just ahead; a tick covers what no event tells.
+    Signals have their default effect here: a waiter that gets one dies of it at once, and leaves a dead line to pass
+    over.
     """
     alarm, screen, began = Alarm(), Screen(plan), time.monotonic()
     claim.deadline = None if plan.wait is None else began + plan.wait
@@ -2611,6 +2613,7 @@ class EarlyChild:
     """The command's process, forked while the next in the queue has nothing to do: what is left then is to execute.
 
     It does so at a word from me, and ends without it, or when I am gone: it reads from a pipe that only I write to.
+    To the lock it is a fork like any: recorded in my file, and with a copy of its flock until it executes.
     """
 
     def __init__(self, claim: Claim, plan: Plan) -> None:
