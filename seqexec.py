@@ -2226,13 +2226,13 @@ def run(claim: Claim, plan: Plan) -> int:
     posix.sched_yield()  # whoever it woke may be on this processor
     if not is_passing:
         remember(claim, plan, status, seconds, usage)
+    if plan.verbose:
+        tell(plan, "ended with status %d after %.1f s" % (status, seconds))
+    plan.explain(status, seconds)
     if guard:
         guard.close(plan, status)
     if is_folded is None:
         store_bytecode()
-    if plan.verbose:
-        tell(plan, "ended with status %d after %.1f s" % (status, seconds))
-    plan.explain(status, seconds)
     return status
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Iterator
@@ -15,7 +16,12 @@ from support import PRODUCT, PRODUCT_DIRECTORY, TOOLS, Holder, Project, Tool, Wi
 
 SESSION = new_word()[:12]
 
-os.umask(0o022)  # whatever the caller's is: tests as an ordinary user must be able to read what is made here
+# Whatever was inherited: tests as an ordinary user must be able to read what is made here; and under nohup, or in the
+# background of a script, signals are ignored that the tests send.
+os.umask(0o022)
+for signum in signal.SIGHUP, signal.SIGQUIT:
+    signal.signal(signum, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

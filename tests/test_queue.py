@@ -191,7 +191,8 @@ def test_without_git_the_project_is_the_current_directory(project: Project, tool
 def test_people_can_read_the_state(project: Project, tool: Tool, holder: Holder) -> None:
     scope = tool.scope(project)
     assert stat.S_IMODE(project.state.stat().st_mode) == 0o700
-    assert (scope / "current.pid").read_text().split()[0] == str(holder.pid)
+    named = wait_until(lambda: (scope / "current.pid").exists() and (scope / "current.pid").read_text())
+    assert named == "%d\n" % holder.pid
     assert [pid_in(name) for name in owners(scope)] == [holder.pid]
     began = int(time.time())
     waiter = project.start(tool.wrap(shell("echo it is mine")))
