@@ -1490,18 +1490,20 @@ class Alarm:
             try:
                 self.home = posix.open(place, DIRECTORY, dir_fd=directory)
                 break
-            except OSError:
+            except FileNotFoundError:
                 continue
+            except OSError:
+                return True
         else:
             return False
         if hasattr(fcntl, "F_NOTIFY"):
-            self.ear = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-            _signal.set_wakeup_fd(self.ear[1])
-            self.before = _signal.signal(_signal.SIGIO, lambda number, frame: None)
             try:
+                self.ear = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+                _signal.set_wakeup_fd(self.ear[1])
+                self.before = _signal.signal(_signal.SIGIO, lambda number, frame: None)
                 fcntl.fcntl(self.home, fcntl.F_NOTIFY, fcntl.DN_DELETE)
             except OSError:
-                pass  # fs.dir-notify-enable is 0
+                pass  # fs.dir-notify-enable is 0, or there is no descriptor left
         return inode(name, self.home) != 0
 
     def hush(self) -> None:
@@ -1603,7 +1605,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
             if waited < EARLY:
                 limits.append(EARLY - waited)
             elif _signal.getsignal(_signal.SIGCHLD) is not _signal.SIG_IGN:
-                plan.child = EarlyChild(claim, plan)
+                plan.child = fork_early(claim, plan)
         if setting("SEQEXEC_RUN"):
             limits.append(TICK)  # a circle may have been closed elsewhere
         sleep_behind(claim, blocker, alarm, min(limits))
@@ -2617,14 +2619,8 @@ class EarlyChild:
     To the lock it is a fork like any: recorded in my file, and with a copy of its flock until it executes.
     """
 
-    def __init__(self, claim: Claim, plan: Plan) -> None:
-        reader, self.pipe = posix.pipe()
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
-        self.pid = posix.fork()
-        if not self.pid:
-            posix.close(self.pipe)
-            become_command(claim, plan, command_environment(claim.name), mask, False, reader)
-        posix.close(reader)
+    def __init__(self, pid: int, pipe: int) -> None:
+        self.pid, self.pipe = pid, pipe
 
     def go(self) -> tuple[int, int]:
         """Let it execute. Return its PID, and one below all that it starts; two zeros where somebody ended it."""
@@ -2635,12 +2631,33 @@ class EarlyChild:
             self.dismiss()
             return 0, 0
         posix.close(self.pipe)
+        posix.kill(self.pid, _signal.SIGCONT)  # a stop of both may have been undone for me alone
         return self.pid, first
 
     def dismiss(self) -> None:
         """Let it end: the command is not to run, or not under this claim."""
         posix.close(self.pipe)
+        posix.kill(self.pid, _signal.SIGKILL)
         posix.waitpid(self.pid, 0)
+
+
+def fork_early(claim: Claim, plan: Plan) -> EarlyChild | None:
+    """Fork the command's process; None where that cannot be done now: there is time until it must be."""
+    reader = writer = pid = -1
+    try:
+        reader, writer = posix.pipe()
+        pid = posix.fork()
+    except OSError:
+        pass
+    if not pid:
+        posix.close(writer)
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        become_command(claim, plan, command_environment(claim.name), mask, False, reader)
+    if reader >= 0:
+        posix.close(reader)
+    if writer >= 0 and pid < 0:
+        posix.close(writer)
+    return EarlyChild(pid, writer) if pid > 0 else None
 
 
 class Guard:

@@ -261,6 +261,19 @@ def test_an_early_child_ends_with_its_waiter_and_runs_nothing(
     nothing_left(tool.scope(project))
 
 
+def test_an_early_child_that_was_stopped_with_its_waiter_goes_on_at_its_turn(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    waiter = project.start(tool.wrap(shell("echo ran")))
+    child = early_child(waiter)
+    for pid in waiter.pid, child:
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: state_of(pid) == "T")
+    os.kill(waiter.pid, signal.SIGCONT)
+    holder.release()
+    assert finish(waiter)[:2] == (0, b"ran\n")
+
+
 def test_an_early_child_is_the_command(project: Project, tool: Tool, holder: Holder) -> None:
     waiter = project.start(tool.wrap(shell("echo $$")))
     child = early_child(waiter)
