@@ -268,7 +268,7 @@ def test_an_early_child_that_was_stopped_with_its_waiter_goes_on_at_its_turn(
     child = early_child(waiter)
     for pid in waiter.pid, child:
         os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: state_of(pid) == "T")
+    wait_until(lambda: state_of(waiter.pid) == state_of(child) == "T")
     os.kill(waiter.pid, signal.SIGCONT)
     holder.release()
     assert finish(waiter)[:2] == (0, b"ran\n")
