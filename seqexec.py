@@ -1247,6 +1247,9 @@ def leave_scope(scope: Scope) -> None:
         if not inode(LOCK, outer) or not inode(LOCK + "/" + name, outer):
             remove_scope(scope, name, nested)
             attempt(posix.rmdir, NESTED, outer)
+            above = scope.path.rpartition("/" + NESTED + "/")[0]
+            if is_identity(above.rpartition("/")[2]):  # which may have waited for just this
+                leave_scope(Scope(above, outer, scope.owner))
     finally:
         posix.close(nested)
         posix.close(outer)
@@ -2614,49 +2617,51 @@ def stop_like(pid: int, signum: int) -> None:
 class EarlyChild:
     """The command's process, forked while the next in the queue has nothing to do: what is left then is to execute.
 
-    It does so at a word from me, and ends without it, or when I am gone: it reads from a pipe that only I write to.
+    It does so at a word from me, and ends without it, or when I am gone: it reads from a pipe that I write to.
     To the lock it is a fork like any: recorded in my file, and with a copy of its flock until it executes.
     """
 
-    def __init__(self, pid: int, pipe: int) -> None:
-        self.pid, self.pipe = pid, pipe
+    def __init__(self, pid: int, pipe: tuple[int, int]) -> None:
+        self.pid, self.pipe = pid, pipe  # both ends stay open: a pipe one has both ends of leads to nobody
 
     def go(self) -> tuple[int, int]:
         """Let it execute. Return its PID, and one below all that it starts; two zeros where somebody ended it."""
         first = last_pid()
-        try:
-            posix.write(self.pipe, b"!")
-        except BrokenPipeError:
-            self.dismiss()
+        if posix.waitpid(self.pid, posix.WNOHANG)[0]:
+            self.close()
             return 0, 0
-        posix.close(self.pipe)
+        posix.write(self.pipe[1], b"!")
+        self.close()
         posix.kill(self.pid, _signal.SIGCONT)  # a stop of both may have been undone for me alone
         return self.pid, first
 
     def dismiss(self) -> None:
         """Let it end: the command is not to run, or not under this claim."""
-        posix.close(self.pipe)
+        self.close()
         posix.kill(self.pid, _signal.SIGKILL)
         posix.waitpid(self.pid, 0)
+
+    def close(self) -> None:
+        """Close the pipe; the word in it stays readable."""
+        for fd in self.pipe:
+            posix.close(fd)
 
 
 def fork_early(claim: Claim, plan: Plan) -> EarlyChild | None:
     """Fork the command's process; None where that cannot be done now: there is time until it must be."""
-    reader = writer = pid = -1
+    pipe: tuple[int, int] | None = None
     try:
-        reader, writer = posix.pipe()
+        pipe = posix.pipe()
         pid = posix.fork()
     except OSError:
-        pass
+        for fd in pipe or ():
+            posix.close(fd)
+        return None
     if not pid:
-        posix.close(writer)
+        posix.close(pipe[1])
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
-        become_command(claim, plan, command_environment(claim.name), mask, False, reader)
-    if reader >= 0:
-        posix.close(reader)
-    if writer >= 0 and pid < 0:
-        posix.close(writer)
-    return EarlyChild(pid, writer) if pid > 0 else None
+        become_command(claim, plan, command_environment(claim.name), mask, False, pipe[0])
+    return EarlyChild(pid, pipe)
 
 
 class Guard:

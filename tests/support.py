@@ -410,18 +410,21 @@ def wait_for_waiter(scope: Path, process: subprocess.Popen[bytes]) -> None:
 
 def litter(scope: Path) -> list[str]:
     """Return what is in a scope that should not be when nothing runs."""
-    found = []
-    if not scope.exists():
-        return []
+    try:
+        return list(what_is_left(scope))
+    except FileNotFoundError:
+        return ["something that is just going"] if scope.exists() else []
+
+
+def what_is_left(scope: Path) -> Iterator[str]:
     for name in sorted(os.listdir(scope)):
         path = scope / name
         if name.startswith("executor.lock") or name == "current.pid":
-            found.append("%s %s" % (name, owners(scope)))
+            yield "%s %s" % (name, owners(scope))
         elif name in ("queue.txt", "queue.old") and path.stat().st_size:
-            found.append("%s: %s" % (name, path.read_text(errors="replace")))
+            yield "%s: %s" % (name, path.read_text(errors="replace"))
         elif name in ("waiters", "nested") and os.listdir(path):
-            found.append("%s: %s" % (name, os.listdir(path)))
-    return found
+            yield "%s: %s" % (name, os.listdir(path))
 
 
 def nothing_left(scope: Path, seconds: float = 5.0) -> None:
