@@ -1581,6 +1581,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         if parent and posix.getppid() != parent.pid:
             raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
         try:
+            before = signs(claim)  # of what is found below: a look after it would take what has changed since for old
             if has_moved(claim, plan):
                 raise Displaced
             blocker = find_blocker(claim)
@@ -1611,7 +1612,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 plan.child = fork_early(claim, plan)
         if setting("SEQEXEC_RUN"):
             limits.append(TICK)  # a circle may have been closed elsewhere
-        sleep_behind(claim, blocker, alarm, min(limits))
+        sleep_behind(claim, blocker, alarm, min(limits), before)
     screen.clear()
     plan.waited = time.monotonic() - began
     try:
@@ -1620,44 +1621,51 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         pass  # for people only
 
 
-def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -> None:
-    """Sleep until the blocker exits, something that matters has changed, or the time is up."""
+def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...]) -> None:
+    """Sleep until the blocker exits, something that matters has changed since before, or the time is up."""
     if blocker.process is None or blocker.pid == 0:
         time.sleep(min(seconds, LOOK if blocker.name else 0.02))
         return
     if alarm.watch(blocker.process) and (not blocker.name or alarm.listen(claim.scope, blocker.name)):
-        sleep_until_a_sign(claim, blocker, alarm, seconds)
+        sleep_until_a_sign(claim, blocker, alarm, seconds, before)
     else:
         time.sleep(0.001)  # it is about to be gone altogether: its flock goes a moment before or after its PID
     alarm.forget(blocker.pid)
     alarm.hush()
 
 
-def sleep_until_a_sign(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float) -> None:
+def sleep_until_a_sign(
+    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...]
+) -> None:
     """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
-    deadline, before = time.monotonic() + seconds, signs(claim, blocker)
+    deadline = time.monotonic() + seconds
     longest = TICK if blocker.holds else min(TICK * place_in_queue(claim)[0], FAR_TICK)
     tick = longest
     if any(pipes_of(posix.getpid())):  # the other end of a pipe may be about to turn up
         tick, longest = 0.05, TICK
     while True:
         left = deadline - time.monotonic()
-        if alarm.sleep(min(left, tick)) or left <= tick or signs(claim, blocker) != before:
+        if alarm.sleep(min(left, tick)) or left <= tick or signs(claim) != before or has_stopped(blocker):
             return
         tick = min(tick * 2, longest)
         posix.utime(claim.file)
 
 
-def signs(claim: Claim, blocker: Blocker) -> tuple[object, ...]:
-    """Return what changes when somebody comes, goes, stops or goes on, or removes files; cheap to look at."""
-    now = read_process(blocker.pid)
+def has_stopped(blocker: Blocker) -> bool:
+    """Tell whether a blocker has stopped, or goes on, since it was found to be one."""
+    now, then = read_process(blocker.pid), blocker.process
+    return now is None or then is None or (now.start, now.state in "Tt") != (then.start, then.state in "Tt")
+
+
+def signs(claim: Claim) -> tuple[object, ...]:
+    """Return what changes when somebody comes, goes, takes the lock, or removes files; cheap to look at."""
     waiters = posix.fstat(waiters_of(claim.scope))
     queue = inode(OLD, claim.scope.fd), inode(QUEUE, claim.scope.fd)
     try:
         lock = posix.stat(LOCK, dir_fd=claim.scope.fd).st_mtime_ns
     except OSError:
         lock = 0
-    return waiters.st_mtime_ns, waiters.st_nlink, queue, lock, now and (now.start, now.state in "Tt"), posix.getppid()
+    return waiters.st_mtime_ns, waiters.st_nlink, queue, lock, posix.getppid()
 
 
 def line_up_again(claim: Claim, plan: Plan) -> None:
