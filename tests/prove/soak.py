@@ -441,7 +441,7 @@ class Soak:
                 known = (
                     name in kept
                     or name.startswith("seq-exec-")
-                    or re.match(r"[a-z]+-\d+-[0-9a-f]{16}(\.rest)?$", name)
+                    or re.match(r"[a-z]+-\d+(-[0-9a-f]+){4}(\.rest)?$", name)
                 )
                 if not known and not (name.startswith("queue.") and not os.path.getsize(path)):
                     self.complain("leftovers", path)
