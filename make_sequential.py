@@ -1452,7 +1452,7 @@ def started_at(process: Process) -> float:
 
 
 class Alarm:
-    """Wakes a sleeper at the exit of processes: pidfd or kqueue where there is one, else a few looks a second."""
+    """Wakes a sleeper at a release, and at the exit of processes: pidfd or kqueue, else a few looks a second."""
 
     __slots__ = ("watched", "home", "ear", "before")
 
@@ -1522,7 +1522,7 @@ class Alarm:
             self.ear = ()
 
     def sleep(self, seconds: float) -> bool:
-        """Sleep until a watched process exits, at most for some seconds. False: none is known to have exited."""
+        """Sleep until a watched process exits, or what is listened to is heard, or the time is up (False)."""
         import select
 
         if hasattr(select, "kqueue") and self.watched:
