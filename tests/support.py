@@ -70,6 +70,27 @@ def shell(line: str, *arguments: object) -> list[str]:
     return ["/bin/sh", "-c", line, "sh", *map(str, arguments)]
 
 
+# ---- a second user (65534), where the tests run as root ----------------------------------------------------
+
+STRANGER = 65534
+HAS_STRANGER = IS_ROOT and shutil.which("setpriv") is not None
+
+
+def as_stranger(argv: Sequence[str]) -> list[str]:
+    """Return the command line that runs another one as the second user."""
+    return ["setpriv", "--reuid=%d" % STRANGER, "--regid=%d" % STRANGER, "--clear-groups", *argv]
+
+
+def stranger_has_python(project: Project) -> bool:
+    """Tell whether the second user can start the Python under test: root's home may be closed.
+
+    What setpriv itself executes is looked up with root's capabilities; what that executes, as the tools do, is not.
+    """
+    python = project.environment.get("SEQEXEC_PYTHON", "/usr/bin/python3")
+    probe = as_stranger(shell('exec "$1" -ISc pass', python))
+    return project.run(probe).returncode == 0
+
+
 # ---- processes, seen from outside --------------------------------------------------------------------------
 
 

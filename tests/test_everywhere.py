@@ -16,11 +16,14 @@ from typing import Any, Callable
 
 import pytest
 from support import (
+    HAS_STRANGER,
     IS_ROOT,
     LINUX,
+    STRANGER,
     Holder,
     Project,
     Tool,
+    as_stranger,
     children_of,
     ended,
     finish,
@@ -29,11 +32,11 @@ from support import (
     quoted,
     settle,
     shell,
+    stranger_has_python,
     wait_for_waiter,
     wait_until,
 )
 
-ORDINARY = 65534
 PARTS = {
     "blanks": "a place  with 'blanks' & \"quotes\"",
     "other letters": "pläce-场所-é",
@@ -202,28 +205,25 @@ def test_it_works_when_it_is_called_by(project: Project, tool: Tool, how: str) -
 
 
 @linux
-@pytest.mark.skipif(not (IS_ROOT and shutil.which("setpriv")), reason="needs root and setpriv")
+@pytest.mark.skipif(not HAS_STRANGER, reason="needs root and setpriv")
 def test_an_ordinary_user_can_do_all_of_it(project: Project, tool: Tool) -> None:
     """Whoever runs the tests as an ordinary user has seen it already."""
-    words = ["setpriv", "--reuid=%d" % ORDINARY, "--regid=%d" % ORDINARY, "--clear-groups"]
-    if project.run(
-        [*words, project.environment.get("SEQEXEC_PYTHON", "/usr/bin/python3"), "-ISc", "pass"]
-    ).returncode:
+    if not stranger_has_python(project):
         pytest.skip("this Python can only be started by root")
     project.base.chmod(0o1777)
     for path in (project.path, project.path / ".git"):
-        os.chown(str(path), ORDINARY, ORDINARY)
+        os.chown(str(path), STRANGER, STRANGER)
 
     class Ordinary(type(tool)):  # type: ignore[misc]
         def wrap(self, command: Any, **options: Any) -> list[str]:
-            return [*words, *super().wrap(command, **options)]
+            return as_stranger(super().wrap(command, **options))
 
     ordinary = Ordinary(project.tools)
     done = project.run(ordinary.wrap(shell("id -u; exit 3")))
-    assert (done.returncode, done.stdout, done.stderr) == (3, b"%d\n" % ORDINARY, b"")
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"%d\n" % STRANGER, b"")
     check_recovery(project, ordinary)
     settle(project, ordinary)
-    assert {path.lstat().st_uid for path in project.state.rglob("*")} <= {ORDINARY}
+    assert {path.lstat().st_uid for path in project.state.rglob("*")} <= {STRANGER}
 
 
 @linux

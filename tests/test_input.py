@@ -13,24 +13,26 @@ from pathlib import Path
 import pytest
 from support import (
     FAILED,
+    HAS_STRANGER,
     IS_ROOT,
     LINUX,
     NOT_EXECUTABLE,
     NOT_FOUND,
+    STRANGER,
     TIMED_OUT,
     Holder,
     Project,
     Terminal,
     Tool,
+    as_stranger,
     ended,
     lives,
     nothing_left,
     read_line,
     shell,
+    stranger_has_python,
     wait_until,
 )
-
-NOBODY = 65534
 
 
 def assert_one_line(
@@ -220,43 +222,33 @@ def test_a_state_directory_that_is_a_file_is_refused(project: Project, tool: Too
 def test_a_state_directory_of_somebody_else_is_refused(project: Project, tool: Tool) -> None:
     """legacy fault 16: a bare "Permission denied"."""
     project.state.mkdir(mode=0o700)
-    os.chown(str(project.state), NOBODY, NOBODY)
+    os.chown(str(project.state), STRANGER, STRANGER)
     assert_refused(project, tool)
     assert list(project.state.iterdir()) == []
 
 
-def as_nobody(argv: list[str]) -> list[str]:
-    return ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups", *argv]
+needs_stranger = pytest.mark.skipif(not HAS_STRANGER, reason="needs root and setpriv")
 
 
-needs_setpriv = pytest.mark.skipif(not (IS_ROOT and shutil.which("setpriv")), reason="needs root and setpriv")
-
-
-def reachable_python(project: Project) -> bool:
-    """Tell whether an ordinary user can start the Python under test (root's home may be closed)."""
-    python = project.environment.get("SEQEXEC_PYTHON", "/usr/bin/python3")
-    return project.run(as_nobody([python, "-IS", "-c", "pass"])).returncode == 0
-
-
-@needs_setpriv
+@needs_stranger
 def test_an_ordinary_user_who_meets_roots_directory_is_told(project: Project, tool: Tool) -> None:
-    if not reachable_python(project):
+    if not stranger_has_python(project):
         pytest.skip("this Python can only be started by root")
     project.base.chmod(0o1777)
     project.state.mkdir(mode=0o700)
-    result = project.run(as_nobody(tool.wrap(shell("echo it ran"))))
+    result = project.run(as_stranger(tool.wrap(shell("echo it ran"))))
     assert_one_line(result, FAILED, str(project.state), tool=tool.name)
 
 
-@needs_setpriv
+@needs_stranger
 def test_root_in_somebodys_checkout_uses_that_owners_directory(project: Project, tool: Tool) -> None:
     """`sudo make install`: root and the owner exclude each other; the owner can remove what root leaves."""
-    if not reachable_python(project):
+    if not stranger_has_python(project):
         pytest.skip("this Python can only be started by root")
     project.base.chmod(0o1777)
     for path in (project.path, project.path / ".git"):
-        os.chown(str(path), NOBODY, NOBODY)
-    for first, second in ((list, as_nobody), (as_nobody, list)):
+        os.chown(str(path), STRANGER, STRANGER)
+    for first, second in ((list, as_stranger), (as_stranger, list)):
         holder = project.start(first(tool.wrap(shell("echo ready; read line"))))
         read_line(holder)
         waiter = project.start(second(tool.wrap(shell("echo ran"))))
@@ -265,9 +257,9 @@ def test_root_in_somebodys_checkout_uses_that_owners_directory(project: Project,
         holder.stdin.write(b"\n")
         holder.stdin.flush()
         assert (ended(holder), ended(waiter)) == (0, 0)
-        assert project.state.stat().st_uid == NOBODY
+        assert project.state.stat().st_uid == STRANGER
         nothing_left(tool.scope(project))
-    assert project.run(as_nobody(["rm", "-r", str(project.state)])).returncode == 0
+    assert project.run(as_stranger(["rm", "-r", str(project.state)])).returncode == 0
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc")

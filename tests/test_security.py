@@ -21,28 +21,28 @@ import pytest
 from support import (
     FAILED,
     GAVE_UP,
+    HAS_STRANGER,
     IS_ROOT,
     LINUX,
+    STRANGER,
     Holder,
     Project,
     Tool,
+    as_stranger,
     litter,
     read_line,
     rest_of,
     shell,
     stat_of,
+    stranger_has_python,
     wait_for_waiter,
     wait_until,
 )
 
-STRANGER = 65534
 HOSTILE = "evil\x1b]0;pwned\x07 \x1b[2J\x1b[31m\r\x08 \u202eright to left\u200b \x9b31m end"
-SETPRIV = ["setpriv", "--reuid=%d" % STRANGER, "--regid=%d" % STRANGER, "--clear-groups"]
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="the attacks are written for Linux")
-needs_two_users = pytest.mark.skipif(
-    not (IS_ROOT and shutil.which("setpriv")), reason="needs root and setpriv"
-)
+needs_two_users = pytest.mark.skipif(not HAS_STRANGER, reason="needs root and setpriv")
 
 
 def give_away(path: Path) -> None:
@@ -53,12 +53,11 @@ def give_away(path: Path) -> None:
             os.lchown(os.path.join(place, name), STRANGER, STRANGER)
 
 
-def as_stranger(project: Project, argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+def run_as_stranger(project: Project, argv: list[str]) -> subprocess.CompletedProcess[bytes]:
     """Run a command as the second user; skip the test where that one cannot start this Python."""
-    python = project.environment.get("SEQEXEC_PYTHON", "/usr/bin/python3")
-    if project.run([*SETPRIV, python, "-IS", "-c", "pass"]).returncode:
+    if not stranger_has_python(project):
         pytest.skip("this Python can only be started by root")
-    return project.run([*SETPRIV, *argv], timeout=20)
+    return project.run(as_stranger(argv), timeout=20)
 
 
 def assert_harmless(text: bytes) -> None:
@@ -415,7 +414,7 @@ def owners_checkout(project: Project) -> None:
     """Make the checkout the second user's, with a state directory that the tool made for them."""
     project.base.chmod(0o1777)
     give_away(project.path)
-    assert as_stranger(project, [project.seqexec, "true"]).returncode == 0
+    assert run_as_stranger(project, [project.seqexec, "true"]).returncode == 0
     assert project.state.stat().st_uid == STRANGER
 
 
@@ -464,7 +463,7 @@ def assert_owner_can_remove(project: Project) -> None:
     assert [
         str(path) for path in found if path.lstat().st_uid != STRANGER and path.lstat().st_nlink < 2
     ] == []
-    assert as_stranger(project, ["rm", "-rf", str(project.state)]).returncode == 0
+    assert run_as_stranger(project, ["rm", "-rf", str(project.state)]).returncode == 0
     assert not project.state.exists()
 
 
@@ -478,12 +477,12 @@ def test_root_leaves_nothing_that_the_owner_cannot_remove(project: Project, tool
     assert {path.lstat().st_uid for path in project.state.rglob("*")} == {STRANGER}
     os.kill(holder.pid, signal.SIGKILL)
     assert waiter.communicate(timeout=20)[0] == b"ran\n"
-    done = as_stranger(project, tool.wrap(shell("echo ran")))
+    done = run_as_stranger(project, tool.wrap(shell("echo ran")))
     assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
     killed = Holder(project, tool)
     killed.process.kill()
     wait_until(lambda: killed.process.poll() is not None)
-    done = as_stranger(
+    done = run_as_stranger(
         project, tool.wrap(shell("echo it ran"), wait=2)
     )  # it may not end what root has started
     assert (done.returncode, done.stdout) == (GAVE_UP, b""), done.stderr
