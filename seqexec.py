@@ -552,6 +552,7 @@ WAITERS = "waiters"  # the private directories
 NESTED = "nested"  # the scopes of the holders' children
 HOLDER_PID = "current.pid"  # for people, and for the shell scripts that came before
 FORMAT = "1"  # of all these; another one is never touched
+OURS = 0o1000  # the sticky bit, which a lock of ours has, and an old shell script's has not
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # a FIFO in its place must not make us wait
 ABANDONED = 300.0  # seconds without a sign of life after which what cannot be proven dead counts as dead
@@ -788,7 +789,7 @@ def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
     for _ in range(1000):
         waiters, home, file = waiters_of(scope), -1, -1
         try:
-            posix.mkdir(hidden, 0o700, dir_fd=waiters)
+            posix.mkdir(hidden, 0o700 | OURS, dir_fd=waiters)
             home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
             give(home, scope.owner)
             flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE
@@ -1400,8 +1401,8 @@ def make_blocker(name: str, holds: bool) -> Blocker:
 def find_legacy_holder(scope: Scope) -> Blocker | None:
     """Return the shell script that holds an empty executor.lock: current.pid names it; or one of OLD_LOCKS.
 
-    An empty one without a live PID is a release that is under way, or a script that has not written its PID yet:
-    it has a second to show.
+    An empty one without a live PID is a release of ours that is under way, or a script that has not written its PID
+    yet: it has a second to show.
     """
     for path in OLD_LOCKS:
         try:
@@ -1419,7 +1420,7 @@ def find_legacy_holder(scope: Scope) -> Blocker | None:
     process = living_writer(HOLDER_PID, scope.fd)
     if process:
         return Blocker("", True, process, process.pid)
-    if 0 <= time.time() - status.st_mtime < 1:
+    if not status.st_mode & OURS and 0 <= time.time() - status.st_mtime < 1:
         return Blocker("", True, None, 0)
     return None
 
