@@ -17,7 +17,7 @@ PYTHON  ?= python3
 PRODUCT := seqexec.py memmon.py make_sequential.py
 
 # Options for pytest, as in: make test TESTS="tests/test_queue.py -k order"
-TESTS   ?= tests
+TESTS   ?=
 
 # How long `make soak` goes on.
 MINUTES ?= 5
@@ -36,7 +36,7 @@ help:  ## list the targets
 # ---- work that wants the machine for itself ----------------------------------------------------------------
 
 test:  ## run the tests (TESTS="..." goes to pytest)
-	@python=$$($(PYTHON) tests/tools/provide.py pytest) && "$$python" -m pytest $(TESTS)
+	@$(PYTHON) tests/tools/run_tests.py $(TESTS)
 
 test-clients:  ## run the README's examples with the real tools (npm, just, pre-commit, cron), and skip none
 	@test -x .venv/clients/bin/just || { $(PYTHON) -m venv .venv/clients && \
@@ -45,7 +45,7 @@ test-clients:  ## run the README's examples with the real tools (npm, just, pre-
 	    SEQEXEC_TEST_CLIENTS=1 "$$python" -m pytest tests/test_readme.py tests/test_watch.py
 
 test-all:  ## run the tests with the tools under every Python from 3.8 that is here
-	@$(PYTHON) tests/tools/test_all.py $(TESTS)
+	@$(PYTHON) tests/tools/run_tests.py --all $(TESTS)
 
 lint:  ## check style and types
 	@python=$$($(PYTHON) tests/tools/provide.py ruff mypy) && set -- $(wildcard $(PRODUCT)) && \
