@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support import (
@@ -139,6 +140,15 @@ def test_an_orphan_that_executes_itself_over_and_over_is_found(project: Project,
         assert not any(map(lives, pids))
 
 
+def is_traced(pid: int) -> bool:
+    """Tell whether somebody traces a process (proc_pid_status(5): TracerPid)."""
+    try:
+        status = Path("/proc/%d/status" % pid).read_text()
+    except OSError:
+        return False
+    return status.partition("TracerPid:")[2].split()[:1] != ["0"]
+
+
 class Delayed:
     """A run whose command has been forked, but waits some seconds before it is executed."""
 
@@ -156,9 +166,12 @@ class Delayed:
         self.command = wait_until(lambda: self.child_of(self.process.pid, tool), "a forked command")
 
     def child_of(self, pid: int, tool: Tool) -> int:
-        """Return the PID of the child that still is a copy of the wrapper, 0 if there is none yet."""
+        """Return the PID of the traced child that still is a copy of the wrapper, 0 if there is none yet.
+
+        The tracer, which starts as a child too, has these words among its arguments as well.
+        """
         for child in children_of(pid):
-            if tool.path in command_of(child).split(" ") and state_of(child) in "tD":
+            if tool.path in command_of(child).split(" ") and is_traced(child) and state_of(child) in "tD":
                 return child
         return 0
 
@@ -179,7 +192,7 @@ def test_a_command_that_is_forked_but_not_yet_executed_keeps_its_dead_wrappers_l
 
 @needs_strace
 def test_a_command_that_is_killed_before_it_is_executed_ends_its_run(project: Project, tool: Tool) -> None:
-    delayed = Delayed(project, tool, 1.0)
+    delayed = Delayed(project, tool, 1.5)
     os.kill(delayed.command, signal.SIGKILL)
     assert ended(delayed.process) == -signal.SIGKILL
     assert not (project.path / "started").exists()

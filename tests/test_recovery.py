@@ -345,6 +345,7 @@ def test_a_stopped_holder_keeps_its_lock(project: Project, tool: Tool, witness: 
 def test_no_clock_breaks_a_live_holders_lock(project: Project, tool: Tool, holder: Holder) -> None:
     scope = tool.scope(project)
     year = 365 * 86400
+    wait_until((scope / "current.pid").exists)  # it is written while the command starts
     for moment in (time.time() - year, time.time() + year, 0):
         for path in [scope / "executor.lock", *(scope / "executor.lock").iterdir(), scope / "current.pid"]:
             os.utime(str(path), (moment, moment))
