@@ -549,6 +549,7 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 LOCK = "executor.lock"  # the directory that is the lock
 OLD_LOCKS: list[str] = []  # directories whose file "pid" names a holder too: those of a shell script that came before
 QUEUE, OLD = "queue.txt", "queue.old"  # who waits, in order; OLD's lines go before QUEUE's
+CLOSED = b"-- closed --"  # a line of OLD: what was written behind it does not count
 WAITERS = "waiters"  # the private directories
 NESTED = "nested"  # the scopes of the holders' children
 HOLDER_PID = "current.pid"  # for people, and for the shell scripts that came before
@@ -873,7 +874,7 @@ def read_queue(scope: Scope) -> dict[str, bytes]:
     # 4242:1700000000:make test<TAB>1.host-0a1b2c3d.4026531836.4242.t148044
     while True:
         before = inode(OLD, scope.fd)
-        lines = read_lines(OLD, scope.fd) if before else []
+        lines = read_old_queue(scope) if before else []
         lines += read_lines(QUEUE, scope.fd)
         if inode(OLD, scope.fd) == before:
             break
@@ -883,6 +884,12 @@ def read_queue(scope: Scope) -> dict[str, bytes]:
         if name not in found and is_identity(name):
             found[name] = line
     return found
+
+
+def read_old_queue(scope: Scope) -> list[bytes]:
+    """Return the lines of OLD that count."""
+    lines = read_lines(OLD, scope.fd)
+    return lines[: lines.index(CLOSED)] if CLOSED in lines else lines
 
 
 def read_lines(name: str, directory: int) -> list[bytes]:
@@ -977,8 +984,9 @@ def show_holder(claim: Claim) -> None:
 def tidy(claim: Claim) -> None:
     """Take dead lines out of the queue without losing a live one. Done by the founder of the lock only.
 
-    Who appends to the renamed file sees afterwards that it is not the queue any more, and appends again; who had
-    appended before is seen here, because it is read after the rename.
+    Who appends to the renamed file sees afterwards that it is not the queue any more, and appends again. That is why
+    OLD is closed before it is read for the last time: a line before the mark is seen here, and keeps OLD, and with it
+    its place, as long as its owner waits; a line behind the mark has never counted, so nobody's place ever changes.
     """
     scope = claim.scope
     if not inode(OLD, scope.fd):
@@ -989,7 +997,12 @@ def tidy(claim: Claim) -> None:
             posix.rename(QUEUE, OLD, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
         except FileNotFoundError:
             return
-    if not anybody_waits(scope, read_lines(OLD, scope.fd)):
+    fd = open_file(OLD, scope)
+    try:
+        write(fd, b"\n" + CLOSED + b"\n")
+    finally:
+        posix.close(fd)
+    if not anybody_waits(scope, read_old_queue(scope)):
         remove(OLD, scope.fd)
 
 

@@ -138,6 +138,12 @@ MUTANTS = [
         within="read_queue",
     ),
     Mutant(
+        "what was written to the old queue after its last reading counts",
+        (("lines[: lines.index(CLOSED)] if CLOSED in lines else lines", "lines"),),
+        within="read_old_queue",
+        first="three, more switches",
+    ),
+    Mutant(
         "an identity's last line counts",
         (("if name not in found and is_identity(name):", "if is_identity(name) and (found.pop(name, None) or True):"),),
         within="read_queue",
