@@ -563,6 +563,7 @@ TICK = 2.0  # seconds between two looks of the next in the queue at what may hav
 FAR_TICK = 30.0  # the same at the most: a tick is as many times as long as one is far from its turn
 HEARTBEAT = 60.0  # seconds between two signs of life
 LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
+LONGEST_NAME = 200  # characters of an identity, which has 64 for its host: what no file can have for its name is junk
 LONGEST_LINE = 1000  # bytes of a command that stand in the queue: one write, and a page full of waiters is readable
 
 
@@ -922,9 +923,11 @@ def inode(name: str, directory: int) -> int:
 def is_identity(name: str) -> bool:
     """Tell an identity, of whatever format version, from junk."""
     words = name.split(".")
+    if len(name) > LONGEST_NAME or "/" in name or not name.isprintable():
+        return False
     if words[0] == FORMAT:
         return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and words[3].strip("0").isdecimal()
-    return len(words) > 3 and words[0].isdecimal() and "/" not in name and name.isprintable()
+    return len(words) > 3 and words[0].isdecimal()
 
 
 def is_pid(word: str) -> bool:
@@ -3069,7 +3072,8 @@ def look_at(scope: Scope) -> dict[str, Any]:
 
 def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> dict[str, Any]:
     """Return what is known of a holder or a waiter: seconds since it came, bytes of memory of its tree."""
-    pid = int(name.split(".")[3])
+    word = name.split(".")[3]
+    pid = int(word) if is_pid(word) else 0  # of an unknown format
     process = table.get(pid)
     if process and process.start != name.rpartition(".")[2]:
         process = None
@@ -3367,7 +3371,10 @@ def everybody(scope: Scope) -> dict[str, dict[str, str]]:
         for name in posix.listdir(home):
             plain = name.lstrip(".")
             if is_identity(plain) and plain.startswith(FORMAT + "."):
-                inner = posix.open(name, DIRECTORY, dir_fd=home) if own_directory else home
+                try:
+                    inner = posix.open(name, DIRECTORY, dir_fd=home) if own_directory else home
+                except OSError:  # it has just left, or is no directory
+                    continue
                 found[plain] = dict(read_record(plain, inner), lives="yes" if lives(plain, inner) else "")
                 if inner != home:
                     posix.close(inner)

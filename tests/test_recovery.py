@@ -507,6 +507,8 @@ def test_removing_a_part_of_it_harms_nobody(project: Project, tool: Tool, name: 
 HUGE = b"4242:1700000000:junk\n" * 500_000
 
 JUNK: dict[str, tuple[str, bytes | None]] = {
+    "queue.txt: a PID too long for a file's name": ("queue.txt", b"1:1:x\t1.host-0.1." + b"4" * 300 + b".t5\n"),
+    "queue.txt: a NUL in a name": ("queue.txt", b"1:1:x\t1.ho\0st-0.1.4242.t5\n"),
     "current.pid: -1": ("current.pid", b"-1\n"),
     "current.pid: 0": ("current.pid", b"0\n"),
     "current.pid: 1": ("current.pid", b"1\n"),
@@ -536,6 +538,7 @@ JUNK: dict[str, tuple[str, bytes | None]] = {
     "waiters: file": ("waiters", b"x"),
     "waiters: junk inside": ("waiters/junk/x", b"x"),
     "waiters: fifo inside": ("waiters/fifo", None),
+    "waiters: file with an owner's name": ("waiters/1.host-0.1.4242.t5", b"x"),
     "nested: file": ("nested", b"x"),
     "nested: junk inside": ("nested/junk/executor.lock/x", b"x"),
     "history.txt: bytes": ("history.txt", bytes(range(256)) * 100),

@@ -237,7 +237,10 @@ def test_kill_all_survives_junk(project: Project, seqexec: Tool) -> None:
     (project.state / "executor.lock").mkdir()
     (project.state / "executor.lock" / "junk").write_text("1\n")
     (project.state / "current.pid").write_text("-1\n")
-    (project.state / "queue.txt").write_text("1:1:init\n-1:1:all\n0:1:group\n")
+    (project.state / "queue.txt").write_text("1:1:init\n-1:1:all\n0:1:group\n1:1:other\t2.a.b.c\n")
+    (project.state / "waiters").mkdir()
+    (project.state / "waiters" / "1.host-0.1.4242.t5").write_text("a file, and no directory\n")
+    assert status_json(project, seqexec)["holder"] is None
     bystander = project.start(["sleep", "60"])
     assert kill_all(project).returncode == 0
     assert bystander.poll() is None
