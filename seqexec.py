@@ -2238,6 +2238,8 @@ def run(claim: Claim, plan: Plan) -> int:
             pid = first = posix.fork()
             if not pid:
                 become_command(claim, plan, environ, mask, child_ignored)
+            for signum in _signal.sigpending() & FORWARDED:  # a fork does not inherit it; if it came since, two are one
+                posix.kill(pid, _signal.sigwait({signum}))
         status, usage, guard = attend(claim, plan, pid, began)
         if plan.leftovers != "leave" and may_have_left(claim.name, first):
             unfold()

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from support import (
@@ -16,6 +17,7 @@ from support import (
     Project,
     Terminal,
     Tool,
+    children_of,
     ended,
     finish,
     lives,
@@ -23,6 +25,7 @@ from support import (
     nothing_left,
     program,
     quoted,
+    settle,
     shell,
     state_of,
     wait_for_waiter,
@@ -85,6 +88,39 @@ def test_a_command_that_handles_ctrl_c_decides_how_it_ends(project: Project, too
     console.expect("caught")
     console.expect(JobShell.PROMPT)
     assert "status 9" in console.do("echo status $?")
+
+
+def with_pause(project: Project, tmp_path: Path, place: str) -> str:
+    """Return a copy of seqexec.py that says "there" at a place in it, and goes on at the next line it reads."""
+    source = (project.tools / "seqexec.py").read_text()
+    assert source.count(place) == 1
+    indent = place[: len(place) - len(place.lstrip())]
+    pause = 'posix.write(2, b"there\\n"); posix.read(0, 100)\n'
+    (tmp_path / "seqexec.py").write_text(source.replace(place, indent + pause + place))
+    (tmp_path / "seqexec.py").chmod(0o755)
+    return str(tmp_path / "seqexec.py")
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_ctrl_c_between_the_turn_and_the_command_is_not_lost(
+    project: Project, seqexec: Tool, tmp_path: Path, is_early: bool
+) -> None:
+    """The first process of the command did not get it, or died of it; it was taken for one that got it."""
+    place = "        first = last_pid()\n" if is_early else "    environ = dict(posix.environ)\n    options = sys"
+    paused = with_pause(project, tmp_path, place)
+    holder = Holder(project, seqexec) if is_early else None
+    console = Terminal(project, [paused, "--quiet", *shell("echo it ran")])
+    children: list[int] = []
+    if holder:
+        children = wait_until(lambda: children_of(console.process.pid), "its early child")
+        holder.release()
+    console.expect("there")
+    console.send("\x03")
+    wait_until(lambda: not any(map(lives, children)), "the end of its early child")
+    console.send("\n")
+    assert ended(console.process) == -signal.SIGINT
+    assert "it ran" not in console.drain()
+    settle(project, seqexec)
 
 
 def test_ctrl_backslash_reaches_the_command(project: Project, tool: Tool) -> None:
