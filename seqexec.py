@@ -2657,9 +2657,9 @@ class EarlyChild:
         if posix.waitpid(self.pid, posix.WNOHANG)[0]:
             self.close()
             return 0, 0
+        posix.kill(self.pid, _signal.SIGCONT)  # a stop of both may have been undone for me alone; the command gets none
         posix.write(self.pipe[1], b"!")
         self.close()
-        posix.kill(self.pid, _signal.SIGCONT)  # a stop of both may have been undone for me alone
         return self.pid, first
 
     def dismiss(self) -> None:

@@ -274,6 +274,23 @@ def test_an_early_child_that_was_stopped_with_its_waiter_goes_on_at_its_turn(
     assert finish(waiter)[:2] == (0, b"ran\n")
 
 
+def test_a_command_gets_no_signal_that_nobody_sent(project: Project, seqexec: Tool, tmp_path: Path) -> None:
+    """The word to its early child was followed by a SIGCONT, which a command that had a trap by then saw."""
+    source = (project.tools / "seqexec.py").read_text()
+    word = '        posix.write(self.pipe[1], b"!")\n'
+    assert source.count(word) == 1
+    pause = '        while "trapped" not in posix.listdir("."):\n            time.sleep(0.001)\n'
+    (tmp_path / "seqexec.py").write_text(source.replace(word, word + pause))
+    (tmp_path / "seqexec.py").chmod(0o755)
+    holder = Holder(project, seqexec)
+    attended = 'until grep -qx $PPID "$1/current.pid"; do :; done'
+    line = "trap 'echo continued' CONT; : >trapped; %s 2>/dev/null; echo ran" % attended
+    waiter = project.start([str(tmp_path / "seqexec.py"), "--quiet", *shell(line, project.state)])
+    early_child(waiter)
+    holder.release()
+    assert finish(waiter)[:2] == (0, b"ran\n")
+
+
 def test_an_early_child_is_the_command(project: Project, tool: Tool, holder: Holder) -> None:
     waiter = project.start(tool.wrap(shell("echo $$")))
     child = early_child(waiter)
