@@ -1382,7 +1382,8 @@ class Blocker:
 def find_blocker(claim: Claim) -> Blocker | None:
     """Return the nearest live waiter ahead of me, else whoever holds the lock, None when it is my turn.
 
-    A stopped waiter is passed over: it keeps its line, and so its place. The dead in the lock are recovered here.
+    A stopped waiter is passed over: it keeps its line, and so its place; and so is a dead one whose early child, which
+    is stopped, keeps its flock. The dead in the lock are recovered here.
     """
     scope = claim.scope
     names = list(read_queue(scope))
@@ -1391,7 +1392,7 @@ def find_blocker(claim: Claim) -> Blocker | None:
     for name in reversed(names[: names.index(claim.name)]):
         if waits(scope, name):
             blocker = make_blocker(name, False)
-            if not (blocker.process and blocker.process.state in "Tt"):
+            if not (blocker.process.state in "TtZX" if blocker.process else is_gone(name)):
                 return blocker
     found = owners(scope)
     for name in found:
@@ -1413,6 +1414,19 @@ def make_blocker(name: str, holds: bool) -> Blocker:
     if process and process.start != theirs[4]:
         process = None
     return Blocker(name, holds, process, pid)
+
+
+def is_gone(name: str) -> bool:
+    """Tell whether no process has an identity's PID any more, where that can be told from here."""
+    mine, theirs = own_name().split("."), name.split(".")
+    if theirs[:3] == mine[:3]:
+        try:
+            posix.kill(int(theirs[3]), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+    return False
 
 
 def find_legacy_holder(scope: Scope) -> Blocker | None:

@@ -291,6 +291,26 @@ def test_a_command_gets_no_signal_that_nobody_sent(project: Project, seqexec: To
     assert finish(waiter)[:2] == (0, b"ran\n")
 
 
+@pytest.mark.parametrize("is_reaped", [False, True])
+def test_a_dead_waiter_whose_early_child_is_stopped_blocks_nobody(
+    project: Project, tool: Tool, holder: Holder, is_reaped: bool
+) -> None:
+    waiter = project.start(tool.wrap(shell("echo it ran")))
+    child = early_child(waiter)
+    os.kill(child, signal.SIGSTOP)
+    behind = project.start(tool.wrap(shell("echo ran")))
+    wait_for_waiter(tool.scope(project), behind)
+    waiter.kill()
+    wait_until(lambda: waiter.poll() is not None if is_reaped else state_of(waiter.pid) == "Z")
+    holder.release()
+    assert read_line(behind) == "ran"
+    assert ended(behind) == 0
+    os.kill(child, signal.SIGCONT)
+    wait_until(lambda: not lives(child), "the end of %d" % child)
+    assert finish(waiter)[1] == b""
+    settle(project, tool)
+
+
 def test_an_early_child_is_the_command(project: Project, tool: Tool, holder: Holder) -> None:
     waiter = project.start(tool.wrap(shell("echo $$")))
     child = early_child(waiter)
