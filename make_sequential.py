@@ -1094,7 +1094,7 @@ def release(claim: Claim) -> None:
         attempt(posix.unlink, HOLDER_PID, scope.fd)
         try:
             sweep(claim)
-        except OSError:
+        except (OSError, Failure):  # a name of an unknown format stays
             pass
     if not attempt(posix.unlink, claim.name, claim.home):
         attempt(posix.unlink, claim.name, claim.home)  # an interrupted or short-of-memory one
@@ -1252,7 +1252,7 @@ def leave_scopes(claim: Claim, is_nested: bool) -> None:
                 remove_scope(inner, name, nested)
                 posix.close(nested)
         attempt(posix.rmdir, NESTED, claim.scope.fd)
-    except OSError:
+    except (OSError, Failure):
         pass
 
 
@@ -2294,7 +2294,7 @@ def prepare_for_others(claim: Claim) -> None:
         if claim.founder:
             show_holder(claim)
             tidy(claim)
-    except OSError:
+    except (OSError, Failure):
         pass  # for people only
 
 

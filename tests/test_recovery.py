@@ -430,6 +430,17 @@ def test_an_unknown_format_version_is_left_alone_and_named(project: Project, too
     assert path.exists()
 
 
+@pytest.mark.parametrize("place", ["waiters/2.a.b.c/2.a.b.c", "nested/x/executor.lock/2.a.b.c"])
+def test_an_unknown_format_version_beside_a_run_costs_it_nothing(
+    project: Project, tool: Tool, holder: Holder, place: str
+) -> None:
+    plant(tool.scope(project) / place, b"")
+    assert holder.release() == 0
+    assert not owners(tool.scope(project))
+    assert project.run(tool.wrap(shell("exit 3"))).returncode == 3
+    assert (tool.scope(project) / place).exists()
+
+
 needs_namespaces = pytest.mark.skipif(
     not (IS_ROOT and shutil.which("unshare")), reason="needs root and unshare for PID namespaces"
 )
