@@ -2092,6 +2092,18 @@ def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
         walk_scopes(inner, found)
 
 
+def record_in(place: str, name: str, directory: int) -> dict[str, str]:
+    """Return what an owner wrote into its file in a place of a directory; nothing where that has just gone."""
+    try:
+        home = posix.open(place, DIRECTORY, dir_fd=directory)
+    except OSError:
+        return {}
+    try:
+        return read_record(name, home)
+    finally:
+        posix.close(home)
+
+
 def read_record(name: str, home: int) -> dict[str, str]:
     """Return what an owner wrote into its file: data to be shown, never to be believed."""
     # command make test
@@ -3065,18 +3077,14 @@ def look_at(scope: Scope) -> dict[str, Any]:
     table = read_processes()
     seen: dict[str, Any] = {"scope": scope.path, "holders": [], "waiters": [], "stale": [], "nested": {}}
     for name, living in owners(scope).items():
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-        entry = entry_of(name, read_record(name, home), table)
-        posix.close(home)
+        entry = entry_of(name, record_in(LOCK, name, scope.fd), table)
         seen["holders" if living else "stale"].append(entry)
     legacy = None if seen["holders"] or seen["stale"] else find_legacy_holder(scope)
     if legacy and legacy.process:
         seen["holders"].append(entry_of("1.-.0.%d.%s" % (legacy.pid, legacy.process.start), {}, table))
     for name in read_queue(scope):
         if waits(scope, name):
-            home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
-            entry = entry_of(name, read_record(name, home), table)
-            posix.close(home)
+            entry = entry_of(name, record_in(name, name, waiters_of(scope)), table)
             seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
         elif not any(name == each["identity"] for each in seen["holders"] + seen["stale"]):
             seen["stale"].append(entry_of(name, {"command": "(a line in the queue)"}, {}))
@@ -3659,12 +3667,9 @@ def held_already(plan: Plan, make: Process) -> str:
     """Return who holds the turn for this make already: one that remade its makefiles reads them again."""
     scope = enter_scope(plan.kind, project_root())
     found = ""
-    if inode(LOCK, scope.fd):
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-        for name in posix.listdir(home):
-            if is_identity(name) and read_record(name, home).get("child") == "%d %s" % (make.pid, make.start):
-                found = name if lives(name, home) else found
-        posix.close(home)
+    for name, living in owners(scope).items():
+        if living and record_in(LOCK, name, scope.fd).get("child") == "%d %s" % (make.pid, make.start):
+            found = name
     close_scope(scope)
     return found
 

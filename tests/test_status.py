@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from support import (
     Project,
     Tool,
     ended,
+    finish,
     json_of,
     lives,
     nothing_left,
@@ -59,6 +61,22 @@ def test_when_nothing_runs_it_says_so_and_leaves_nothing(project: Project, tool:
     assert found["holder"] is None
     assert found["waiters"] == []
     assert not project.state.exists() or not any(tool.scope(project).glob("executor.lock*"))
+
+
+def test_a_holder_that_goes_while_it_is_looked_at_is_no_failure(
+    project: Project, tool: Tool, holder: Holder, tmp_path: Path
+) -> None:
+    source = Path(tool.path).read_text()
+    seen = "                remove(name, home)\n        return found\n"
+    assert source.count(seen) == 1
+    pause = '        posix.write(2, b"seen\\n")\n        posix.read(0, 1)\n'
+    copy = tmp_path / tool.file
+    copy.write_text(source.replace(seen, seen.replace("        return", pause + "        return")))
+    copy.chmod(0o755)
+    looking = project.start([str(copy), *STATUS[tool.name]])
+    assert read_line(looking, "stderr") == "seen"
+    holder.release()
+    assert finish(looking)[::2] == (0, b"")
 
 
 def test_people_see_who_runs_and_who_waits(project: Project, tool: Tool, holder: Holder) -> None:
