@@ -1865,6 +1865,18 @@ def lineage(table: dict[int, Process]) -> list[int]:
     return pids
 
 
+def grace_period() -> float:
+    """Return the seconds from TERM to KILL. One that is no number is named and ignored: what is to end must end."""
+    text = setting("SEQEXEC_GRACE")
+    try:
+        if 0 <= float(text or GRACE):
+            return float(text or GRACE)
+    except ValueError:
+        pass
+    say("SEQEXEC_GRACE=%s is not a number from 0 up: ignored" % printable(text, 60))
+    return GRACE
+
+
 def end_processes(
     find: Callable[[], list[Process]], only_wait: bool = False, deadline: float | None = None
 ) -> list[Process]:
@@ -1874,7 +1886,7 @@ def end_processes(
     """
     told: dict[tuple[int, str], float] = {}
     ended: list[Process] = []
-    grace, alarm, clean = float(setting("SEQEXEC_GRACE") or GRACE), Alarm(), 0
+    grace, alarm, clean = grace_period(), Alarm(), 0
     while clean < 2:
         living = find()
         clean = 0 if living else clean + 1

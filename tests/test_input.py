@@ -178,6 +178,16 @@ def test_a_command_that_ignores_term_is_killed_after_the_grace_period(project: P
     assert 0.6 <= time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize("grace", ["2s", "-1", "nan"])
+def test_a_grace_period_that_is_no_number_is_named_and_keeps_nothing_alive(project: Project, grace: str) -> None:
+    line = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
+    result = project.run([project.seqexec, "--timeout", "0.2", "sh", "-c", line], set={"SEQEXEC_GRACE": grace})
+    assert result.returncode == TIMED_OUT
+    assert not lives(int(result.stdout))
+    assert b"SEQEXEC_GRACE=" + grace.encode() in result.stderr
+    nothing_left(project.state)
+
+
 def test_the_time_limit_does_not_count_the_wait(project: Project, seqexec: Tool) -> None:
     holder = Holder(project, seqexec)
     waiter = project.start([project.seqexec, "--timeout", "0.3", "true"])
