@@ -2725,7 +2725,7 @@ def fork_early(claim: Claim, plan: Plan) -> EarlyChild | None:
         return None
     if not pid:
         posix.close(pipe[1])
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCONT})  # else the command would find go()'s
         become_command(claim, plan, command_environment(claim.name), mask, False, pipe[0])
     return EarlyChild(pid, pipe)
 

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,18 @@ def test_a_command_gets_no_signal_that_nobody_sent(project: Project, seqexec: To
     early_child(waiter)
     holder.release()
     assert finish(waiter)[:2] == (0, b"ran\n")
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc")
+def test_a_command_with_a_blocked_sigcont_has_none_pending(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
+    look = ["grep", "-E", "ShdPnd|SigBlk", "/proc/self/status"]
+    block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGCONT})
+    waiter = project.start(tool.wrap(look), preexec_fn=block)
+    early_child(waiter)
+    holder.release()
+    assert finish(waiter)[1] == project.run(look, preexec_fn=block).stdout
 
 
 @pytest.mark.parametrize("is_reaped", [False, True])
