@@ -3691,8 +3691,10 @@ def stand_by(keeper: int, pipe: int, make: Process) -> int:
     import select
 
     pidfd = open_pidfd(make.pid)
-    watched = [pipe] + [fd for fd in (pidfd,) if fd >= 0]
-    while pipe not in select.select(watched, [], [], 60.0 if pidfd >= 0 else 1.0)[0]:
+    poll = select.poll()  # and not select(): make's caller may have left it a thousand descriptors
+    for fd in [pipe] + [fd for fd in (pidfd,) if fd >= 0]:
+        poll.register(fd, select.POLLIN)
+    while pipe not in dict(poll.poll(60_000 if pidfd >= 0 else 1000)):
         if posix.getppid() != make.pid:
             return GAVE_UP  # the keeper sees me go
     chain = posix.read(pipe, 1 << 20)
