@@ -1354,7 +1354,24 @@ def is_abandoned(name: str, home: int, status: posix.stat_result) -> bool:
     if first is None or first[0] != status.st_mtime_ns:
         SEEN[key] = (status.st_mtime_ns, time.monotonic())
         return False
-    return time.monotonic() - first[1] > float(setting("SEQEXEC_ABANDONED") or ABANDONED)
+    return time.monotonic() - first[1] > seconds_of("SEQEXEC_ABANDONED", ABANDONED)
+
+
+def seconds_of(name: str, default: float) -> float:
+    """Return a setting in seconds. One that is no number from 0 up is named, once, and ignored: much hangs on it."""
+    text = setting(name)
+    try:
+        if float(text or default) >= 0:
+            return float(text or default)
+    except ValueError:
+        pass
+    if name not in IGNORED:
+        IGNORED.add(name)
+        say("%s=%s is not a number from 0 up: ignored" % (name, printable(text, 60)))
+    return default
+
+
+IGNORED: set[str] = set()  # settings that were named
 
 
 def path_of(directory: int) -> str:
@@ -1866,18 +1883,6 @@ def lineage(table: dict[int, Process]) -> list[int]:
     return pids
 
 
-def grace_period() -> float:
-    """Return the seconds from TERM to KILL. One that is no number is named and ignored: what is to end must end."""
-    text = setting("SEQEXEC_GRACE")
-    try:
-        if 0 <= float(text or GRACE):
-            return float(text or GRACE)
-    except ValueError:
-        pass
-    say("SEQEXEC_GRACE=%s is not a number from 0 up: ignored" % printable(text, 60))
-    return GRACE
-
-
 def end_processes(
     find: Callable[[], list[Process]], only_wait: bool = False, deadline: float | None = None
 ) -> list[Process]:
@@ -1887,7 +1892,7 @@ def end_processes(
     """
     told: dict[tuple[int, str], float] = {}
     ended: list[Process] = []
-    grace, alarm, clean = grace_period(), Alarm(), 0
+    grace, alarm, clean = seconds_of("SEQEXEC_GRACE", GRACE), Alarm(), 0
     while clean < 2:
         living = find()
         clean = 0 if living else clean + 1

@@ -574,6 +574,11 @@ class SimulatedPosix:
     def umask(self, mask: int) -> int:
         return 0o22
 
+    def kill(self, pid: int, signum: int) -> None:
+        """Only a look: whether there is such a process."""
+        if not self.call("process", pid):
+            raise ProcessLookupError
+
     def isatty(self, fd: int) -> bool:
         return False
 
@@ -615,6 +620,9 @@ class Quiet:
         pass
 
     clear = getsignal = signal = pthread_sigmask = update
+
+    def sigpending(self) -> set[int]:
+        return set()
 
 
 # What is replaced only to save calls that no other process could notice; it may be gone from seqexec.py.
