@@ -402,6 +402,34 @@ def test_with_a_token_it_ends_when_nobody_reads_it(place: Guarded) -> None:
     assert lives(root.pid)
 
 
+@pytest.mark.skipif(not LINUX, reason="ps keeps nothing open")
+def test_more_processes_than_descriptors_are_watched_too(place: Guarded) -> None:
+    import resource
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+    hog = shlex_join(program("hog", "--cap", 300, "--rate", 400))
+    line = "for i in $(seq 60); do sleep 3 & done; sleep 0.5; %s; wait" % hog
+    result = place.run("--limit", 100, "--interval", 0.2, "--", *shell(line), preexec_fn=few)
+    assert result.returncode == 0, result.stderr
+    assert b"limit 100 MB (--limit); SIGTERM, gone" in result.stderr
+
+
+@pytest.mark.skipif(not (LINUX and IS_ROOT), reason="only root may")
+def test_it_comes_before_those_it_watches_and_its_command_does_not(place: Guarded) -> None:
+    guard = place.guard("--", *program("hog", "--cap", 20))
+    hog = int(Guarded.read_until(guard, "ready"))
+    realtime = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+    wait_until(
+        lambda: (
+            os.sched_getscheduler(guard.pid) == realtime or os.getpriority(os.PRIO_PROCESS, guard.pid) == -20
+        )
+    )
+    assert os.sched_getscheduler(hog) == os.SCHED_OTHER
+    assert os.getpriority(os.PRIO_PROCESS, hog) == os.getpriority(os.PRIO_PROCESS, 0)
+
+
 @pytest.mark.skipif(not LINUX, reason="/proc")
 def test_term_ends_it_at_once_and_leaves_nobody_stopped(place: Guarded) -> None:
     hog = place.hog(300, "--ignore-term", "--wait")

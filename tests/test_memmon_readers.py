@@ -210,6 +210,22 @@ def test_what_a_fork_has_from_its_parent_does_not_count(project: Project, mock: 
     assert [line.split()[3] for line in lines] == ["4245", "4246"]
 
 
+@pytest.mark.skipif(not LINUX, reason="/proc")
+def test_one_that_is_being_taken_away_is_not_looked_for(
+    memmon: ModuleType, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hog = project.start(program("hog", "--cap", 10))
+    read_line(hog)
+    reader = memmon.ProcReader(False)
+    member = memmon.Member(memmon.read_process(hog.pid), None, 1 << 30)
+    assert reader.measure(member)
+    hog.kill()
+    hog.wait()
+    monkeypatch.setattr(memmon, "read_proc", lambda pid, name: pytest.fail("looked"))
+    assert reader.measure(member) is None
+    reader.forget(member)
+
+
 def test_a_thread_is_no_process(memmon: ModuleType, mock: Mock) -> None:
     mock.add(20, 1, exit_signal=-1)
     mock.add(21, 1)
