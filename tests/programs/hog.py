@@ -106,10 +106,15 @@ def main() -> None:
     )
     parser.add_argument("--run", type=int, default=0, help="commands to run when the memory is taken")
     parser.add_argument("--wait", action="store_true", help="take memory only after a line on stdin")
+    parser.add_argument("--user", type=int, default=0, help="be this user, by its number")
     options = parser.parse_args()
     assert 0 < options.cap <= 1500, "no test takes more"
     roof = (options.cap + 200) * MB  # a hard cap of its own, whatever goes wrong
     resource.setrlimit(resource.RLIMIT_AS, (roof, roof))
+    if options.user:
+        os.setgroups([])
+        os.setgid(options.user)
+        os.setuid(options.user)
     if options.leave:
         leave()
     signal.alarm(60)
