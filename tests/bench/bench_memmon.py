@@ -161,7 +161,7 @@ def one_hog(watcher: Starter, rate: float, cap: int, *options: str) -> tuple[flo
         ):
             time.sleep(0.001)
         late = time.monotonic()
-        hog.kill()
+        os.kill(hog.pid, signal.SIGKILL)  # not kill(), which would take its status
     _, _, usage = os.wait4(hog.pid, 0)
     end = late or time.monotonic()
     hog.returncode = 0
