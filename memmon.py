@@ -461,6 +461,22 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
+def is_nobody(pid: int) -> bool:
+    """Tell whether no process has a PID, without a look into /proc.
+
+    There, a look for one that is just being taken away spins until it is: 40 ms on a busy machine, and 0.4 s
+    if we have a higher priority than who takes it away.
+    """
+    try:
+        if PROC in ("", "/proc"):
+            posix.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
 PS_START = ["lstart="]  # emptied for good where ps does not know it (busybox)
 
 
@@ -818,22 +834,6 @@ class PsReader:
 def machine_speed() -> int:
     """Return the bytes per second that all processes of this machine can be handed at most."""
     return CORE_SPEED * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), CORES_THAT_COUNT)
-
-
-def is_nobody(pid: int) -> bool:
-    """Tell whether no process has a PID, without a look into /proc.
-
-    There, a look for one that is just being taken away spins until it is: 40 ms on a busy machine, and 0.4 s
-    if we have a higher priority than who takes it away.
-    """
-    try:
-        if PROC in ("", "/proc"):
-            posix.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
 
 
 def open_file(name: str) -> int:
