@@ -47,7 +47,8 @@ work.wait()
 while os.path.exists("/proc/%d" % command):
     reap()
 try:
-    bystanders = [fork_as(work.pid), fork_as(command)]
+    # the higher one first: a bystander starts a process too, which would take it
+    bystanders = [fork_as(command), fork_as(work.pid)]
 except OSError as error:
     sys.stderr.write("cannot choose a PID here: %s\n" % error)
     sys.exit(77)
@@ -55,7 +56,7 @@ status = subprocess.call(json.loads(sys.argv[2]))
 print(
     json.dumps(
         {
-            "reused": bystanders == [work.pid, command],
+            "reused": bystanders == [command, work.pid],
             "status": status,
             "bystanders": [lives(each) for each in bystanders],
         }
