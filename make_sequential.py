@@ -575,6 +575,7 @@ DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOE
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # a FIFO in its place must not make us wait
 ABANDONED = 300.0  # seconds without a sign of life after which what cannot be proven dead counts as dead
 LOOK = 0.2  # seconds between two looks at what gives no event
+SHORTEST_NAP = 0.001  # seconds before the first look again at who is about to be gone
 TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
 FAR_TICK = 30.0  # the same at the most: a tick is as many times as long as one is far from its turn
 HEARTBEAT = 60.0  # seconds between two signs of life
@@ -1511,9 +1512,10 @@ def started_at(process: Process) -> float:
 class Alarm:
     """Wakes a sleeper at a release, and at the exit of processes: pidfd or kqueue, else a few looks a second."""
 
-    __slots__ = ("watched", "home", "ear", "before")
+    __slots__ = ("watched", "home", "ear", "before", "nap")
 
     def __init__(self) -> None:
+        self.nap = SHORTEST_NAP  # seconds to wait for who is about to be gone altogether
         self.watched: dict[int, int] = {}  # PID -> pidfd, -1 where there is none
         self.home = -1  # the directory that is listened to
         self.ear: tuple[int, ...] = ()  # the pipe that a signal's arrival is written to
@@ -1685,8 +1687,10 @@ def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, b
         return
     if alarm.watch(blocker.process) and (not blocker.name or alarm.listen(claim.scope, blocker.name)):
         sleep_until_a_sign(claim, blocker, alarm, seconds, before)
-    else:
-        time.sleep(0.001)  # it is about to be gone altogether: its flock goes a moment before or after its PID
+        alarm.nap = SHORTEST_NAP
+    else:  # it is about to be gone altogether: its flock goes a moment before or after its PID
+        time.sleep(alarm.nap)
+        alarm.nap = min(2 * alarm.nap, LOOK)  # unless a fork of it that is stopped keeps that
     alarm.forget(blocker.pid)
     alarm.hush()
 
