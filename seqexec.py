@@ -3355,7 +3355,8 @@ def watch(root: str) -> int:
             ready = select.select([0, PIPE[0]], [], [], 1.0)[0]
             if PIPE[0] in ready:
                 posix.read(PIPE[0], 4096)
-            if 0 in ready and posix.read(0, 100)[:1] in (b"q", b"Q", b"", b"\x03"):
+            keys = posix.read(0, 100) if 0 in ready else b"-"  # one read has all that was typed since the last
+            if not keys or any(key in b"qQ\x03" for key in keys):
                 return 0
     except KeyboardInterrupt:
         return 0
