@@ -170,8 +170,9 @@ def store_bytecode() -> None:
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
         for name in posix.listdir(directory):
-            path, age = directory + "/" + name, time.time() - posix.lstat(directory + "/" + name).st_mtime
-            if age > (60 if name.endswith(".new") else 30 * 86400):  # a killed one's; or a copy's that is long gone
+            path, kind = directory + "/" + name, name.split(".")[-2:]  # ...-18eb35aaca242ebc.rest.1823.new
+            is_left = kind[1:] == ["new"] and kind[0].isdecimal() and len(kind[0]) < 10 and is_nobody(int(kind[0]))
+            if is_left or time.time() - posix.lstat(path).st_mtime > 30 * 86400:  # or a copy's that is long gone
                 posix.unlink(path)
         hot, rest = compile_parts()
         store_file(cached + ".rest", marshal.dumps(rest))

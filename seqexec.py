@@ -164,8 +164,9 @@ def store_bytecode() -> None:
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
         for name in posix.listdir(directory):
-            path, age = directory + "/" + name, time.time() - posix.lstat(directory + "/" + name).st_mtime
-            if age > (60 if name.endswith(".new") else 30 * 86400):  # a killed one's; or a copy's that is long gone
+            path, kind = directory + "/" + name, name.split(".")[-2:]  # ...-18eb35aaca242ebc.rest.1823.new
+            is_left = kind[1:] == ["new"] and kind[0].isdecimal() and len(kind[0]) < 10 and is_nobody(int(kind[0]))
+            if is_left or time.time() - posix.lstat(path).st_mtime > 30 * 86400:  # or a copy's that is long gone
                 posix.unlink(path)
         hot, rest = compile_parts()
         store_file(cached + ".rest", marshal.dumps(rest))
@@ -2166,6 +2167,7 @@ FORWARDED = frozenset(
         _signal.SIGUSR1,
         _signal.SIGUSR2,
         _signal.SIGTSTP,
+        _signal.SIGALRM,
     )
 )
 ENDING = frozenset((_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM))  # somebody wants it to end
@@ -2531,19 +2533,32 @@ def last_pid() -> int:
 def next_signal(seconds: float) -> tuple[int, int]:
     """Wait for a signal, at most for some seconds: (0, -1) for none, else (N, sender's PID).
 
+    The time is kept by a timer of ours, as sigtimedwait() of Python makes a signal up (a SIGHUP, in 3.12) where it was
+    interrupted, by a stop or a freeze, until its time was over. A timer that our caller has set is the command's.
     -1: the kernel sent it, that is the terminal, and to the whole group: the command has it already (SI_KERNEL and
     the like are above 0, kill() gives SI_USER, 0: sigaction(2)).
     """
     if hasattr(_signal, "sigtimedwait"):
-        info = _signal.sigtimedwait(AWAITED, max(0.0, seconds))
-        if info is None:
+        if not OWN_TIMER:
+            OWN_TIMER.append(not _signal.getitimer(_signal.ITIMER_REAL)[0])
+        if OWN_TIMER[0] and seconds > 0:
+            _signal.setitimer(_signal.ITIMER_REAL, seconds)
+            info = _signal.sigwaitinfo(AWAITED)
+        else:
+            info = _signal.sigtimedwait(AWAITED, max(0.0, seconds))
+        if info is None or OWN_TIMER[0] and info.si_signo == _signal.SIGALRM and info.si_code > 0:
             return 0, -1
+        if info.si_signo == _signal.SIGALRM:
+            return info.si_signo, 0
         alone = (
             info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()
         )  # of a hang-up only the leader hears
         return info.si_signo, -1 if info.si_code > 0 and not alone else info.si_pid
     unfold()
     return next_signal_elsewhere(seconds)
+
+
+OWN_TIMER: list[bool] = []  # whether the interval timer is ours, once it was asked for
 
 
 def exit_like(status: int) -> NoReturn:

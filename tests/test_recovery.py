@@ -342,6 +342,26 @@ def test_a_stopped_holder_keeps_its_lock(project: Project, tool: Tool, witness: 
     assert ended(waiter) == 0
 
 
+def test_a_wrapper_that_was_stopped_tells_its_command_nothing(project: Project, tool: Tool) -> None:
+    """Python's sigtimedwait() makes up a signal where it was interrupted until its time was over."""
+    for _ in range(6):
+        holder = Holder(project, tool)  # its wrapper waits until it is time for the memory guard: 0.15 s
+        holder.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)  # until that is over
+        holder.process.send_signal(signal.SIGCONT)
+        assert holder.release() == 0
+
+
+@pytest.mark.skipif(not shutil.which("perl"), reason="perl sets the timer")
+def test_a_timer_that_the_caller_has_set_ends_the_command(project: Project, tool: Tool) -> None:
+    command = tool.wrap(shell("echo $$; exec sleep 60"))
+    process = project.start(["perl", "-e", "alarm 1; exec @ARGV", *command])
+    pid = int(read_line(process))
+    assert ended(process) == -signal.SIGALRM
+    assert not lives(pid)
+    nothing_left(tool.scope(project))
+
+
 def test_no_clock_breaks_a_live_holders_lock(project: Project, tool: Tool, holder: Holder) -> None:
     scope = tool.scope(project)
     year = 365 * 86400
