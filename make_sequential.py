@@ -1118,9 +1118,12 @@ def release(claim: Claim) -> None:
         attempt(posix.unlink, claim.name, claim.home)  # an interrupted or short-of-memory one
     attempt(posix.rmdir, LOCK, scope.fd)
     is_nested = is_identity(scope.path.rpartition("/")[2])
-    if is_nested or inode(NESTED, scope.fd):
-        unfold()
-        leave_scopes(claim, is_nested)
+    try:
+        if is_nested or inode(NESTED, scope.fd):
+            unfold()
+            leave_scopes(claim, is_nested)
+    except (OSError, Failure):
+        pass
 
 
 def attempt(action: Callable[..., None], name: str, directory: int) -> bool:
@@ -1261,17 +1264,14 @@ def leave_scopes(claim: Claim, is_nested: bool) -> None:
 
     A child that ends at this moment either has left its scope already, or will see that I am gone and remove it.
     """
-    try:
-        if is_nested:
-            leave_scope(claim.scope)
-        for name, inner in scopes_inside(claim.scope, NESTED):
-            if name == claim.name:
-                nested = posix.open(NESTED, DIRECTORY, dir_fd=claim.scope.fd)
-                remove_scope(inner, name, nested)
-                posix.close(nested)
-        attempt(posix.rmdir, NESTED, claim.scope.fd)
-    except (OSError, Failure):
-        pass
+    if is_nested:
+        leave_scope(claim.scope)
+    for name, inner in scopes_inside(claim.scope, NESTED):
+        if name == claim.name:
+            nested = posix.open(NESTED, DIRECTORY, dir_fd=claim.scope.fd)
+            remove_scope(inner, name, nested)
+            posix.close(nested)
+    attempt(posix.rmdir, NESTED, claim.scope.fd)
 
 
 def leave_scope(scope: Scope) -> None:
@@ -2568,15 +2568,15 @@ def exit_like(status: int) -> NoReturn:
     RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: fs/coredump.c, core(5).
     """
     if status < 0:
-        import resource
-
         try:
+            import resource
+
             hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
             resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
-            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
-                _signal.signal(-status, _signal.SIG_DFL)
-        except (OSError, ValueError):
+        except (ImportError, OSError, ValueError):
             pass
+        if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
+            _signal.signal(-status, _signal.SIG_DFL)
         posix.kill(posix.getpid(), -status)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
         status = 128 - status
@@ -2674,7 +2674,7 @@ def can_measure() -> bool:
     """Import, while the command runs, what wait4() makes its answer of: at its end that would cost a millisecond."""
     try:
         import resource
-    except ImportError:
+    except (ImportError, OSError):  # no descriptor is left to look for it
         return False
     return True
 
