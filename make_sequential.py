@@ -2569,14 +2569,14 @@ def exit_like(status: int) -> NoReturn:
     """
     if status < 0:
         try:
+            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
+                _signal.signal(-status, _signal.SIG_DFL)
             import resource
 
             hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
             resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
         except (ImportError, OSError, ValueError):
             pass
-        if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
-            _signal.signal(-status, _signal.SIG_DFL)
         posix.kill(posix.getpid(), -status)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
         status = 128 - status
