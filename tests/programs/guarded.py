@@ -28,12 +28,14 @@ def wrong(text):
     append("violations", "%s: %s\n" % (NAME, text))
 
 
-def lives(pid):
+def started(pid):
+    """Return the start time of a living process, "" for none: the PID of one that was killed is soon another's."""
     try:
         with open("/proc/%d/stat" % pid, errors="replace") as stream:
-            return stream.read().rpartition(") ")[2][0] not in "ZX"
+            words = stream.read().rpartition(") ")[2].split()
+        return "" if words[0] in "ZX" else words[19]
     except (FileNotFoundError, ProcessLookupError, IndexError):
-        return False
+        return ""
 
 
 def is_flocked(path):
@@ -58,8 +60,8 @@ def is_protected():
 
 def look(when):
     for name in os.listdir(INSIDE):
-        pid, _, unit = name.partition(".")
-        if int(pid) != os.getpid() and not (UNIT and unit == UNIT) and lives(int(pid)):
+        pid, start, unit = name.split(".", 2)
+        if int(pid) != os.getpid() and not (UNIT and unit == UNIT) and started(int(pid)) == start:
             wrong("PID %s is inside too at its %s" % (name, when))
     if not is_protected():
         wrong("ran unprotected at its %s: PID %d has no live owner file in a lock" % (when, os.getppid()))
@@ -72,12 +74,12 @@ try:
     fcntl.flock(guard, (fcntl.LOCK_SH if UNIT else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 except BlockingIOError:
     wrong("somebody else is inside")
-mine = os.path.join(INSIDE, "%d.%s" % (os.getpid(), UNIT))
+mine = os.path.join(INSIDE, "%d.%s.%s" % (os.getpid(), started(os.getpid()), UNIT))
 os.close(os.open(mine, os.O_WRONLY | os.O_CREAT, 0o666))
 if os.path.exists(os.path.join(DIRECTORY, "forbidden")):
     with open(os.path.join(DIRECTORY, "forbidden")) as stream:
         for word in stream.read().split():
-            if lives(int(word)):
+            if started(int(word)):
                 wrong("runs beside PID %s, which a dead holder left" % word)
 look("start")
 append("ran", "%s %d\n" % (NAME, time.monotonic_ns()))
