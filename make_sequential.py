@@ -983,7 +983,7 @@ def acquire(claim: Claim, command: str) -> bool:
         enqueue(claim, command)
     except FileNotFoundError:  # somebody removes the state directory
         return False
-    if next(iter(read_queue(claim.scope)), "") != claim.name or OLD_LOCKS or inode(LOCK, claim.scope.fd):
+    if OLD_LOCKS or inode(LOCK, claim.scope.fd) or next(iter(read_queue(claim.scope)), "") != claim.name:
         return False
     try:
         return take_lock(claim)
@@ -1148,6 +1148,8 @@ def sweep(claim: Claim) -> None:
     if inode(NESTED, scope.fd):
         unfold()
         sweep_nested(claim)
+    if anybody_waits(scope, read_lines(QUEUE, scope.fd)):
+        return  # for me, and does the rest; a crowd that lines up locks the directory for long
     for name in posix.listdir(waiters_of(scope)):
         if not bury(scope, name):
             return  # the next one is waiting for me, and does the rest
@@ -1407,11 +1409,12 @@ if TYPE_CHECKING:
 class Blocker:
     """Who must be gone before I can go on."""
 
-    __slots__ = ("name", "process", "holds", "pid")
+    __slots__ = ("name", "process", "holds", "pid", "place")
 
     def __init__(self, name: str, holds: bool, process: Process | None, pid: int) -> None:
         self.name, self.holds = name, holds  # identity; holds the lock, or only waits before me
         self.process, self.pid = process, pid  # None: it cannot be watched from here (PID namespace, host)
+        self.place = 1  # mine in the queue behind it, about
 
 
 def find_blocker(claim: Claim) -> Blocker | None:
@@ -1424,9 +1427,11 @@ def find_blocker(claim: Claim) -> Blocker | None:
     names = list(read_queue(scope))
     if claim.name not in names:
         raise Displaced
-    for name in reversed(names[: names.index(claim.name)]):
+    place = names.index(claim.name) + 1
+    for name in reversed(names[: place - 1]):
         if waits(scope, name):
             blocker = make_blocker(name, False)
+            blocker.place = place
             if not (blocker.process.state in "TtZX" if blocker.process else is_gone(name)):
                 return blocker
     found = owners(scope)
@@ -1544,6 +1549,7 @@ class Alarm:
     def listen(self, scope: Scope, name: str) -> bool:
         """Wake also when an owner takes its file out of its directory, some way before its exit. False: it has.
 
+        And when it writes to that file: it has the lock now, which makes me the next.
         That directory stays the same when it becomes the lock. Linux tells by SIGIO: fcntl(2), F_NOTIFY. Where it
         does not, the exit wakes.
         """
@@ -1564,7 +1570,7 @@ class Alarm:
                 self.ear = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
                 _signal.set_wakeup_fd(self.ear[1])
                 self.before = _signal.signal(_signal.SIGIO, lambda number, frame: None)
-                fcntl.fcntl(self.home, fcntl.F_NOTIFY, fcntl.DN_DELETE)
+                fcntl.fcntl(self.home, fcntl.F_NOTIFY, fcntl.DN_DELETE | fcntl.DN_MODIFY)
             except OSError:
                 pass  # fs.dir-notify-enable is 0, or there is no descriptor left
         return inode(name, self.home) != 0
@@ -1675,10 +1681,6 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         sleep_behind(claim, blocker, alarm, min(limits), before)
     screen.clear()
     plan.waited = time.monotonic() - began
-    try:
-        write(claim.file, b"began %.3f\n" % time.time())
-    except OSError:
-        pass  # for people only
 
 
 def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...]) -> None:
@@ -1701,7 +1703,7 @@ def sleep_until_a_sign(
 ) -> None:
     """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
     deadline = time.monotonic() + seconds
-    longest = TICK if blocker.holds else min(TICK * place_in_queue(claim)[0], FAR_TICK)
+    longest = TICK if blocker.holds else min(TICK * blocker.place, FAR_TICK)
     tick = longest
     if any(pipes_of(posix.getpid())):  # the other end of a pipe may be about to turn up
         tick, longest = 0.05, TICK
@@ -2332,9 +2334,11 @@ def tell(plan: Plan, what: str) -> None:
     say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
 
 
-def prepare_for_others(claim: Claim) -> None:
+def prepare_for_others(claim: Claim, plan: Plan) -> None:
     """Do what a command need not wait for, and what one that is about to end need not have at all."""
     try:
+        if plan.waited:  # who waits behind me wakes at this, too, and may get ready
+            write(claim.file, b"began %.3f\n" % (time.time() - SETTLED))
         if claim.founder:
             show_holder(claim)
             tidy(claim)
@@ -2477,7 +2481,7 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int, 
                 stop_like(pid, posix.WSTOPSIG(status) if ended else _signal.SIGSTOP)
         if settled_at and now >= settled_at:
             settled_at = 0.0
-            prepare_for_others(claim)
+            prepare_for_others(claim, plan)
         if guard_at and now >= guard_at:
             guard_at = 0.0
             unfold()
@@ -2513,7 +2517,7 @@ def may_have_left(name: str, pid: int) -> bool:
     if PROC != "/proc":
         return True
     last = last_pid()
-    if not pid <= last < pid + 100:
+    if not pid <= last < pid + 1000:
         return True
     for number in range(pid + 1, last + 1):
         environment = read_proc(number, "environ")

@@ -689,9 +689,9 @@ class Program:
         def line_up_again(claim: Any, plan: Any) -> None:
             self.call("fail", "lines up again, though nobody removed anything: it loses its place")
 
-        def attend(claim: Any, *arguments: Any) -> tuple[int, int, None]:
+        def attend(claim: Any, plan: Any, *arguments: Any) -> tuple[int, int, None]:
             if not self.who:  # the others' commands end too soon for it
-                self.globals["prepare_for_others"](claim)
+                self.globals["prepare_for_others"](claim, plan)
             self.call("await")
             return 0, 0, None
 

@@ -58,7 +58,7 @@ COPY = """\
 """
 BARGE = "    if not inode(LOCK, claim.scope.fd) and take_lock(claim):\n        return True\n"
 SWEEP = "            flock(fd, LOCK_EX | LOCK_NB)\n"
-FIRST = 'next(iter(read_queue(claim.scope)), "") != claim.name or '
+FIRST = ' or next(iter(read_queue(claim.scope)), "") != claim.name'
 
 MUTANTS = [
     Mutant(
