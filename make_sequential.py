@@ -1581,7 +1581,9 @@ class Alarm:
             posix.close(self.home)
             self.home = -1
         if self.ear:
-            _signal.signal(_signal.SIGIO, self.before)
+            if self.before is not None:
+                _signal.signal(_signal.SIGIO, self.before)
+                self.before = None
             _signal.set_wakeup_fd(-1)
             for fd in self.ear:
                 posix.close(fd)
@@ -2519,10 +2521,13 @@ def may_have_left(name: str, pid: int) -> bool:
     last = last_pid()
     if not pid <= last < pid + 1000:
         return True
-    for number in range(pid + 1, last + 1):
-        environment = read_proc(number, "environ")
-        if environment is not None and (not environment or name.encode() in environment):
-            return True
+    try:
+        for number in range(pid + 1, last + 1):
+            environment = read_proc(number, "environ")
+            if environment is not None and (not environment or name.encode() in environment):
+                return True
+    except OSError:  # a closer look will tell
+        return True
     return False
 
 

@@ -102,7 +102,7 @@ MUTANTS = [
     Mutant("one's line is dead before one holds the lock", ((TAKE, ASIDE),), within="take_lock"),
     Mutant(
         "a newcomer takes a free lock without lining up",
-        (("    enqueue(claim", BARGE + "    enqueue(claim"),),
+        (("    try:\n        enqueue(claim", BARGE + "    try:\n        enqueue(claim"),),
         within="acquire",
         first="three",
     ),
