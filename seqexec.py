@@ -1419,8 +1419,7 @@ class Blocker:
 def find_blocker(claim: Claim) -> Blocker | None:
     """Return the nearest live waiter ahead of me, else whoever holds the lock, None when it is my turn.
 
-    A stopped waiter is passed over: it keeps its line, and so its place; and so is a dead one whose early child, which
-    is stopped, keeps its flock. The dead in the lock are recovered here.
+    The dead in the lock are recovered here.
     """
     scope = claim.scope
     names = list(read_queue(scope))
@@ -1428,11 +1427,10 @@ def find_blocker(claim: Claim) -> Blocker | None:
         raise Displaced
     place = names.index(claim.name) + 1
     for name in reversed(names[: place - 1]):
-        if waits(scope, name):
-            blocker = make_blocker(name, False)
+        blocker = waiter_of(scope, name)
+        if blocker:
             blocker.place = place
-            if not (blocker.process.state in "TtZX" if blocker.process else is_gone(name)):
-                return blocker
+            return blocker
     found = owners(scope)
     for name in found:
         if found[name]:
@@ -1443,6 +1441,19 @@ def find_blocker(claim: Claim) -> Blocker | None:
     for name in found:
         recover(claim, name)
     return None if found else find_legacy_holder(scope)
+
+
+def waiter_of(scope: Scope, name: str) -> Blocker | None:
+    """Return the waiter of an identity, if others have to wait for it.
+
+    A stopped one is passed over: it keeps its line, and so its place; and so is a dead one whose early child, which is
+    stopped, keeps its flock.
+    """
+    if not waits(scope, name):
+        return None
+    blocker = make_blocker(name, False)
+    is_passed = blocker.process.state in "TtZX" if blocker.process else is_gone(name)
+    return None if is_passed else blocker
 
 
 def make_blocker(name: str, holds: bool) -> Blocker:
@@ -1493,7 +1504,10 @@ def living_writer(name: str, directory: int) -> Process | None:
     for line in read_lines(name, directory)[:1]:
         if is_pid(line.strip().decode("ascii", "replace")):
             process = read_process(int(line))
-            written = posix.stat(name, dir_fd=directory).st_mtime
+            try:
+                written = posix.stat(name, dir_fd=directory).st_mtime
+            except FileNotFoundError:  # it has just ended
+                return None
             if process and process.state not in "ZX" and started_at(process) <= written + 1:
                 if process.pid not in lineage(read_processes()):
                     return process
@@ -2379,9 +2393,17 @@ def become_command(
     """
     status = FAILED
     try:
-        write(claim.file, b"child %d %s\n" % (posix.getpid(), own_start().encode()))
+        record = b"child %d %s\n" % (posix.getpid(), own_start().encode())
+        try:
+            write(claim.file, record)
+            record = b""
+        except OSError:
+            if go < 0:
+                raise
         if go >= 0 and not posix.read(go, 1):
             posix._exit(0)
+        if record:  # there may be room for it by now
+            write(claim.file, record)
         ignored = ignored_signals()
         for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
             if not ignored >> (signum - 1) & 1:
@@ -4405,8 +4427,12 @@ def may_write_in_git(plan: Plan, claim: Claim) -> bool:
     if reason != GIT_TURN:
         raise Failure(reason, GIT_IS_WRITING)
     for name in names:
-        while waits(claim.scope, name) or owners(claim.scope).get(name):
-            blocker, alarm = make_blocker(name, False), Alarm()
+        while True:
+            blocker, alarm = waiter_of(claim.scope, name), Alarm()
+            if not blocker and owners(claim.scope).get(name):  # in this order, in which it goes from one to the other
+                blocker = make_blocker(name, True)
+            if not blocker:
+                break
             if blocker.process and alarm.watch(blocker.process):
                 alarm.sleep(TICK)
             else:

@@ -236,6 +236,17 @@ def early_child(waiter: subprocess.Popen[bytes]) -> int:
     return int(wait_until(lambda: children_of(waiter.pid), "a child of %d" % waiter.pid)[0])
 
 
+def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str:
+    """Return the path of a copy of seqexec.py with some changes."""
+    source = (project.tools / "seqexec.py").read_text()
+    for old, new in changes:
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    (directory / "seqexec.py").write_text(source)
+    (directory / "seqexec.py").chmod(0o755)
+    return str(directory / "seqexec.py")
+
+
 def test_a_waiter_whose_early_child_was_killed_runs_its_command_all_the_same(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
@@ -277,16 +288,13 @@ def test_an_early_child_that_was_stopped_with_its_waiter_goes_on_at_its_turn(
 
 def test_a_command_gets_no_signal_that_nobody_sent(project: Project, seqexec: Tool, tmp_path: Path) -> None:
     """The word to its early child was followed by a SIGCONT, which a command that had a trap by then saw."""
-    source = (project.tools / "seqexec.py").read_text()
     word = '        posix.write(self.pipe[1], b"!")\n'
-    assert source.count(word) == 1
     pause = '        while "trapped" not in posix.listdir("."):\n            time.sleep(0.001)\n'
-    (tmp_path / "seqexec.py").write_text(source.replace(word, word + pause))
-    (tmp_path / "seqexec.py").chmod(0o755)
+    copy = changed(project, tmp_path, (word, word + pause))
     holder = Holder(project, seqexec)
     attended = 'until grep -qx $PPID "$1/current.pid"; do :; done'
     line = "trap 'echo continued' CONT; : >trapped; %s 2>/dev/null; echo ran" % attended
-    waiter = project.start([str(tmp_path / "seqexec.py"), "--quiet", *shell(line, project.state)])
+    waiter = project.start([copy, "--quiet", *shell(line, project.state)])
     early_child(waiter)
     holder.release()
     assert finish(waiter)[:2] == (0, b"ran\n")
@@ -322,6 +330,41 @@ def test_a_dead_waiter_whose_early_child_is_stopped_blocks_nobody(
     wait_until(lambda: not lives(child), "the end of %d" % child)
     assert finish(waiter)[1] == b""
     settle(project, tool)
+
+
+def test_an_early_child_that_cannot_be_recorded_is_tried_again_without_a_word(
+    project: Project, seqexec: Tool, tmp_path: Path
+) -> None:
+    record = "            write(claim.file, record)\n            record = b"
+    full = "            posix.mkdir('tried')\n            raise OSError(28, 'No space left on device')\n"
+    copy = changed(project, tmp_path, (record, full + record))
+    holder = Holder(project, seqexec)
+    waiter = project.start([copy, "--quiet", *shell("echo ran")])
+    wait_until((project.path / "tried").exists, "an early child that cannot write")
+    holder.release()
+    assert finish(waiter) == (0, b"ran\n", b"")
+
+
+@pytest.mark.skipif(not LINUX, reason="needs F_NOTIFY")
+def test_who_becomes_the_next_hears_of_it_and_forks_its_command(
+    project: Project, seqexec: Tool, tmp_path: Path
+) -> None:
+    """Without a tick to help: it is told as soon as the command ahead of it has settled."""
+    copy = changed(project, tmp_path, ("\nTICK = 2.0", "\nTICK = 600.0"), ("\nFAR_TICK = 30.0", "\nFAR_TICK = 600.0"))
+    first = Holder(project, seqexec)
+    second = project.start([copy, "--quiet", *shell("read word")], stdin=subprocess.PIPE)
+    wait_for_waiter(seqexec.scope(project), second)
+    with open(tmp_path / "out", "wb") as out:  # no pipe to anybody: with one it looks more often
+        third = project.start([copy, "--quiet", *shell("echo ran")], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    wait_for_waiter(seqexec.scope(project), third)
+    assert not children_of(third.pid)
+    first.release()
+    early_child(third)
+    assert second.stdin is not None
+    second.stdin.close()
+    assert ended(second) == 1
+    assert ended(third) == 0
+    assert (tmp_path / "out").read_bytes() == b"ran\n"
 
 
 def test_an_early_child_is_the_command(project: Project, tool: Tool, holder: Holder) -> None:

@@ -115,7 +115,7 @@ MUTANTS = [
     ),
     Mutant(
         "the renamed queue is removed without a second look",
-        (("    if not anybody_waits(scope, read_lines(OLD, scope.fd)):", "    if True:"),),
+        (("    if not anybody_waits(scope, read_old_queue(scope)):", "    if True:"),),
         within="tidy",
     ),
     Mutant(
@@ -126,8 +126,8 @@ MUTANTS = [
     Mutant(
         "the queue is read before the old one",
         (
-            ("lines = read_lines(OLD, scope.fd) if before else []", "lines = read_lines(QUEUE, scope.fd)"),
-            ("lines += read_lines(QUEUE, scope.fd)", "lines = (read_lines(OLD, scope.fd) if before else []) + lines"),
+            ("lines = read_old_queue(scope) if before else []", "lines = read_lines(QUEUE, scope.fd)"),
+            ("lines += read_lines(QUEUE, scope.fd)", "lines = (read_old_queue(scope) if before else []) + lines"),
             ("if inode(OLD, scope.fd) == before:", "if True:"),
         ),
         within="read_queue",
@@ -184,12 +184,12 @@ MUTANTS = [
     ),
     Mutant(
         "all the living ahead are passed over",
-        (("        if waits(scope, name):", "        if False:"),),
+        (("        if blocker:", "        if False:"),),
         within="find_blocker",
     ),
     Mutant(
         "only the head of the queue is looked at",
-        (("in reversed(names[: names.index(claim.name)]):", "in names[: names.index(claim.name)][:1]:"),),
+        (("in reversed(names[: place - 1]):", "in names[: place - 1][:1]:"),),
         within="find_blocker",
         first="three",
     ),
@@ -206,9 +206,20 @@ MUTANTS = [
     ),
     Mutant(
         "a stopped waiter is waited for",
-        (('blocker.process.state in "Tt"', 'blocker.process.state in "-"'),),
+        (('blocker.process.state in "TtZX"', 'blocker.process.state in "ZX"'),),
         real=("test_queue.py", "-k", "stopped"),
-        within="find_blocker",
+        within="waiter_of",
+    ),
+    Mutant(
+        "a release leaves the sweep to whoever comes, though nobody waits",
+        (("    if anybody_waits(scope, read_lines(QUEUE, scope.fd)):", "    if True:"),),
+        within="sweep",
+    ),
+    Mutant(
+        "who becomes the next is not told",
+        (("        if plan.waited:", "        if False:"),),
+        real=("test_queue.py", "-k", "hears_of_it"),
+        within="prepare_for_others",
     ),
     Mutant(
         "nobody listens for the release",
