@@ -839,6 +839,14 @@ def write(fd: int, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
 
+def show_life(claim: Claim) -> None:
+    """Touch my owner file, for those to whom no flock proves that I live; on a disk that fails they have to wait."""
+    try:
+        posix.utime(claim.file)
+    except OSError:
+        pass
+
+
 def same_file(fd: int, name: str, directory: int) -> bool:
     """Tell whether a descriptor and a name in a directory are one file."""
     try:
@@ -1728,7 +1736,7 @@ def sleep_until_a_sign(
         if alarm.sleep(min(left, tick)) or left <= tick or signs(claim) != before or has_stopped(blocker):
             return
         tick = min(tick * 2, longest)
-        posix.utime(claim.file)
+        show_life(claim)
 
 
 def has_stopped(blocker: Blocker) -> bool:
@@ -2464,8 +2472,8 @@ def is_script(path: str, naming_me: bool) -> bool:
         posix.close(fd)
     if not naming_me or line[:2] != b"#!":
         return not naming_me and b"\0" not in line and line[:4] != b"\x7fELF"
-    me = posix.stat(__file__)
     try:
+        me = posix.stat(__file__)
         there = posix.stat(line[2:].strip().partition(b" ")[0])
     except OSError:
         return False
@@ -2510,14 +2518,17 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int, 
             guard_at = 0.0
             unfold()
             measured = can_measure()
-            guard = start_guard(claim, plan) if plan.memory != "0" else None
+            try:
+                guard = start_guard(claim, plan) if plan.memory != "0" else None
+            except OSError as error:
+                say("no memory limit: %s" % reason(error))
         if deadline and now >= deadline:
             unfold()
             status, usage = end_in_time(claim, plan, pid)
             break
         if now >= beat:
             beat = now + HEARTBEAT
-            posix.utime(claim.file)
+            show_life(claim)
         times = [moment for moment in (settled_at, guard_at, deadline, beat, look_at) if moment]
         signum, sent_by = next_signal(min(times) - now)
         if guard:
@@ -2772,9 +2783,12 @@ class EarlyChild:
         posix.waitpid(self.pid, 0)
 
     def close(self) -> None:
-        """Close the pipe; the word in it stays readable."""
+        """Close the pipe; the word in it stays readable. That cannot fail, as the command may run by now."""
         for fd in self.pipe:
-            posix.close(fd)
+            try:
+                posix.close(fd)
+            except OSError:
+                pass
 
 
 def fork_early(claim: Claim, plan: Plan) -> EarlyChild | None:
@@ -2842,7 +2856,10 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
     """Start the memmon.py beside this file. Without one there is no guard: said only where a limit was asked for."""
     import fcntl
 
-    place = posix.readlink(__file__) if not posix.lstat(__file__).st_mode & 0o170000 ^ 0o120000 else __file__
+    try:
+        place = posix.readlink(__file__)
+    except OSError:  # no link, or the command has taken the file away: git checkout
+        place = __file__
     if not place.startswith("/"):
         place = __file__.rpartition("/")[0] + "/" + place if "/" in __file__ and place != __file__ else place
     path = (place.rpartition("/")[0] or ".") + "/memmon.py"

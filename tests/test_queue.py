@@ -247,6 +247,13 @@ def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str
     return str(directory / "seqexec.py")
 
 
+def test_a_command_may_take_the_tool_away(project: Project, seqexec: Tool, tmp_path: Path) -> None:
+    """As git checkout does; it was ended, with 125, when the memory guard should have been started."""
+    copy = changed(project, tmp_path)
+    done = project.run([copy, *shell('rm "$1"; sleep 0.5; echo ran', copy)])
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
+
+
 def test_a_waiter_whose_early_child_was_killed_runs_its_command_all_the_same(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
