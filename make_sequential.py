@@ -172,7 +172,7 @@ def store_bytecode() -> None:
         hot, rest = compile_parts()
         store_file(cached + ".rest", marshal.dumps(rest))
         store_file(cached, marshal.dumps(hot))
-    except OSError:
+    except (OSError, SyntaxError, ValueError):  # the command may have left anything in the file: conflict marks
         pass
 
 
@@ -1417,12 +1417,11 @@ if TYPE_CHECKING:
 class Blocker:
     """Who must be gone before I can go on."""
 
-    __slots__ = ("name", "process", "holds", "pid", "place")
+    __slots__ = ("name", "process", "holds", "pid")
 
     def __init__(self, name: str, holds: bool, process: Process | None, pid: int) -> None:
         self.name, self.holds = name, holds  # identity; holds the lock, or only waits before me
         self.process, self.pid = process, pid  # None: it cannot be watched from here (PID namespace, host)
-        self.place = 1  # mine in the queue behind it, about
 
 
 def find_blocker(claim: Claim) -> Blocker | None:
@@ -1434,11 +1433,9 @@ def find_blocker(claim: Claim) -> Blocker | None:
     names = list(read_queue(scope))
     if claim.name not in names:
         raise Displaced
-    place = names.index(claim.name) + 1
-    for name in reversed(names[: place - 1]):
+    for name in reversed(names[: names.index(claim.name)]):
         blocker = waiter_of(scope, name)
         if blocker:
-            blocker.place = place
             return blocker
     found = owners(scope)
     for name in found:
@@ -1571,7 +1568,7 @@ class Alarm:
     def listen(self, scope: Scope, name: str) -> bool:
         """Wake also when an owner takes its file out of its directory, some way before its exit. False: it has.
 
-        And when it writes to that file: it has the lock now, which makes me the next.
+        And when it writes to that file: it is the next and has forked its command; or it has the lock, and I am next.
         That directory stays the same when it becomes the lock. Linux tells by SIGIO: fcntl(2), F_NOTIFY. Where it
         does not, the exit wakes.
         """
@@ -1727,7 +1724,7 @@ def sleep_until_a_sign(
 ) -> None:
     """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
     deadline = time.monotonic() + seconds
-    longest = TICK if blocker.holds else min(TICK * blocker.place, FAR_TICK)
+    longest = TICK if blocker.holds else far_tick(claim)
     tick = longest
     if any(pipes_of(posix.getpid())):  # the other end of a pipe may be about to turn up
         tick, longest = 0.05, TICK
@@ -1737,6 +1734,18 @@ def sleep_until_a_sign(
             return
         tick = min(tick * 2, longest)
         show_life(claim)
+
+
+def far_tick(claim: Claim) -> float:
+    """Return a waiter's tick in seconds: as many TICKs as there are living ahead of it, and itself."""
+    there = set(posix.listdir(waiters_of(claim.scope)))
+    names = [name for name in read_queue(claim.scope) if name in there]
+    seconds = TICK
+    for name in reversed(names[: names.index(claim.name)] if claim.name in names else []):
+        if seconds >= FAR_TICK:
+            break
+        seconds += TICK if waits(claim.scope, name) else 0
+    return seconds
 
 
 def has_stopped(blocker: Blocker) -> bool:
@@ -2220,6 +2229,7 @@ class Plan:
     umask = 0o22  # the caller's
     finish = "-"  # what ended it, for the history
     child: EarlyChild | None = None
+    is_settled = False  # the others know that it runs
 
     def __init__(self) -> None:
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
@@ -2328,6 +2338,7 @@ def run(claim: Claim, plan: Plan) -> int:
         status, usage, guard = attend(claim, plan, pid, began)
         if plan.leftovers != "leave" and may_have_left(claim.name, first):
             unfold()
+            prepare_for_others(claim, plan, time.monotonic() - began)
             status = end_leftovers(claim, plan, status)
     except BaseException:  # nothing may run on without the lock
         if pid:
@@ -2358,11 +2369,14 @@ def tell(plan: Plan, what: str) -> None:
     say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
 
 
-def prepare_for_others(claim: Claim, plan: Plan) -> None:
-    """Do what a command need not wait for, and what one that is about to end need not have at all."""
+def prepare_for_others(claim: Claim, plan: Plan, seconds: float) -> None:
+    """Do what a command that has run for some seconds need not wait for, and a short one need not have at all."""
+    if plan.is_settled:
+        return
+    plan.is_settled = True
     try:
         if plan.waited:  # who waits behind me wakes at this, too, and may get ready
-            write(claim.file, b"began %.3f\n" % (time.time() - SETTLED))
+            write(claim.file, b"began %.3f\n" % (time.time() - seconds))
         if claim.founder:
             show_holder(claim)
             tidy(claim)
@@ -2412,7 +2426,7 @@ def become_command(
         if go >= 0 and not posix.read(go, 1):
             posix._exit(0)
         if record:  # there may be room for it by now
-            write(claim.file, record)
+            write(claim.file, b"\n" + record)
         ignored = ignored_signals()
         for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
             if not ignored >> (signum - 1) & 1:
@@ -2513,7 +2527,7 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int, 
                 stop_like(pid, posix.WSTOPSIG(status) if ended else _signal.SIGSTOP)
         if settled_at and now >= settled_at:
             settled_at = 0.0
-            prepare_for_others(claim, plan)
+            prepare_for_others(claim, plan, now - began)
         if guard_at and now >= guard_at:
             guard_at = 0.0
             unfold()
@@ -2767,7 +2781,7 @@ class EarlyChild:
 
     def go(self) -> tuple[int, int]:
         """Let it execute. Return its PID, and one below all that it starts; two zeros where somebody ended it."""
-        first = last_pid()
+        first = max(last_pid(), self.pid)
         if posix.waitpid(self.pid, posix.WNOHANG)[0]:
             self.close()
             return 0, 0
@@ -2829,7 +2843,10 @@ class Guard:
             *lines, self.said = self.said.split("\n")
             for line in lines:
                 self.killed = self.killed or line.startswith("memmon: ") and "SIG" in line
-                posix.write(2, (printable(line) + "\n").encode("utf-8", "backslashreplace"))
+                try:
+                    posix.write(2, (printable(line) + "\n").encode("utf-8", "backslashreplace"))
+                except OSError:
+                    pass  # as in say()
 
     def close(self, plan: Plan, status: int) -> None:
         """End the guard, which I started, and say what a bare 137 would not."""

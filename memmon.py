@@ -177,7 +177,7 @@ def store_bytecode() -> None:
         hot, rest = compile_parts()
         store_file(cached + ".rest", marshal.dumps(rest))
         store_file(cached, marshal.dumps(hot))
-    except OSError:
+    except (OSError, SyntaxError, ValueError):  # the command may have left anything in the file: conflict marks
         pass
 
 

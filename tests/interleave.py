@@ -627,7 +627,7 @@ class Quiet:
 
 # What is replaced only to save calls that no other process could notice; it may be gone from seqexec.py.
 UNSEEN = frozenset(
-    ("Screen", "clock", "lineage", "may_have_left", "place_in_queue", "remember", "signs", "started_at")
+    ("Screen", "clock", "lineage", "may_have_left", "far_tick", "remember", "signs", "started_at")
 )
 
 
@@ -691,7 +691,7 @@ class Program:
 
         def attend(claim: Any, plan: Any, *arguments: Any) -> tuple[int, int, None]:
             if not self.who:  # the others' commands end too soon for it
-                self.globals["prepare_for_others"](claim, plan)
+                self.globals["prepare_for_others"](claim, plan, 0.0)
             self.call("await")
             return 0, 0, None
 
@@ -717,7 +717,7 @@ class Program:
             locals(), posix=SimulatedPosix(self.call, self.pid), time=SimulatedTime(self.call), _signal=Quiet(),
             PROC="", open_pidfd=lambda pid: 900, read_processes=dict, lineage=lambda table: [],
             started_at=lambda process: 0.0, project_root=lambda: "/project", state_path=lambda root: STATE,
-            signs=lambda *arguments: (), place_in_queue=lambda claim: (1, 1, []),
+            signs=lambda *arguments: (), far_tick=lambda claim: 1.0,
             may_have_left=has_left_nothing, command_environment=lambda name: {}, remember=has_left_nothing,
             say=has_left_nothing, clock=lambda text: "", Screen=Quiet,
         )  # fmt: skip

@@ -33,6 +33,7 @@ from support import (
     nothing_left,
     owners,
     pid_in,
+    program,
     queue_lines,
     queued_pids,
     read_line,
@@ -228,6 +229,28 @@ def test_a_command_with_control_characters_is_one_harmless_line(
     nothing_left(scope)
 
 
+def test_old_lines_do_not_make_a_waiter_look_seldom(
+    project: Project, tool: Tool, holder: Holder, tmp_path: Path
+) -> None:
+    """No event tells that who is ahead was stopped: that the lock is free was seen 30 s later, not within SOON."""
+    scope = tool.scope(project)
+    with open(scope / "queue.txt", "a") as queue:
+        queue.writelines("%d:1:true\t1.vm-0.1.%d.t1\n" % (pid, pid) for pid in range(300, 340))
+    with open(tmp_path / "out", "wb") as out:  # with a pipe it looks more often
+        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
+        ahead = project.start(tool.wrap(shell("echo ahead"), quiet=True), **quiet)
+        wait_for_waiter(scope, ahead)
+        behind = project.start(tool.wrap(shell("echo behind"), quiet=True), **quiet)
+        wait_for_waiter(scope, behind)
+    wait_until(lambda: state_of(behind.pid) == "S")
+    ahead.send_signal(signal.SIGSTOP)
+    holder.release()
+    assert ended(behind) == 0
+    ahead.send_signal(signal.SIGCONT)
+    assert ended(ahead) == 0
+    assert (tmp_path / "out").read_bytes() == b"behind\nahead\n"
+
+
 # ---- the hand-over -----------------------------------------------------------------------------------------
 
 
@@ -252,6 +275,46 @@ def test_a_command_may_take_the_tool_away(project: Project, seqexec: Tool, tmp_p
     copy = changed(project, tmp_path)
     done = project.run([copy, *shell('rm "$1"; sleep 0.5; echo ran', copy)])
     assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
+
+
+def test_a_command_may_damage_the_tool(project: Project, seqexec: Tool, tmp_path: Path) -> None:
+    """As a merge does that has a conflict in it."""
+    copy = changed(project, tmp_path)
+    done = project.run([copy, *shell('echo "<<<<<<< HEAD" >>"$1"; echo ran', copy)])
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
+
+
+def test_a_command_may_remove_its_directory(project: Project, seqexec: Tool) -> None:
+    (project.path / "below").mkdir()
+    done = project.run(seqexec.wrap(shell('rmdir "$PWD"; : git; exit 3')), cwd=project.path / "below")
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /dev/full")
+def test_a_full_stderr_does_not_end_a_run(project: Project, seqexec: Tool) -> None:
+    """Nor hide how it ended: here its memory guard had a word to say."""
+    with open("/dev/full", "wb") as full:
+        done = project.run(
+            [seqexec.path, "--memory-limit", "100", *program("hog", "--cap", 300)], stderr=full
+        )
+    assert done.returncode in (-signal.SIGTERM, -signal.SIGKILL)
+
+
+def test_a_run_that_goes_on_after_its_first_process_has_begun(
+    project: Project, seqexec: Tool, tmp_path: Path
+) -> None:
+    """What it waited was counted as its running time for as long as its leftovers ran."""
+    os.mkfifo(tmp_path / "gate")
+    holder = Holder(project, seqexec)
+    waiter = project.start([seqexec.path, "--quiet", *shell('read word <"$1" &', tmp_path / "gate")])
+    early_child(waiter)
+    holder.release()
+    lock = seqexec.scope(project) / "executor.lock"
+    mine = "*.%d.*" % waiter.pid
+    wait_until(lambda: any(b"\nbegan " in path.read_bytes() for path in lock.glob(mine)), "the word of a beginning")
+    with open(tmp_path / "gate", "wb"):
+        pass  # at its close the leftover ends
+    assert ended(waiter) == 0
 
 
 def test_a_waiter_whose_early_child_was_killed_runs_its_command_all_the_same(

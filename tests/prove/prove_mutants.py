@@ -189,7 +189,7 @@ MUTANTS = [
     ),
     Mutant(
         "only the head of the queue is looked at",
-        (("in reversed(names[: place - 1]):", "in names[: place - 1][:1]:"),),
+        (("in reversed(names[: names.index(claim.name)]):", "in names[: names.index(claim.name)][:1]:"),),
         within="find_blocker",
         first="three",
     ),
