@@ -1156,14 +1156,14 @@ def sweep(claim: Claim) -> None:
     if inode(NESTED, scope.fd):
         unfold()
         sweep_nested(claim)
-    if anybody_waits(scope, read_lines(QUEUE, scope.fd)):
-        return  # for me, and does the rest; a crowd that lines up locks the directory for long
-    for name in posix.listdir(waiters_of(scope)):
-        if not bury(scope, name):
-            return  # the next one is waiting for me, and does the rest
     for name in OLD, QUEUE:
         if inode(name, scope.fd):
             tidy(claim)
+    if inode(QUEUE, scope.fd):
+        return  # the next one is waiting for me, and does the rest; a crowd that lines up locks the directory for long
+    for name in posix.listdir(waiters_of(scope)):
+        if not bury(scope, name):
+            return
 
 
 def bury(scope: Scope, name: str) -> bool:
@@ -2244,10 +2244,14 @@ class Plan:
 
 
 def say(message: str) -> None:
-    """Print one line for people on stderr; a stderr that is closed or full is no reason to fail."""
-    data = ("%s: %s\n" % (TOOL, message)).encode("utf-8", "backslashreplace")
+    """Print one line of mine for people on stderr."""
+    put("%s: %s\n" % (TOOL, message))
+
+
+def put(text: str) -> None:
+    """Print a text on stderr; one that is closed or full is no reason to fail."""
     try:
-        posix.write(2, data)
+        posix.write(2, text.encode("utf-8", "backslashreplace"))
     except OSError:
         pass
 
@@ -2843,10 +2847,7 @@ class Guard:
             *lines, self.said = self.said.split("\n")
             for line in lines:
                 self.killed = self.killed or line.startswith("memmon: ") and "SIG" in line
-                try:
-                    posix.write(2, (printable(line) + "\n").encode("utf-8", "backslashreplace"))
-                except OSError:
-                    pass  # as in say()
+                put(printable(line) + "\n")
 
     def close(self, plan: Plan, status: int) -> None:
         """End the guard, which I started, and say what a bare 137 would not."""
@@ -3035,11 +3036,7 @@ class Screen:
             self.shown = key
             if wide(TOOL + ": " + text) >= width:  # what changes must be seen
                 text = text.replace(" in the queue", "", 1).replace("which has run ", "", 1)
-            line = "\r\x1b[K" + fit(TOOL + ": " + text, width - 1)
-            try:
-                posix.write(2, line.encode("utf-8", "backslashreplace"))
-            except OSError:
-                pass
+            put("\r\x1b[K" + fit(TOOL + ": " + text, width - 1))
         elif self.shown and not blocker.holds and not inode(LOCK, claim.scope.fd):
             pass  # between two holders
         elif key != self.shown or waited - self.at >= REPEAT:
@@ -3049,10 +3046,7 @@ class Screen:
     def clear(self) -> None:
         """Take the line off the terminal."""
         if self.terminal and self.shown:
-            try:
-                posix.write(2, b"\r\x1b[K")
-            except OSError:
-                pass
+            put("\r\x1b[K")
 
 
 def terminal_width(fd: int = 2) -> int:

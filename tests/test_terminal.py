@@ -106,7 +106,8 @@ def test_ctrl_c_between_the_turn_and_the_command_is_not_lost(
     project: Project, seqexec: Tool, tmp_path: Path, is_early: bool
 ) -> None:
     """The first process of the command did not get it, or died of it; it was taken for one that got it."""
-    place = "        first = max(last_pid(), self.pid)\n" if is_early else "    environ = dict(posix.environ)\n    options = sys"
+    early, late = "        first = max(last_pid(), self.pid)\n", "    environ = dict(posix.environ)\n    options = sys"
+    place = early if is_early else late
     paused = with_pause(project, tmp_path, place)
     holder = Holder(project, seqexec) if is_early else None
     console = Terminal(project, [paused, "--quiet", *shell("echo it ran")])
