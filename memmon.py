@@ -217,7 +217,6 @@ def unfold() -> None:
         import marshal
 
         is_folded = False
-        gc.enable()
         try:
             fd = posix.open(cached + ".rest", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
             status = posix.fstat(fd)
@@ -228,6 +227,7 @@ def unfold() -> None:
         except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
             rest = compile_parts()[1]
         exec(rest, globals())
+        gc.enable()  # a collection while all that comes in would find nothing
 
 
 def compile_parts() -> list[CodeType]:

@@ -211,7 +211,6 @@ def unfold() -> None:
         import marshal
 
         is_folded = False
-        gc.enable()
         try:
             fd = posix.open(cached + ".rest", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
             status = posix.fstat(fd)
@@ -222,6 +221,7 @@ def unfold() -> None:
         except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
             rest = compile_parts()[1]
         exec(rest, globals())
+        gc.enable()  # a collection while all that comes in would find nothing
 
 
 def compile_parts() -> list[CodeType]:
@@ -579,6 +579,7 @@ SHORTEST_NAP = 0.001  # seconds before the first look again at who is about to b
 TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
 FAR_TICK = 30.0  # the same at the most: a tick is as many times as long as one is far from its turn
 HEARTBEAT = 60.0  # seconds between two signs of life
+FEW = 4  # waiters ahead that are looked at one by one, before all are listed
 LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
 LONGEST_NAME = 200  # characters of an identity, which has 64 for its host: what no file can have for its name is junk
 LONGEST_LINE = 1000  # bytes of a command that stand in the queue: one write, and a page full of waiters is readable
@@ -610,13 +611,15 @@ class Scope:
 class Claim:
     """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
 
-    __slots__ = ("scope", "name", "home", "file", "founder", "deadline")
+    __slots__ = ("scope", "name", "home", "file", "founder", "deadline", "heir", "first_in")
 
     def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
         self.scope, self.name = scope, name
         self.home, self.file = home, file  # descriptors of the directory and of the file in it
         self.founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
+        self.heir = ""  # one who waited when I, the holder, last looked
+        self.first_in = 0, 0  # the queue's files, OLD and QUEUE, in which I have found nobody before me
 
 
 def setting(name: str, default: str = "") -> str:
@@ -893,23 +896,32 @@ def open_file(name: str, scope: Scope) -> int:
 
 
 def read_queue(scope: Scope) -> dict[str, bytes]:
-    """Return the identities in the queue, in order, each with its line. An identity's first line counts.
+    """Return the identities in the queue, in order, each with its line. An identity's first line counts.    """
+    found: dict[str, bytes] = {}
+    for line in queue_lines(scope):
+        name = name_in(line)
+        if name not in found and is_identity(name):
+            found[name] = line
+    return found
+
+
+def queue_lines(scope: Scope) -> list[bytes]:
+    """Return the lines of the queue, junk and all.
 
     A tidying holder may rename QUEUE to OLD between the two reads; then OLD is another file than before: again.
     """
-    # 4242:1700000000:make test<TAB>1.host-0a1b2c3d.4026531836.4242.t148044
     while True:
         before = inode(OLD, scope.fd)
         lines = read_old_queue(scope) if before else []
         lines += read_lines(QUEUE, scope.fd)
         if inode(OLD, scope.fd) == before:
-            break
-    found: dict[str, bytes] = {}
-    for line in lines:
-        name = line.rpartition(b"\t")[2].decode("ascii", "replace")
-        if name not in found and is_identity(name):
-            found[name] = line
-    return found
+            return lines
+
+
+def name_in(line: bytes) -> str:
+    """Return the identity in a line of the queue, or what stands in its place."""
+    # 4242:1700000000:make test<TAB>1.host-0a1b2c3d.4026531836.4242.t148044
+    return line.rpartition(b"\t")[2].decode("ascii", "replace")
 
 
 def read_old_queue(scope: Scope) -> list[bytes]:
@@ -1019,7 +1031,8 @@ def tidy(claim: Claim) -> None:
     scope = claim.scope
     if not inode(OLD, scope.fd):
         lines = read_lines(QUEUE, scope.fd)  # a first look, so that who waits stays in QUEUE, where people look
-        if anybody_waits(scope, lines) and len(lines) < LONGEST_QUEUE:
+        claim.heir = find_waiter(scope, lines)
+        if claim.heir and len(lines) < LONGEST_QUEUE:
             return
         try:
             posix.rename(QUEUE, OLD, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
@@ -1030,14 +1043,17 @@ def tidy(claim: Claim) -> None:
         write(fd, b"\n" + CLOSED + b"\n")
     finally:
         posix.close(fd)
-    if not anybody_waits(scope, read_old_queue(scope)):
+    claim.heir = find_waiter(scope, read_old_queue(scope))
+    if not claim.heir:
         remove(OLD, scope.fd)
 
 
-def anybody_waits(scope: Scope, lines: list[bytes]) -> bool:
-    """Tell whether a line of a queue is a live waiter's; the last is the likeliest."""
-    names = [line.rpartition(b"\t")[2].decode("ascii", "replace") for line in reversed(lines)]
-    return any(is_identity(name) and waits(scope, name) for name in names)
+def find_waiter(scope: Scope, lines: list[bytes]) -> str:
+    """Return the last live waiter who has a line in a queue, "" for none."""
+    for name in map(name_in, reversed(lines)):
+        if is_identity(name) and waits(scope, name):
+            return name
+    return ""
 
 
 def waits(scope: Scope, name: str) -> bool:
@@ -1152,6 +1168,8 @@ def remove(name: str, directory: int) -> None:
 def sweep(claim: Claim) -> None:
     """Remove what the dead left: private directories, children's scopes, the queue's dead lines."""
     scope = claim.scope
+    if claim.heir and waits(scope, claim.heir):
+        return  # and does this, or leaves it to an heir of its own
     if inode(NESTED, scope.fd):
         unfold()
         sweep_nested(claim)
@@ -1429,13 +1447,9 @@ def find_blocker(claim: Claim) -> Blocker | None:
     The dead in the lock are recovered here.
     """
     scope = claim.scope
-    names = list(read_queue(scope))
-    if claim.name not in names:
-        raise Displaced
-    for name in reversed(names[: names.index(claim.name)]):
-        blocker = waiter_of(scope, name)
-        if blocker:
-            return blocker
+    blocker = find_waiter_ahead(claim)
+    if blocker:
+        return blocker
     found = owners(scope)
     for name in found:
         if found[name]:
@@ -1446,6 +1460,35 @@ def find_blocker(claim: Claim) -> Blocker | None:
     for name in found:
         recover(claim, name)
     return None if found else find_legacy_holder(scope)
+
+
+def find_waiter_ahead(claim: Claim) -> Blocker | None:
+    """Return the nearest of the living who stand before my first line in the queue. Raise Displaced where I have none.
+
+    Who has found nobody there never will, in these files: the dead stay dead, and lines come in behind. Few are looked
+    at one by one; then a list tells which of the many lines of a crowd that has run are dead.
+    """
+    scope, mine = claim.scope, b"\t" + claim.name.encode()
+    files = inode(OLD, scope.fd), inode(QUEUE, scope.fd)
+    if files == claim.first_in:
+        return None
+    lines = queue_lines(scope)
+    place = next((number for number, line in enumerate(lines) if line.endswith(mine)), -1)
+    if place < 0:
+        raise Displaced
+    there: set[str] | None = None
+    nobody = True
+    for number, name in enumerate(map(name_in, reversed(lines[:place]))):
+        if number == FEW:
+            there = set(posix.listdir(waiters_of(scope)))
+        if (there is None or name in there) and is_identity(name):
+            blocker = waiter_of(scope, name)
+            if blocker:
+                return blocker
+            nobody = nobody and not waits(scope, name)  # it may be one that is passed over for now
+    if nobody:
+        claim.first_in = files
+    return None
 
 
 def waiter_of(scope: Scope, name: str) -> Blocker | None:
@@ -1536,14 +1579,16 @@ def started_at(process: Process) -> float:
 class Alarm:
     """Wakes a sleeper at a release, and at the exit of processes: pidfd or kqueue, else a few looks a second."""
 
-    __slots__ = ("watched", "home", "ear", "before", "nap")
+    __slots__ = ("watched", "kept", "home", "ear", "before", "nap")
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Process | None = None) -> None:
+        """kept: a process that is watched all the time."""
         self.nap = SHORTEST_NAP  # seconds to wait for who is about to be gone altogether
         self.watched: dict[int, int] = {}  # PID -> pidfd, -1 where there is none
         self.home = -1  # the directory that is listened to
         self.ear: tuple[int, ...] = ()  # the pipe that a signal's arrival is written to
         self.before: Any = None  # what was to happen at a SIGIO
+        self.kept = kept.pid if kept and self.watch(kept) else 0
 
     def watch(self, process: Process) -> bool:
         """Watch a process. False: it is gone, or is not who it was. The descriptor is opened before that look."""
@@ -1594,7 +1639,9 @@ class Alarm:
         return inode(name, self.home) != 0
 
     def hush(self) -> None:
-        """Listen no more: when the directory is closed, no signal is on its way."""
+        """Listen no more, and watch nobody else: when the directory is closed, no signal is on its way."""
+        for pid in [pid for pid in self.watched if pid != self.kept]:
+            self.forget(pid)
         if self.home >= 0:
             posix.close(self.home)
             self.home = -1
@@ -1658,11 +1705,10 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     Signals have their default effect here: a waiter that gets one dies of it at once, and leaves a dead line to pass
     over.
     """
-    alarm, screen, began = Alarm(), Screen(plan), time.monotonic()
-    claim.deadline = None if plan.wait is None else began + plan.wait
     parent = read_process(posix.getppid()) if plan.is_line and posix.getppid() > 1 else None
-    if parent:
-        alarm.watch(parent)
+    alarm, screen, began = Alarm(parent), Screen(plan), time.monotonic()
+    claim.deadline = None if plan.wait is None else began + plan.wait
+    pipes = pipes_of(posix.getpid())
     while True:
         if parent and posix.getppid() != parent.pid:
             raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
@@ -1681,7 +1727,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         except FileNotFoundError:  # something went while I looked at it
             time.sleep(0.001)
             continue
-        if join_pipeline(claim):
+        if join_pipeline(claim, pipes):
             break
         break_circle(claim)
         waited = time.monotonic() - began
@@ -1695,50 +1741,54 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
             if waited < EARLY:
                 limits.append(EARLY - waited)
             elif _signal.getsignal(_signal.SIGCHLD) is not _signal.SIG_IGN:
-                plan.child = fork_early(claim, plan)
+                alarm.hush()  # the child is to have none of it
+                plan.child = fork_early(claim, plan, alarm)
         if setting("SEQEXEC_RUN"):
             limits.append(TICK)  # a circle may have been closed elsewhere
-        sleep_behind(claim, blocker, alarm, min(limits), before)
+        sleep_behind(claim, blocker, alarm, min(limits), before, any(pipes))
+    if not plan.child:
+        alarm.hush()
     screen.clear()
     plan.waited = time.monotonic() - began
 
 
-def sleep_behind(claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...]) -> None:
-    """Sleep until the blocker exits, something that matters has changed since before, or the time is up."""
+def sleep_behind(
+    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...], in_pipe: bool
+) -> None:
+    """Sleep until the blocker exits, something that matters has changed since before, or the time is up.
+
+    in_pipe: the other end of a pipe of mine may be about to turn up.
+    """
     if blocker.process is None or blocker.pid == 0:
         time.sleep(min(seconds, LOOK if blocker.name else 0.02))
         return
+    alarm.hush()
     if alarm.watch(blocker.process) and (not blocker.name or alarm.listen(claim.scope, blocker.name)):
-        sleep_until_a_sign(claim, blocker, alarm, seconds, before)
+        sleep_until_a_sign(claim, blocker, alarm, seconds, before, in_pipe)
         alarm.nap = SHORTEST_NAP
     else:  # it is about to be gone altogether: its flock goes a moment before or after its PID
         time.sleep(alarm.nap)
         alarm.nap = min(2 * alarm.nap, LOOK)  # unless a fork of it that is stopped keeps that
-    alarm.forget(blocker.pid)
-    alarm.hush()
 
 
 def sleep_until_a_sign(
-    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...]
+    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...], in_pipe: bool
 ) -> None:
     """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
     deadline = time.monotonic() + seconds
-    longest = TICK if blocker.holds else far_tick(claim)
-    tick = longest
-    if any(pipes_of(posix.getpid())):  # the other end of a pipe may be about to turn up
-        tick, longest = 0.05, TICK
+    tick = 0.05 if in_pipe else TICK
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)) or left <= tick or signs(claim) != before or has_stopped(blocker):
             return
-        tick = min(tick * 2, longest)
+        tick = min(tick * 2, TICK) if blocker.holds or in_pipe else far_tick(claim)
         show_life(claim)
 
 
 def far_tick(claim: Claim) -> float:
     """Return a waiter's tick in seconds: as many TICKs as there are living ahead of it, and itself."""
     there = set(posix.listdir(waiters_of(claim.scope)))
-    names = [name for name in read_queue(claim.scope) if name in there]
+    names = [name for name in map(name_in, queue_lines(claim.scope)) if name in there]
     seconds = TICK
     for name in reversed(names[: names.index(claim.name)] if claim.name in names else []):
         if seconds >= FAR_TICK:
@@ -1992,14 +2042,14 @@ def pipes_of(pid: int) -> tuple[set[str], set[str]]:
     return reads - writes, writes - reads
 
 
-def join_pipeline(claim: Claim) -> bool:
-    """Share the lock of a holder that my pipe leads to: two ends of one pipe must not wait for each other.
+def join_pipeline(claim: Claim, pipes: tuple[set[str], set[str]]) -> bool:
+    """Share the lock of a holder that one of my pipes leads to: two ends of one pipe must not wait for each other.
 
     A pipe between two runs was inherited by both wrappers, which keep it open, so looking at the wrappers is enough.
     The owner file is linked into the very directory that was looked at. Whoever is still in it then cannot have
     given the lock away in between; if nobody is, the founder has gone, and I withdraw and stay in the queue.
     """
-    reads, writes = pipes_of(posix.getpid())
+    reads, writes = pipes
     if not reads and not writes:
         return False
     scope = claim.scope
@@ -2426,10 +2476,6 @@ def become_command(
         except OSError:
             if go < 0:
                 raise
-        if go >= 0 and not posix.read(go, 1):
-            posix._exit(0)
-        if record:  # there may be room for it by now
-            write(claim.file, b"\n" + record)
         ignored = ignored_signals()
         for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
             if not ignored >> (signum - 1) & 1:
@@ -2437,25 +2483,47 @@ def become_command(
         if child_ignored:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
         posix.umask(plan.umask)
+        paths = where_to_look(plan.argv[0], environ)
+        if go >= 0:
+            touch(plan.argv, environ)
+        if go >= 0 and not posix.read(go, 1):
+            posix._exit(0)
+        if record:  # there may be room for it by now
+            write(claim.file, b"\n" + record)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        status = execute(plan.argv, environ)
+        status = execute(plan.argv, paths, environ)
     except OSError as error:
         say("cannot start the command: %s" % reason(error))
     finally:
         posix._exit(status)
 
 
-def execute(argv: list[str], environ: dict[bytes, bytes]) -> int:
-    """Execute a command, looked up as a shell would; return 126 or 127, said, where that cannot be done.
+def touch(argv: list[str], environ: dict[bytes, bytes]) -> None:
+    """Copy, while there is time, the pages that a fork shares with its parent and an execve() is about to write to.
+
+    One that fails does that: nothing has no name, path_resolution(7).
+    """
+    try:
+        posix.execve("", argv, environ)
+    except FileNotFoundError:
+        pass
+
+
+def where_to_look(name: str, environ: dict[bytes, bytes]) -> list[str]:
+    """Return the paths at which a shell would look for a command, in turn."""
+    if "/" in name or not name:
+        return [name] if name else []
+    search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
+    return [(directory or ".") + "/" + name for directory in search.split(":")]
+
+
+def execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> int:
+    """Execute a command from the first path where it is; return 126 or 127, said, where that cannot be done.
 
     A file without a run bit or #! is a script to a shell, and so is one whose #! names this very file.
     """
     name, worst = argv[0], OSError()
-    paths = [name]
-    if "/" not in name:
-        search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
-        paths = [(directory or ".") + "/" + name for directory in search.split(":")] if name else []
-    elif is_script(name, True):
+    if "/" in name and is_script(name, True):
         posix.execve(real_shell(), [real_shell()] + argv, environ)
     for path in paths:
         try:
@@ -2779,8 +2847,9 @@ class EarlyChild:
     To the lock it is a fork like any: recorded in my file, and with a copy of its flock until it executes.
     """
 
-    def __init__(self, pid: int, pipe: tuple[int, int]) -> None:
+    def __init__(self, pid: int, pipe: tuple[int, int], alarm: Alarm) -> None:
         self.pid, self.pipe = pid, pipe  # both ends stay open: a pipe one has both ends of leads to nobody
+        self.alarm = alarm  # what woke me; to be hushed when there is time, not before the command has its word
 
     def go(self) -> tuple[int, int]:
         """Let it execute. Return its PID, and one below all that it starts; two zeros where somebody ended it."""
@@ -2806,9 +2875,13 @@ class EarlyChild:
                 posix.close(fd)
             except OSError:
                 pass
+        try:
+            self.alarm.hush()
+        except OSError:
+            pass
 
 
-def fork_early(claim: Claim, plan: Plan) -> EarlyChild | None:
+def fork_early(claim: Claim, plan: Plan, alarm: Alarm) -> EarlyChild | None:
     """Fork the command's process; None where that cannot be done now: there is time until it must be."""
     pipe: tuple[int, int] | None = None
     try:
@@ -2822,7 +2895,7 @@ def fork_early(claim: Claim, plan: Plan) -> EarlyChild | None:
         posix.close(pipe[1])
         mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCONT})  # else the command would find go()'s
         become_command(claim, plan, command_environment(claim.name), mask, False, pipe[0])
-    return EarlyChild(pid, pipe)
+    return EarlyChild(pid, pipe, alarm)
 
 
 class Guard:
@@ -2971,7 +3044,7 @@ def shorten(name: str, scope: Scope) -> None:
 # BEGIN SHARED people
 # ~~~~ what people see: the waiting line, the status, the history
 
-PATIENCE = 0.3  # seconds of waiting before a word is said about it
+PATIENCE = 0.5  # seconds of waiting before a word is said about it
 REPEAT = 30.0  # seconds after which the waiting line is said again where it cannot update itself
 
 # The estimate. These were chosen with tests/bench/bench_estimate.py: no estimate is better than a wrong one.
@@ -3077,25 +3150,29 @@ def fit(text: str, width: int) -> str:
     return text
 
 
-def place_in_queue(claim: Claim) -> tuple[int, int, list[str]]:
-    """Return my position in the queue, from 1, its length, and the commands of the living ahead of me in it.
+def place_in_queue(claim: Claim) -> tuple[int, dict[str, bytes]]:
+    """Return my position in the queue, from 1, and who stands in it, each with its line.
 
-    Who has died but has not been swept counts in the first two: of hundreds, each would look at all.
+    Who has died but has not been swept counts: of hundreds, each would look at all.
     """
     there = set(posix.listdir(waiters_of(claim.scope)))
-    lines = {name: line for name, line in read_queue(claim.scope).items() if name in there}
+    lines: dict[str, bytes] = {}
+    for line in queue_lines(claim.scope):
+        name = name_in(line)
+        if name in there:
+            lines.setdefault(name, line)
     names = list(lines)
-    position = names.index(claim.name) + 1 if claim.name in names else len(names)
-    ahead = [name for name in names[: position - 1] if position > LONGEST_ESTIMATE or waits(claim.scope, name)]
-    found = [lines[name].rpartition(b"\t")[0].split(b":", 2)[-1] for name in ahead]
-    return position, len(names), [command.decode("utf-8", "replace") for command in found]
+    return names.index(claim.name) + 1 if claim.name in names else len(names), lines
 
 
-def estimate(claim: Claim, commands: list[str], elapsed: float) -> str:
-    """Return "about 2 min" until these commands, of which the first runs, have ended; "" where that is unknown."""
-    if len(commands) > LONGEST_ESTIMATE:
+def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[str, bytes]) -> str:
+    """Return "about 2 min" until what runs, and the living ahead, have ended; "" where that is unknown."""
+    history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
+    if len(ahead) >= LONGEST_ESTIMATE or len(earlier_runs(history, running)) < EARLIER_RUNS:
         return ""
-    seconds = expected(read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:], commands, elapsed)
+    lines = [line for name, line in ahead.items() if waits(claim.scope, name)]
+    commands = [line.rpartition(b"\t")[0].split(b":", 2)[-1].decode("utf-8", "replace") for line in lines]
+    seconds = expected(history, [running, *commands], elapsed)
     if seconds < 1:
         return ""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
@@ -3139,7 +3216,7 @@ def earlier_runs(history: list[bytes], command: str) -> list[float]:
 
 def describe_wait(claim: Claim, blocker: Blocker, most: int = 60) -> str:
     """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run."""
-    position, length, commands = place_in_queue(claim)
+    position, lines = place_in_queue(claim)
     record: dict[str, str] = {}
     holder, holders = blocker, 0
     try:
@@ -3151,19 +3228,20 @@ def describe_wait(claim: Claim, blocker: Blocker, most: int = 60) -> str:
     except OSError:
         pass
     command = printable(record.get("command", ""), most) or (holder.process and printable(holder.process.name)) or "?"
-    text = "%d of %d in the queue, behind PID %d (%s)" % (position, length, holder.pid, command)
+    text = "%d of %d in the queue, behind PID %d (%s)" % (position, len(lines), holder.pid, command)
     if "since" in record:
         elapsed = since(record.get("began", record["since"]))
         text += ", which has run for " + duration(elapsed)
         stopped = holder.process is None or holder.process.state in "Tt"
-        commands.insert(0, printable(record.get("command", ""))[:LONGEST_LINE])
-        about = "" if stopped or holders > 1 else estimate(claim, commands, elapsed)
+        running = printable(record.get("command", ""))[:LONGEST_LINE]
+        ahead = dict(list(lines.items())[: position - 1])
+        about = "" if stopped or holders > 1 else estimate(claim, running, elapsed, ahead)
         text += "; " + about if about else ""
     if holder.process and holder.process.state in "Tt":
         text += "; it is stopped%s: continue or end it" % terminal_of(holder.process)
-    ahead = blocker.process
-    if ahead and ahead.ppid == posix.getppid() and ahead.ppid > 1:
-        text += "; PID %d was started by the same parent, PID %d" % (ahead.pid, ahead.ppid)
+    nearest = blocker.process
+    if nearest and nearest.ppid == posix.getppid() and nearest.ppid > 1:
+        text += "; PID %d was started by the same parent, PID %d" % (nearest.pid, nearest.ppid)
     return text
 
 

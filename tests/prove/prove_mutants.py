@@ -184,14 +184,20 @@ MUTANTS = [
     ),
     Mutant(
         "all the living ahead are passed over",
-        (("        if blocker:", "        if False:"),),
-        within="find_blocker",
+        (("            if blocker:", "            if False:"),),
+        within="find_waiter_ahead",
     ),
     Mutant(
         "only the head of the queue is looked at",
-        (("in reversed(names[: names.index(claim.name)]):", "in names[: names.index(claim.name)][:1]:"),),
-        within="find_blocker",
+        (("map(name_in, reversed(lines[:place]))", "map(name_in, lines[: min(1, place)])"),),
+        within="find_waiter_ahead",
         first="three",
+    ),
+    Mutant(
+        "one that was passed over while it was stopped is forgotten",
+        (("nobody = nobody and not waits(scope, name)", "pass"),),
+        within="find_waiter_ahead",
+        first="two, one stopped, after a holder that was killed",
     ),
     Mutant(
         "a lock with a dead owner is removed, not recovered",
