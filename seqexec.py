@@ -1579,7 +1579,7 @@ def started_at(process: Process) -> float:
 class Alarm:
     """Wakes a sleeper at a release, and at the exit of processes: pidfd or kqueue, else a few looks a second."""
 
-    __slots__ = ("watched", "kept", "home", "ear", "before", "nap")
+    __slots__ = ("watched", "kept", "home", "ear", "before", "nap", "woken_by")
 
     def __init__(self, kept: Process | None = None) -> None:
         """kept: a process that is watched all the time."""
@@ -1588,6 +1588,7 @@ class Alarm:
         self.home = -1  # the directory that is listened to
         self.ear: tuple[int, ...] = ()  # the pipe that a signal's arrival is written to
         self.before: Any = None  # what was to happen at a SIGIO
+        self.woken_by: list[int] = []  # descriptors
         self.kept = kept.pid if kept and self.watch(kept) else 0
 
     def watch(self, process: Process) -> bool:
@@ -1633,7 +1634,7 @@ class Alarm:
                 self.ear = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
                 _signal.set_wakeup_fd(self.ear[1])
                 self.before = _signal.signal(_signal.SIGIO, lambda number, frame: None)
-                fcntl.fcntl(self.home, fcntl.F_NOTIFY, fcntl.DN_DELETE | fcntl.DN_MODIFY)
+                fcntl.fcntl(self.home, fcntl.F_NOTIFY, fcntl.DN_DELETE | fcntl.DN_MODIFY | fcntl.DN_MULTISHOT)
             except OSError:
                 pass  # fs.dir-notify-enable is 0, or there is no descriptor left
         return inode(name, self.home) != 0
@@ -1664,9 +1665,18 @@ class Alarm:
         for fd in list(self.watched.values()) + list(self.ear[:1]):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
+        self.woken_by = []
         if -1 in self.watched.values():
             return self.sleep_looking(poll, seconds)
-        return bool(poll.poll(max(0, seconds * 1000)))
+        self.woken_by = [fd for fd, _ in poll.poll(max(0, seconds * 1000))]
+        return bool(self.woken_by)
+
+    def heard(self) -> bool:
+        """Tell whether a word is all that I woke at, and listen on: what comes after this look wakes me again."""
+        try:
+            return [*self.ear[:1]] == self.woken_by != [] and bool(posix.read(self.ear[0], 4096))
+        except OSError:
+            return False
 
     def sleep_looking(self, poll: Any, seconds: float) -> bool:
         """Sleep where nothing tells of an exit (Python 3.8): look at PIDs a few times a second."""
@@ -1779,10 +1789,22 @@ def sleep_until_a_sign(
     tick = 0.05 if in_pipe else TICK
     while True:
         left = deadline - time.monotonic()
-        if alarm.sleep(min(left, tick)) or left <= tick or signs(claim) != before or has_stopped(blocker):
+        if alarm.sleep(min(left, tick)):
+            if not alarm.heard() or not still_waits(claim, blocker):
+                return
+            continue  # it has forked its command's process, which is nothing to me yet
+        if left <= tick or signs(claim) != before or has_stopped(blocker):
             return
         tick = min(tick * 2, TICK) if blocker.holds or in_pipe else far_tick(claim)
         show_life(claim)
+
+
+def still_waits(claim: Claim, blocker: Blocker) -> bool:
+    """Tell whether a blocker that has changed something in its directory is still a waiter: it wrote to its file."""
+    try:
+        return not blocker.holds and inode(blocker.name + "/" + blocker.name, waiters_of(claim.scope)) != 0
+    except OSError:
+        return False
 
 
 def far_tick(claim: Claim) -> float:

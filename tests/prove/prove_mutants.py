@@ -234,6 +234,12 @@ MUTANTS = [
         within="sleep_behind",
     ),
     Mutant(
+        "whatever a blocker does is taken for its wait",
+        (("return not blocker.holds and inode(", "return True or inode("),),
+        real=("test_queue.py", "-k", "the_release_wakes"),
+        within="still_waits",
+    ),
+    Mutant(
         "an early child runs the command though its waiter has died",
         (("if go >= 0 and not posix.read(go, 1):", "if go >= 0 and posix.read(go, 1) is None:"),),
         real=("test_queue.py", "-k", "an_early_child_ends"),
