@@ -1169,16 +1169,17 @@ def remove(name: str, directory: int) -> None:
 def sweep(claim: Claim) -> None:
     """Remove what the dead left: private directories, children's scopes, the queue's dead lines."""
     scope = claim.scope
-    if claim.heir and waits(scope, claim.heir):
-        return  # and does this, or leaves it to an heir of its own
+    if not claim.heir or not waits(scope, claim.heir):
+        tidy(claim)
+    if claim.heir:
+        return  # it does the rest, or leaves it to an heir of its own; a crowd that lines up locks a directory for long
+    if inode(QUEUE, scope.fd):  # not the one that I have tidied
+        tidy(claim)
+        if inode(QUEUE, scope.fd):
+            return
     if inode(NESTED, scope.fd):
         unfold()
         sweep_nested(claim)
-    for name in OLD, QUEUE:
-        if inode(name, scope.fd):
-            tidy(claim)
-    if inode(QUEUE, scope.fd):
-        return  # the next one is waiting for me, and does the rest; a crowd that lines up locks the directory for long
     for name in posix.listdir(waiters_of(scope)):
         if not bury(scope, name):
             return
@@ -2882,6 +2883,7 @@ class EarlyChild:
             return 0, 0
         posix.kill(self.pid, _signal.SIGCONT)  # a stop of both may have been undone for me alone; the command gets none
         posix.write(self.pipe[1], b"!")
+        posix.sched_yield()  # it may have woken on this processor
         self.close()
         return self.pid, first
 

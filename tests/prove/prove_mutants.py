@@ -218,7 +218,7 @@ MUTANTS = [
     ),
     Mutant(
         "a release leaves the sweep to whoever comes, though nobody waits",
-        (("    if inode(QUEUE, scope.fd):", "    if True:"),),
+        (("    if claim.heir:\n        return", "    if True:\n        return"),),
         within="sweep",
     ),
     Mutant(
