@@ -6,7 +6,8 @@
 
 start     an uncontended run, against a bare Python that does nothing: wall clock and CPU, medians
 handover  from one command's end to the start of the next one, which waits already: median and worst
-crowd     71 commands at once until the last has ended; then again, with overlaps, order, and losses checked
+crowd     71 commands at once until the last has ended; then again, with overlaps, order, and losses checked;
+          beside it the least that a tool in Python can do: a /bin/sh head, one flock(), one fork()
 many      the same with 500
 waiters   what 100 of them cost in 20 s: CPU together, memory each
 trouble   a call inside a call, two ends of a pipe, a killed wrapper: what each tool makes of it
@@ -34,6 +35,14 @@ from typing import Callable, Iterator, Sequence
 ROOT = Path(__file__).resolve().parent.parent.parent
 PRODUCT = Path(os.environ.get("SEQEXEC_TEST_PRODUCT") or ROOT)
 BARE = ["/usr/bin/python3", "-I", "-S", "-c", "pass"]
+LEAST = """
+import fcntl, posix, sys
+fcntl.flock(posix.open(sys.argv[1], posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC), fcntl.LOCK_EX)
+pid = posix.fork()
+if not pid:
+    posix.execv(sys.argv[2], sys.argv[2:])
+posix._exit(posix.waitpid(pid, 0)[1] >> 8)
+"""
 SETTLE = 0.8  # seconds that a waiter gets to come to rest before the one ahead of it is let go
 PARTS = ("start", "handover", "crowd", "many", "waiters", "trouble")
 
@@ -213,8 +222,10 @@ def handovers(room: Room, wrap: Callable[[Sequence[str]], list[str]], rounds: in
 
 def bench_crowd(room: Room, size: int) -> None:
     tools = peers(room)
+    least = ["/bin/sh", "-c", 'exec "$@"', "sh", *BARE[:3], "-c", LEAST, str(room.path / "least.lock")]
+    tools["sh, Python, flock(), no more"] = lambda argv: [*least, shutil.which(argv[0]) or argv[0], *argv[1:]]
     drained = {}
-    for name in ("tsp", "seqexec", "flock"):
+    for name in ("tsp", "seqexec", "sh, Python, flock(), no more", "flock"):
         if name in tools:
             drained[name] = statistics.median([drain(room, tools[name], size) for _ in range(3 if size < 100 else 1)])
     for name, seconds in drained.items():
