@@ -1794,7 +1794,8 @@ def sleep_until_a_sign(
             if not alarm.heard() or not still_waits(claim, blocker):
                 return
             continue  # it has forked its command's process, which is nothing to me yet
-        if left <= tick or signs(claim) != before or has_stopped(blocker):
+        now = signs(claim)
+        if left <= tick or now[0] != before[0] or blocker.holds and now != before or has_stopped(blocker):
             return
         tick = min(tick * 2, TICK) if blocker.holds or in_pipe else far_tick(claim)
         show_life(claim)
@@ -1827,14 +1828,17 @@ def has_stopped(blocker: Blocker) -> bool:
 
 
 def signs(claim: Claim) -> tuple[object, ...]:
-    """Return what changes when somebody comes, goes, takes the lock, or removes files; cheap to look at."""
+    """Return what changes when somebody removes files, and what when one comes, goes, or takes the lock.
+
+    Cheap to look at. Only the next in line has to care for the second.
+    """
     waiters = posix.fstat(waiters_of(claim.scope))
     queue = inode(OLD, claim.scope.fd), inode(QUEUE, claim.scope.fd)
     try:
         lock = posix.stat(LOCK, dir_fd=claim.scope.fd).st_mtime_ns
     except OSError:
         lock = 0
-    return waiters.st_mtime_ns, waiters.st_nlink, queue, lock, posix.getppid()
+    return (queue, posix.fstat(claim.file).st_nlink, posix.getppid()), (waiters.st_mtime_ns, lock)
 
 
 def line_up_again(claim: Claim, plan: Plan) -> None:

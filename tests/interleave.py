@@ -717,7 +717,7 @@ class Program:
             locals(), posix=SimulatedPosix(self.call, self.pid), time=SimulatedTime(self.call), _signal=Quiet(),
             PROC="", open_pidfd=lambda pid: 900, read_processes=dict, lineage=lambda table: [],
             started_at=lambda process: 0.0, project_root=lambda: "/project", state_path=lambda root: STATE,
-            signs=lambda *arguments: (), far_tick=lambda claim: 1.0,
+            signs=lambda *arguments: ((), ()), far_tick=lambda claim: 1.0,
             may_have_left=has_left_nothing, command_environment=lambda name: {}, remember=has_left_nothing,
             say=has_left_nothing, clock=lambda text: "", Screen=Quiet,
         )  # fmt: skip
