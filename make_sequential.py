@@ -620,7 +620,7 @@ class Claim:
         self.founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
         self.heir = ""  # one who waited when I, the holder, last looked
-        self.first_in = 0, 0  # the queue's files, OLD and QUEUE, in which I have found nobody before me
+        self.first_in: tuple[int, int] | None = None  # OLD and QUEUE, in which I have found nobody before me
 
 
 def setting(name: str, default: str = "") -> str:
@@ -1850,7 +1850,7 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
     posix.close(claim.file)
     close_scope(claim.scope)
     new = come_in(plan)
-    claim.scope, claim.home, claim.file = new.scope, new.home, new.file
+    claim.scope, claim.home, claim.file, claim.first_in = new.scope, new.home, new.file, None
     try:
         enqueue(claim, plan.shown)
     except FileNotFoundError:  # it is under way: the next look finds me without a line again

@@ -194,6 +194,12 @@ MUTANTS = [
         first="three",
     ),
     Mutant(
+        "a queue that is just being renamed is taken for one that was looked through",
+        (("if files == claim.first_in:", "if files == (claim.first_in or (0, 0)):"),),
+        within="find_waiter_ahead",
+        first="three, a long queue",
+    ),
+    Mutant(
         "one that was passed over while it was stopped is forgotten",
         (("nobody = nobody and not waits(scope, name)", "pass"),),
         within="find_waiter_ahead",
