@@ -115,7 +115,7 @@ MUTANTS = [
     ),
     Mutant(
         "the renamed queue is removed without a second look",
-        (("    if not anybody_waits(scope, read_old_queue(scope)):", "    if True:"),),
+        (("    if not claim.heir:", "    if True:"),),
         within="tidy",
     ),
     Mutant(
@@ -130,12 +130,12 @@ MUTANTS = [
             ("lines += read_lines(QUEUE, scope.fd)", "lines = (read_old_queue(scope) if before else []) + lines"),
             ("if inode(OLD, scope.fd) == before:", "if True:"),
         ),
-        within="read_queue",
+        within="queue_lines",
     ),
     Mutant(
         "the old queue's inode is not looked at again",
         (("if inode(OLD, scope.fd) == before:", "if True:"),),
-        within="read_queue",
+        within="queue_lines",
     ),
     Mutant(
         "what was written to the old queue after its last reading counts",
@@ -145,8 +145,11 @@ MUTANTS = [
     ),
     Mutant(
         "an identity's last line counts",
-        (("if name not in found and is_identity(name):", "if is_identity(name) and (found.pop(name, None) or True):"),),
-        within="read_queue",
+        (
+            ("place = next((number", "place = max((number"),
+            ("line.endswith(mine)), -1)", "line.endswith(mine)), default=-1)"),
+        ),
+        within="find_waiter_ahead",
         first="three, a long queue",
     ),
     Mutant(
@@ -202,8 +205,8 @@ MUTANTS = [
     Mutant(
         "one that was passed over while it was stopped is forgotten",
         (("nobody = nobody and not waits(scope, name)", "pass"),),
+        real=("test_queue.py", "-k", "keeps_its_place"),
         within="find_waiter_ahead",
-        first="two, one stopped, after a holder that was killed",
     ),
     Mutant(
         "a lock with a dead owner is removed, not recovered",
