@@ -31,7 +31,7 @@ class Mutant(NamedTuple):
     name: str
     changes: tuple[tuple[str, str], ...]  # old text, new text; the old one must be there, its first place counts
     real: tuple[str, ...] = ()  # arguments for pytest: tests with real processes that find it
-    within: str = ""  # the function in which the changes are
+    within: str = ""  # the function in which the changes are, or one for each
     first: str = ""  # the scenario that finds it
 
 
@@ -138,9 +138,12 @@ MUTANTS = [
         within="queue_lines",
     ),
     Mutant(
-        "what was written to the old queue after its last reading counts",
-        (("lines[: lines.index(CLOSED)] if CLOSED in lines else lines", "lines"),),
-        within="read_old_queue",
+        "what was written to the old queue after its last reading counts",  # who is first looks at nobody any more
+        (
+            ("lines[: lines.index(CLOSED)] if CLOSED in lines else lines", "lines"),
+            ("if files == claim.first_in:", "if False:"),
+        ),
+        within="read_old_queue find_waiter_ahead",
         first="three, more switches",
     ),
     Mutant(
@@ -259,14 +262,17 @@ MUTANTS = [
 
 def mutate(text: str, mutant: Mutant) -> str:
     """Return the text with the fault in it. Raise LookupError when its place is gone."""
-    start = text.find("\ndef %s(" % mutant.within)
-    end = min(place for place in (text.find(word, start + 1) for word in ("\ndef ", "\nclass ", "\n# ")) if place > 0)
-    body = text[start:end]
-    for old, new in mutant.changes:
+    names = mutant.within.split()
+    for number, (old, new) in enumerate(mutant.changes):
+        name = names[min(number, len(names) - 1)]
+        start = text.find("\ndef %s(" % name)
+        ends = (text.find(word, start + 1) for word in ("\ndef ", "\nclass ", "\n# "))
+        end = min(place for place in ends if place > 0)
+        body = text[start:end]
         if start < 0 or old not in body:
-            raise LookupError("not in seqexec.py any more: %r in %s()" % (old, mutant.within))
-        body = body.replace(old, new, 1)
-    return text[:start] + body + text[end:]
+            raise LookupError("not in seqexec.py any more: %r in %s()" % (old, name))
+        text = text[:start] + body.replace(old, new, 1) + text[end:]
+    return text
 
 
 def judge(task: tuple[str, Mutant]) -> tuple[str, str, float]:
