@@ -611,7 +611,7 @@ class Scope:
 class Claim:
     """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
 
-    __slots__ = ("scope", "name", "home", "file", "founder", "deadline", "heir", "first_in")
+    __slots__ = ("scope", "name", "home", "file", "founder", "deadline", "heir", "first_in", "first_at")
 
     def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
         self.scope, self.name = scope, name
@@ -619,7 +619,8 @@ class Claim:
         self.founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
         self.heir = ""  # one who waited when I, the holder, last looked
-        self.first_in: tuple[int, int] | None = None  # OLD and QUEUE, in which I have found nobody before me
+        self.first_in: tuple[int, int] | None = None  # OLD and QUEUE, in which I have found nobody before me,
+        self.first_at = 0  # and the size of the latter
 
 
 def setting(name: str, default: str = "") -> str:
@@ -951,10 +952,16 @@ def read_lines(name: str, directory: int) -> list[bytes]:
 
 def inode(name: str, directory: int) -> int:
     """Return the inode of what has a name, 0 where nothing has."""
+    return inode_and_size(name, directory)[0]
+
+
+def inode_and_size(name: str, directory: int) -> tuple[int, int]:
+    """Return the inode of what has a name, and its bytes; zeros where nothing has."""
     try:
-        return posix.stat(name, dir_fd=directory, follow_symlinks=False).st_ino
+        status = posix.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
-        return 0
+        return 0, 0
+    return status.st_ino, status.st_size
 
 
 def is_identity(name: str) -> bool:
@@ -1466,12 +1473,14 @@ def find_blocker(claim: Claim) -> Blocker | None:
 def find_waiter_ahead(claim: Claim) -> Blocker | None:
     """Return the nearest of the living who stand before my first line in the queue. Raise Displaced where I have none.
 
-    Who has found nobody there never will, in these files: the dead stay dead, and lines come in behind. Few are looked
-    at one by one; then a list tells which of the many lines of a crowd that has run are dead.
+    Who has found nobody there never will, in these files: the dead stay dead, and lines come in behind; a file that is
+    smaller than it was is another one. Few are looked at one by one; then a list tells which of the many lines of a
+    crowd that has run are dead.
     """
     scope, mine = claim.scope, b"\t" + claim.name.encode()
-    files = inode(OLD, scope.fd), inode(QUEUE, scope.fd)
-    if files == claim.first_in:
+    old, (new, size) = inode(OLD, scope.fd), inode_and_size(QUEUE, scope.fd)
+    files = old, new
+    if files == claim.first_in and size >= claim.first_at:
         return None
     lines = queue_lines(scope)
     place = next((number for number, line in enumerate(lines) if line.endswith(mine)), -1)
@@ -1488,7 +1497,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
                 return blocker
             nobody = nobody and not waits(scope, name)  # it may be one that is passed over for now
     if nobody:
-        claim.first_in = files
+        claim.first_in, claim.first_at = files, size
     return None
 
 
@@ -1791,20 +1800,26 @@ def sleep_until_a_sign(
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)):
-            if not alarm.heard() or not still_waits(claim, blocker):
+            if in_pipe or not alarm.heard() or not still_waits(claim, blocker, alarm):
                 return
             continue  # it has forked its command's process, which is nothing to me yet
         now = signs(claim)
-        if left <= tick or now[0] != before[0] or blocker.holds and now != before or has_stopped(blocker):
+        is_near = blocker.holds or in_pipe
+        if left <= tick or now[0] != before[0] or is_near and now != before or has_stopped(blocker):
             return
         tick = min(tick * 2, TICK) if blocker.holds or in_pipe else far_tick(claim)
         show_life(claim)
 
 
-def still_waits(claim: Claim, blocker: Blocker) -> bool:
-    """Tell whether a blocker that has changed something in its directory is still a waiter: it wrote to its file."""
+def still_waits(claim: Claim, blocker: Blocker, alarm: Alarm) -> bool:
+    """Tell whether a blocker that has changed something in its directory is still a waiter there: it wrote to its file.
+
+    One that has lined up again has another directory of that name; it cannot be the same inode while mine is open.
+    """
     try:
-        return not blocker.holds and inode(blocker.name + "/" + blocker.name, waiters_of(claim.scope)) != 0
+        there = inode(blocker.name, waiters_of(claim.scope))
+        is_there = not blocker.holds and there == posix.fstat(alarm.home).st_ino
+        return is_there and inode(blocker.name, alarm.home) != 0
     except OSError:
         return False
 
@@ -1812,7 +1827,7 @@ def still_waits(claim: Claim, blocker: Blocker) -> bool:
 def far_tick(claim: Claim) -> float:
     """Return a waiter's tick in seconds: as many TICKs as there are living ahead of it, and itself."""
     there = set(posix.listdir(waiters_of(claim.scope)))
-    names = [name for name in map(name_in, queue_lines(claim.scope)) if name in there]
+    names = [name for name in map(name_in, queue_lines(claim.scope)) if name in there and is_identity(name)]
     seconds = TICK
     for name in reversed(names[: names.index(claim.name)] if claim.name in names else []):
         if seconds >= FAR_TICK:
@@ -1830,7 +1845,7 @@ def has_stopped(blocker: Blocker) -> bool:
 def signs(claim: Claim) -> tuple[object, ...]:
     """Return what changes when somebody removes files, and what when one comes, goes, or takes the lock.
 
-    Cheap to look at. Only the next in line has to care for the second.
+    Cheap to look at. Only the next in line, and who may join a holder, have to care for the second.
     """
     waiters = posix.fstat(waiters_of(claim.scope))
     queue = inode(OLD, claim.scope.fd), inode(QUEUE, claim.scope.fd)
@@ -2056,16 +2071,20 @@ def pipes_of(pid: int) -> tuple[set[str], set[str]]:
     """
     reads: set[str] = set()
     writes: set[str] = set()
+    here = "%s/%d/fd/" % (PROC, pid)
     try:
-        here = "%s/%d/fd/" % (PROC, pid)
-        for fd in posix.listdir(here) if PROC else ():
+        fds = posix.listdir(here) if PROC else []
+    except OSError:
+        fds = []
+    for fd in fds:
+        try:
             target = posix.readlink(here + fd)
             if target.startswith("pipe:["):  # the link's mode is how the file is open: proc_pid_fd(5)
                 mode = posix.lstat(here + fd).st_mode
                 reads |= {target} if mode & 0o400 else set()
                 writes |= {target} if mode & 0o200 else set()
-    except OSError:
-        pass
+        except OSError:  # closed by now: in one's own list, what the list was read with
+            pass
     return reads - writes, writes - reads
 
 
@@ -2503,10 +2522,6 @@ def become_command(
         except OSError:
             if go < 0:
                 raise
-        ignored = ignored_signals()
-        for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
-            if not ignored >> (signum - 1) & 1:
-                _signal.signal(signum, _signal.SIG_DFL)
         if child_ignored:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
         posix.umask(plan.umask)
@@ -2517,6 +2532,10 @@ def become_command(
             posix._exit(0)
         if record:  # there may be room for it by now
             write(claim.file, b"\n" + record)
+        ignored = ignored_signals()
+        for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
+            if not ignored >> (signum - 1) & 1:
+                _signal.signal(signum, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         status = execute(plan.argv, paths, environ)
     except OSError as error:
@@ -2532,7 +2551,7 @@ def touch(argv: list[str], environ: dict[bytes, bytes]) -> None:
     """
     try:
         posix.execve("", argv, environ)
-    except FileNotFoundError:
+    except (OSError, ValueError):
         pass
 
 
@@ -3187,7 +3206,7 @@ def place_in_queue(claim: Claim) -> tuple[int, dict[str, bytes]]:
     lines: dict[str, bytes] = {}
     for line in queue_lines(claim.scope):
         name = name_in(line)
-        if name in there:
+        if name in there and is_identity(name):
             lines.setdefault(name, line)
     names = list(lines)
     return names.index(claim.name) + 1 if claim.name in names else len(names), lines

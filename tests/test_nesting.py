@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -20,6 +21,7 @@ from support import (
     Witness,
     ended,
     finish,
+    holder_pids,
     lives,
     nothing_left,
     queued_pids,
@@ -206,6 +208,38 @@ def test_nobody_else_runs_before_the_last_of_a_pipeline_is_done(project: Project
     outside = project.run(tool.wrap(["test", "-e", str(done)], quiet=True))
     assert outside.returncode == 0
     assert ended(piped) == 0
+    nothing_left(tool.scope(project))
+
+
+@needs_proc
+def test_a_pipeline_with_somebody_between_its_ends_runs_as_one(project: Project, tool: Tool) -> None:
+    holder, scope = Holder(project, tool), tool.scope(project)
+    reader, writer = os.pipe()
+    first = project.start(tool.wrap(STAGES[0], quiet=True), stdout=writer)
+    wait_for_waiter(scope, first)
+    between = project.start(tool.wrap(["true"], quiet=True))
+    wait_for_waiter(scope, between)
+    last = project.start(tool.wrap(STAGES[2], quiet=True), stdin=reader)
+    wait_for_waiter(scope, last)
+    os.close(reader)
+    os.close(writer)
+    holder.release()
+    assert finish(last)[:2] == (0, b"%d\n" % BIG)
+    assert ended(first) == ended(between) == 0
+    nothing_left(scope)
+
+
+@needs_proc
+def test_a_pipe_on_a_high_descriptor_joins_too(project: Project, tool: Tool) -> None:
+    reader, writer = os.pipe()
+    high = fcntl.fcntl(reader, fcntl.F_DUPFD, 40)
+    first = project.start(tool.wrap(STAGES[0], quiet=True), stdout=writer)
+    wait_until(lambda: holder_pids(tool.scope(project)) == [first.pid], "the first runs")
+    last = project.start(tool.wrap(shell("wc -c </dev/fd/%d" % high), quiet=True), pass_fds=[high])
+    for fd in reader, writer, high:
+        os.close(fd)
+    assert finish(last)[:2] == (0, b"%d\n" % BIG)
+    assert ended(first) == 0
     nothing_left(tool.scope(project))
 
 

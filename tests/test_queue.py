@@ -259,6 +259,9 @@ def early_child(waiter: subprocess.Popen[bytes]) -> int:
     return int(wait_until(lambda: children_of(waiter.pid), "a child of %d" % waiter.pid)[0])
 
 
+NO_PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)  # they are looked at often
+
+
 def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str:
     """Return the path of a copy of seqexec.py with some changes."""
     source = (project.tools / "seqexec.py").read_text()
@@ -454,6 +457,43 @@ def test_a_waiter_whose_place_was_removed_gets_a_new_child(project: Project, too
     child = early_child(waiter)
     holder.release()
     assert finish(waiter)[:2] == (0, b"%d\n" % child)
+
+
+@pytest.mark.skipif(not LINUX, reason="F_NOTIFY: elsewhere a tick wakes, one waiter after another")
+def test_one_that_lines_up_again_has_the_others_do_so(project: Project, seqexec: Tool, tmp_path: Path) -> None:
+    """Nothing else is to wake them: only the next in line looks, after a tick."""
+    only_next = "tick = 0.05 if in_pipe else TICK\n", "tick = TICK if blocker.holds else 600.0\n"
+    copy = changed(project, tmp_path, only_next)
+    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    waiters = []
+    for _ in range(7):
+        waiters.append(project.start([copy, "--quiet", "true"], **NO_PIPES))
+        wait_for_waiter(scope, waiters[-1])
+    (scope / "queue.txt").unlink()
+    wait_until(lambda: {waiter.pid for waiter in waiters} <= set(queued_pids(scope)), "all are back")
+    holder.release()
+    assert [ended(waiter) for waiter in waiters] == [0] * 7
+    nothing_left(scope)
+
+
+def test_junk_that_looks_like_a_waiter_is_none(project: Project, seqexec: Tool, tmp_path: Path) -> None:
+    copy = changed(project, tmp_path, ("\nTICK = 2.0", "\nTICK = 0.05"))
+    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    first = project.start([copy, "true"])
+    wait_for_waiter(scope, first)
+    for name in "foo", "bar.x":
+        (scope / "waiters" / name).mkdir()
+        (scope / "waiters" / name / name).touch()
+        with (scope / "queue.txt").open("a") as stream:
+            stream.write("1:1:junk\t%s\n" % name)
+    said = tmp_path / "said"
+    with said.open("wb") as stderr:
+        second = project.start([copy, "true"], **{**NO_PIPES, "stderr": stderr})
+    wait_until(said.read_text)  # some ticks after it has begun to wait
+    assert "2 of 2" in said.read_text()
+    holder.release()
+    assert ended(first) == ended(second) == 0
+    nothing_left(scope)
 
 
 @pytest.mark.skipif(not LINUX, reason="F_NOTIFY: elsewhere the exit wakes")
