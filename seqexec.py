@@ -897,7 +897,7 @@ def open_file(name: str, scope: Scope) -> int:
 
 
 def read_queue(scope: Scope) -> dict[str, bytes]:
-    """Return the identities in the queue, in order, each with its line. An identity's first line counts.    """
+    """Return the identities in the queue, in order, each with its line. An identity's first line counts."""
     found: dict[str, bytes] = {}
     for line in queue_lines(scope):
         name = name_in(line)
