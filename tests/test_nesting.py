@@ -139,7 +139,7 @@ def test_through_another_project_and_back_it_is_still_inside(project: Project, t
 
 def test_a_call_behind_its_own_sibling_says_so(project: Project, tool: Tool) -> None:
     line = "%s & p=$!; sleep 0.3; %s; wait $p" % (
-        quoted(tool.wrap(["sleep", "1"])),
+        quoted(tool.wrap(["sleep", "3"])),
         quoted(tool.wrap(["true"])),
     )
     process = project.start(shell(line))
