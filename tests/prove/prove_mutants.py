@@ -248,7 +248,7 @@ MUTANTS = [
     Mutant(
         "whatever a blocker does is taken for its wait",
         (("return is_there and", "return True or"),),
-        real=("test_queue.py", "-k", "the_release_wakes"),
+        real=("test_queue.py", "-k", "lines_up_again_has"),
         within="still_waits",
     ),
     Mutant(
