@@ -222,7 +222,7 @@ def unfold() -> None:
         except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
             rest = compile_parts()[1]
         exec(rest, globals())
-        gc.enable()  # a collection while all that comes in would find nothing
+        gc.enable()  # not before: nothing of what comes in is garbage
 
 
 def compile_parts() -> list[CodeType]:
@@ -1599,7 +1599,7 @@ class Alarm:
         self.home = -1  # the directory that is listened to
         self.ear: tuple[int, ...] = ()  # the pipe that a signal's arrival is written to
         self.before: Any = None  # what was to happen at a SIGIO
-        self.woken_by: list[int] = []  # descriptors
+        self.woken_by: list[int] = []  # the descriptors that ended the last sleep
         self.kept = kept.pid if kept and self.watch(kept) else 0
 
     def watch(self, process: Process) -> bool:

@@ -227,7 +227,7 @@ def unfold() -> None:
         except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
             rest = compile_parts()[1]
         exec(rest, globals())
-        gc.enable()  # a collection while all that comes in would find nothing
+        gc.enable()  # not before: nothing of what comes in is garbage
 
 
 def compile_parts() -> list[CodeType]:
