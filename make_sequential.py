@@ -578,7 +578,8 @@ ABANDONED = 300.0  # seconds without a sign of life after which what cannot be p
 LOOK = 0.2  # seconds between two looks at what gives no event
 SHORTEST_NAP = 0.001  # seconds before the first look again at who is about to be gone
 TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
-FAR_TICK = 30.0  # the same at the most: a tick is as many times as long as one is far from its turn
+FIRST_TICK = 0.05  # the same of who has a pipe, whose other end may get the lock: as long as it has waited, to TICK
+FAR_TICK = 30.0  # the same at the most, for others: a tick is as many times as long as one is far from its turn
 HEARTBEAT = 60.0  # seconds between two signs of life
 FEW = 4  # waiters ahead that are looked at one by one, before all are listed
 LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
@@ -609,17 +610,22 @@ class Scope:
         self.waiters = -1  # descriptor of WAITERS, once it was needed
 
 
+NO_PIPES: Pipes = (frozenset(), frozenset())
+
+
 class Claim:
     """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
 
-    __slots__ = ("scope", "name", "home", "file", "founder", "deadline", "heir", "first_in", "first_at")
+    __slots__ = "scope", "name", "home", "file", "founder", "deadline", "pipes", "heir", "told", "first_in", "first_at"
 
     def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
         self.scope, self.name = scope, name
         self.home, self.file = home, file  # descriptors of the directory and of the file in it
         self.founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
+        self.pipes: Pipes = NO_PIPES  # of a waiter: those it reads from, and those it writes to
         self.heir = ""  # one who waited when I, the holder, last looked
+        self.told = 0  # my position in the queue, as it was last shown
         self.first_in: tuple[int, int] | None = None  # OLD and QUEUE, in which I have found nobody before me,
         self.first_at = 0  # and the size of the latter
 
@@ -1202,6 +1208,8 @@ def bury(scope: Scope, name: str) -> bool:
     owner = name.lstrip(".")
     try:
         home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+    except FileNotFoundError:
+        return True
     except OSError:
         return attempt(posix.unlink, name, waiters_of(scope))
     try:
@@ -1437,6 +1445,7 @@ def path_of(directory: int) -> str:
 
 
 if TYPE_CHECKING:
+    Pipes = tuple[frozenset[str], frozenset[str]]  # read from, and written to
     WaiterRecord = tuple[list[str], list[str], str, str, str]  # whom it waits for, its chain, PID, command, project
 
 
@@ -1476,7 +1485,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
 
     Who has found nobody there never will, in these files: the dead stay dead, and lines come in behind; a file that is
     smaller than it was is another one. Few are looked at one by one; then a list tells which of the many lines of a
-    crowd that has run are dead.
+    crowd that has run are dead. Who has been killed is buried, so that nobody counts it as one that waits.
     """
     scope, mine = claim.scope, b"\t" + claim.name.encode()
     old, (new, size) = inode(OLD, scope.fd), inode_and_size(QUEUE, scope.fd)
@@ -1496,7 +1505,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
             blocker = waiter_of(scope, name)
             if blocker:
                 return blocker
-            nobody = nobody and not waits(scope, name)  # it may be one that is passed over for now
+            nobody = bury(scope, name) and nobody  # it may be one that is passed over for now
     if nobody:
         claim.first_in, claim.first_at = files, size
     return None
@@ -1729,7 +1738,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     parent = read_process(posix.getppid()) if plan.is_line and posix.getppid() > 1 else None
     alarm, screen, began = Alarm(parent), Screen(plan), time.monotonic()
     claim.deadline = None if plan.wait is None else began + plan.wait
-    pipes = pipes_of(posix.getpid())
+    claim.pipes = pipes_of(posix.getpid())
     while True:
         if parent and posix.getppid() != parent.pid:
             raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
@@ -1748,7 +1757,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         except FileNotFoundError:  # something went while I looked at it
             time.sleep(0.001)
             continue
-        if join_pipeline(claim, pipes):
+        if join_pipeline(claim):
             break
         break_circle(claim)
         waited = time.monotonic() - began
@@ -1766,7 +1775,8 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 plan.child = fork_early(claim, plan, alarm)
         if setting("SEQEXEC_RUN"):
             limits.append(TICK)  # a circle may have been closed elsewhere
-        sleep_behind(claim, blocker, alarm, min(limits), before, any(pipes))
+        tick = min(max(FIRST_TICK, waited), TICK) if any(claim.pipes) else TICK
+        sleep_behind(claim, blocker, alarm, min(limits), tick, before)
     if not plan.child:
         alarm.hush()
     screen.clear()
@@ -1774,18 +1784,15 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
 
 
 def sleep_behind(
-    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...], in_pipe: bool
+    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, tick: float, before: tuple[object, ...]
 ) -> None:
-    """Sleep until the blocker exits, something that matters has changed since before, or the time is up.
-
-    in_pipe: the other end of a pipe of mine may be about to turn up.
-    """
+    """Sleep until the blocker exits, something that matters has changed since before, or the time is up."""
     if blocker.process is None or blocker.pid == 0:
         time.sleep(min(seconds, LOOK if blocker.name else 0.02))
         return
     alarm.hush()
     if alarm.watch(blocker.process) and (not blocker.name or alarm.listen(claim.scope, blocker.name)):
-        sleep_until_a_sign(claim, blocker, alarm, seconds, before, in_pipe)
+        sleep_until_a_sign(claim, blocker, alarm, seconds, tick, before)
         alarm.nap = SHORTEST_NAP
     else:  # it is about to be gone altogether: its flock goes a moment before or after its PID
         time.sleep(alarm.nap)
@@ -1793,22 +1800,25 @@ def sleep_behind(
 
 
 def sleep_until_a_sign(
-    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, before: tuple[object, ...], in_pipe: bool
+    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, tick: float, before: tuple[object, ...]
 ) -> None:
     """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
     deadline = time.monotonic() + seconds
-    tick = 0.05 if in_pipe else TICK
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)):
-            if in_pipe or not alarm.heard() or not still_waits(claim, blocker, alarm):
+            if not alarm.heard() or not still_waits(claim, blocker, alarm):
                 return
             continue  # it has forked its command's process, which is nothing to me yet
         now = signs(claim)
-        is_near = blocker.holds or in_pipe
-        if left <= tick or now[0] != before[0] or is_near and now != before or has_stopped(blocker):
+        if left <= tick or now[0] != before[0] or has_stopped(blocker):
             return
-        tick = min(tick * 2, TICK) if blocker.holds or in_pipe else far_tick(claim)
+        if blocker.holds and claim.first_in is None:  # whom I have passed over may be dead by now
+            return
+        if now != before and (blocker.holds or leads_to_holder(claim) or has_moved_up(claim)):
+            return
+        before = now
+        tick = min(tick * 2, TICK) if blocker.holds or any(claim.pipes) else far_tick(claim)
         show_life(claim)
 
 
@@ -2065,8 +2075,8 @@ def end_processes(
     return ended
 
 
-def pipes_of(pid: int) -> tuple[set[str], set[str]]:
-    """Return the pipes that a process reads from and those that it writes to; one it has both ends of is neither.
+def pipes_of(pid: int) -> Pipes:
+    """Return the pipes of a process; one it has both ends of is left out.
 
     That is make's jobserver. Only /proc tells; elsewhere there are none.
     """
@@ -2086,18 +2096,17 @@ def pipes_of(pid: int) -> tuple[set[str], set[str]]:
                 writes |= {target} if mode & 0o200 else set()
         except OSError:  # closed by now: in one's own list, what the list was read with
             pass
-    return reads - writes, writes - reads
+    return frozenset(reads - writes), frozenset(writes - reads)
 
 
-def join_pipeline(claim: Claim, pipes: tuple[set[str], set[str]]) -> bool:
+def join_pipeline(claim: Claim) -> bool:
     """Share the lock of a holder that one of my pipes leads to: two ends of one pipe must not wait for each other.
 
     A pipe between two runs was inherited by both wrappers, which keep it open, so looking at the wrappers is enough.
     The owner file is linked into the very directory that was looked at. Whoever is still in it then cannot have
     given the lock away in between; if nobody is, the founder has gone, and I withdraw and stay in the queue.
     """
-    reads, writes = pipes
-    if not reads and not writes:
+    if not any(claim.pipes):
         return False
     scope = claim.scope
     try:
@@ -2105,7 +2114,7 @@ def join_pipeline(claim: Claim, pipes: tuple[set[str], set[str]]) -> bool:
     except OSError:
         return False
     holders = [name for name in posix.listdir(home) if is_identity(name) and lives(name, home)]
-    if any(leads_to(reads, writes, make_blocker(name, True)) for name in holders):
+    if any(leads_to(*claim.pipes, make_blocker(name, True)) for name in holders):
         try:
             posix.link(claim.name, claim.name, src_dir_fd=claim.home, dst_dir_fd=home)
         except OSError:
@@ -2122,13 +2131,26 @@ def join_pipeline(claim: Claim, pipes: tuple[set[str], set[str]]) -> bool:
     return False
 
 
-def leads_to(reads: set[str], writes: set[str], holder: Blocker) -> bool:
-    """Tell whether one of my pipes leads to a holder, through others of the same job (`a | cat | b`) if need be."""
+def leads_to_holder(claim: Claim) -> bool:
+    """Tell whether one of my pipes leads to a holder: then it is time to join."""
+    holders = [name for name, living in owners(claim.scope).items() if living] if any(claim.pipes) else []
+    return any(leads_to(*claim.pipes, make_blocker(name, True)) for name in holders)
+
+
+def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> bool:
+    """Tell whether one of my pipes leads to a holder, through others of the same job (`a | cat | b`) if need be.
+
+    That is a long search, and not for a crowd whose output goes into one pipe: what is the same end for both of us
+    leads from neither to the other.
+    """
     if not holder.process:
         return False
     theirs = pipes_of(holder.pid)
     if reads & theirs[1] or writes & theirs[0]:
         return True
+    reads, writes, theirs = reads - theirs[0], writes - theirs[1], (theirs[0] - reads, theirs[1] - writes)
+    if not (reads and theirs[1] or writes and theirs[0]):
+        return False
     above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
     ABOVE.append(above)
     if not reads - above[1] and not writes - above[0]:  # who started me has the other ends: a harness, a CI runner
@@ -2147,7 +2169,7 @@ def leads_to(reads: set[str], writes: set[str], holder: Blocker) -> bool:
     return False
 
 
-ABOVE: list[tuple[set[str], set[str]]] = []  # my parent's pipes at the first looks: a shell closes its ends early on
+ABOVE: list[Pipes] = []  # my parent's pipes at the first looks: a shell closes its ends early on
 JOB: list[int] = []  # the others in my process group, looked up once: a shell starts a pipeline in one go
 
 
@@ -3201,7 +3223,7 @@ def fit(text: str, width: int) -> str:
 def place_in_queue(claim: Claim) -> tuple[int, dict[str, bytes]]:
     """Return my position in the queue, from 1, and who stands in it, each with its line.
 
-    Who has died but has not been swept counts: of hundreds, each would look at all.
+    Who has died and is not buried yet counts: of hundreds, each would look at all.
     """
     there = set(posix.listdir(waiters_of(claim.scope)))
     lines: dict[str, bytes] = {}
@@ -3211,6 +3233,11 @@ def place_in_queue(claim: Claim) -> tuple[int, dict[str, bytes]]:
             lines.setdefault(name, line)
     names = list(lines)
     return names.index(claim.name) + 1 if claim.name in names else len(names), lines
+
+
+def has_moved_up(claim: Claim) -> bool:
+    """Tell whether my position is not what was last shown."""
+    return claim.told not in (0, place_in_queue(claim)[0])
 
 
 def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[str, bytes]) -> str:
@@ -3265,6 +3292,7 @@ def earlier_runs(history: list[bytes], command: str) -> list[float]:
 def describe_wait(claim: Claim, blocker: Blocker, most: int = 60) -> str:
     """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run."""
     position, lines = place_in_queue(claim)
+    claim.told = position
     record: dict[str, str] = {}
     holder, holders = blocker, 0
     try:
@@ -3315,8 +3343,8 @@ def look_at(scope: Scope) -> dict[str, Any]:
         if waits(scope, name):
             entry = entry_of(name, record_in(name, name, waiters_of(scope)), table)
             seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
-        elif not any(name == each["identity"] for each in seen["holders"] + seen["stale"]):
-            seen["stale"].append(entry_of(name, {"command": "(a line in the queue)"}, {}))
+        elif scope.waiters >= 0 and inode(name, scope.waiters):  # the other lines are of those that have run
+            seen["stale"].append(entry_of(name, record_in(name, name, scope.waiters), table))
     for name, inner in scopes_inside(scope, NESTED):
         if is_identity(name):
             seen["nested"][name] = look_at(inner)

@@ -701,12 +701,13 @@ class Program:
             self.call("end", int(name.split(".")[3]))
             return []
 
-        def pipes_of(pid: int) -> tuple[set[str], set[str]]:
-            there = {101: (set(), {"pipe"}), 102: ({"pipe"}, set())}.get(pid, (set(), set()))
-            return there if watched and (pid == self.pid or self.call("pipes", pid)) else (set(), set())
+        def pipes_of(pid: int) -> tuple[frozenset[str], frozenset[str]]:
+            none, one = frozenset(""), frozenset({"pipe"})
+            there = {101: (none, one), 102: (one, none)}.get(pid, (none, none))
+            return there if watched and (pid == self.pid or self.call("pipes", pid)) else (none, none)
 
-        def leads_to(reads: set[str], writes: set[str], holder: Any) -> bool:
-            theirs = pipes_of(holder.pid) if holder.process else (set(), set())
+        def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Any) -> bool:
+            theirs = pipes_of(holder.pid) if holder.process else (frozenset(), frozenset())
             return bool(reads & theirs[1] or writes & theirs[0])
 
         def has_left_nothing(*arguments: Any) -> Any:

@@ -462,7 +462,7 @@ def test_a_waiter_whose_place_was_removed_gets_a_new_child(project: Project, too
 @pytest.mark.skipif(not LINUX, reason="F_NOTIFY: elsewhere a tick wakes, one waiter after another")
 def test_one_that_lines_up_again_has_the_others_do_so(project: Project, seqexec: Tool, tmp_path: Path) -> None:
     """Nothing else is to wake them: only the next in line looks, after a tick."""
-    only_next = "tick = 0.05 if in_pipe else TICK\n", "tick = TICK if blocker.holds else 600.0\n"
+    only_next = " if any(claim.pipes) else TICK\n", " if blocker.holds else 600.0\n"
     copy = changed(project, tmp_path, only_next)
     holder, scope = Holder(project, seqexec), seqexec.scope(project)
     waiters = []
@@ -500,9 +500,9 @@ def test_junk_that_looks_like_a_waiter_is_none(project: Project, seqexec: Tool, 
 def test_the_release_wakes_and_not_the_exit(project: Project, tmp_path: Path) -> None:
     """The first wrapper cannot exit before its memory guard has, and that one does not want to."""
     source = (project.tools / "seqexec.py").read_text()
-    for tick in "TICK = 2.0", "tick = 0.05 if in_pipe":  # nothing else is to wake it
+    for tick in "\nTICK = 2.0", "\nFIRST_TICK = 0.05":  # nothing else is to wake it
         assert source.count(tick) == 1
-        source = source.replace(tick, tick.replace("2.0", "600.0").replace("0.05", "600.0"))
+        source = source.replace(tick, tick.partition("=")[0] + "= 600.0")
     (tmp_path / "seqexec.py").write_text(source)
     (tmp_path / "seqexec.py").chmod(0o755)
     (tmp_path / "memmon.py").write_text("trap '' TERM\necho guarding >&2\nexec sleep 4\n")
@@ -536,6 +536,27 @@ def test_a_waiter_says_where_it_stands_and_behind_whom(project: Project, tool: T
     assert re.search(r"\b1 of 1\b.*PID %d\b.*the first one" % first.pid, said), said
     finish(first)
     assert finish(second)[:2] == (0, b"")
+
+
+@pytest.mark.parametrize("descriptors", [NO_PIPES, {}], ids=["no pipes", "pipes"])
+def test_who_is_far_from_its_turn_says_that_it_has_moved_up(
+    project: Project, seqexec: Tool, tmp_path: Path, descriptors: dict[str, Any]
+) -> None:
+    """Nobody tells it: the one just ahead of it is still there."""
+    copy = changed(project, tmp_path, ("\nTICK = 2.0", "\nTICK = 0.1"))
+    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    waiters = []
+    with (tmp_path / "said").open("wb") as stderr:
+        for _ in range(3):
+            waiters.append(project.start([copy, "true"], **{**descriptors, "stderr": stderr}))
+            wait_for_waiter(scope, waiters[-1])
+    said = tmp_path / "said"
+    wait_until(lambda: "3 of 3" in said.read_text())
+    waiters[0].send_signal(signal.SIGTERM)
+    wait_until(lambda: "2 of 2" in said.read_text().partition("3 of 3")[2], "the third one says where it stands")
+    holder.release()
+    assert [ended(waiter) for waiter in waiters] == [-signal.SIGTERM, 0, 0]
+    nothing_left(scope)
 
 
 def test_a_quiet_waiter_says_nothing(project: Project, tool: Tool, holder: Holder) -> None:

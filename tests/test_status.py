@@ -132,6 +132,30 @@ def test_what_is_stale_is_shown_as_such(project: Project, tool: Tool, holder: Ho
     assert lives(holder.command_pid)
 
 
+def test_a_killed_waiter_is_stale_and_one_that_has_run_is_not(project: Project, tool: Tool) -> None:
+    """The line of one that has run stays in the queue as long as somebody waits."""
+    first = Holder(project, tool)
+    waiters = []
+    for argv in shell("echo ready; read line"), shell(": never"), ["true"]:
+        waiters.append(project.start(tool.wrap(argv)))
+        wait_for_waiter(tool.scope(project), waiters[-1])
+    second, killed, last = waiters
+    first.release()
+    assert read_line(second) == "ready"
+    last.send_signal(signal.SIGSTOP)  # it would bury the dead
+    wait_until(lambda: state_of(last.pid) == "T")
+    killed.kill()
+    ended(killed)
+    wait_until(lambda: status_json(project, tool)["stale"], "its early child is gone too")
+    found = status_json(project, tool)
+    assert [(each["pid"], ": never" in each["command"]) for each in found["stale"]] == [(killed.pid, True)]
+    assert [each["pid"] for each in found["waiters"]] == [last.pid]
+    last.send_signal(signal.SIGCONT)
+    finish(second)
+    assert ended(last) == 0
+    nothing_left(tool.scope(project))
+
+
 def test_a_nested_run_is_shown_in_its_place(project: Project, seqexec: Tool) -> None:
     outer = project.start(seqexec.wrap(seqexec.wrap(shell("echo $PPID; exec sleep 60"))))
     inner = int(read_line(outer))
