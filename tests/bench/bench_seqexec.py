@@ -6,8 +6,9 @@
 
 start     an uncontended run, against a bare Python that does nothing: wall clock and CPU, medians
 handover  from one command's end to the start of the next one, which waits already: median and worst
-crowd     71 commands at once until the last has ended; then again, with overlaps, order, and losses checked;
-          beside it the least that a tool in Python can do: a /bin/sh head, one flock(), one fork()
+crowd     71 commands at once until the last has ended; the same with their output in one pipe; then again, with
+          overlaps, order, and losses checked; beside it the least that a tool in Python can do: a /bin/sh head,
+          one flock(), one fork()
 many      the same with 500
 waiters   what 100 of them cost in 20 s: CPU together, memory each
 trouble   a call inside a call, two ends of a pipe, a killed wrapper: what each tool makes of it
@@ -231,15 +232,18 @@ def bench_crowd(room: Room, size: int) -> None:
     for name, seconds in drained.items():
         note = "%.2f times tsp's" % (seconds / drained["tsp"]) if "tsp" in drained and name != "tsp" else ""
         room.tell("crowd of %d" % size, name, seconds, "s", note)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as reader:
+        seconds = drain(room, tools["seqexec"], size, stdout=reader.stdin, stderr=reader.stdin)
+    room.tell("crowd of %d" % size, "seqexec, output in one pipe", seconds, "s")
     overlaps, disorder, lost, wrong = check_crowd(room, tools["seqexec"], size)
     for what, count in ("overlaps", overlaps), ("out of order", disorder), ("lost", lost), ("wrong statuses", wrong):
         room.tell("crowd of %d" % size, "seqexec: " + what, count, "of %d" % size)
 
 
-def drain(room: Room, wrap: Callable[[Sequence[str]], list[str]], size: int) -> float:
+def drain(room: Room, wrap: Callable[[Sequence[str]], list[str]], size: int, **more: object) -> float:
     """Return the seconds from the start of the first to the end of the last of many at once."""
     began = time.perf_counter()
-    started = [room.start(wrap(["sleep", "0.02"])) for _ in range(size)]
+    started = [room.start(wrap(["sleep", "0.02"]), **more) for _ in range(size)]
     for process in started:
         process.wait()
     return time.perf_counter() - began

@@ -207,8 +207,14 @@ MUTANTS = [
     ),
     Mutant(
         "one that was passed over while it was stopped is forgotten",
-        (("nobody = nobody and not waits(scope, name)", "pass"),),
+        (("nobody = bury(scope, name) and nobody", "bury(scope, name)"),),
         real=("test_queue.py", "-k", "keeps_its_place"),
+        within="find_waiter_ahead",
+    ),
+    Mutant(
+        "who was killed while it waited counts until the next release",
+        (("nobody = bury(scope, name) and nobody", "nobody = nobody and not waits(scope, name)"),),
+        real=("test_queue.py", "-k", "moved_up"),
         within="find_waiter_ahead",
     ),
     Mutant(
@@ -221,6 +227,12 @@ MUTANTS = [
         (("        if any(lives(name, home) for name in holders):", "        if True:"),),
         within="join_pipeline",
         first="three, two in a pipe, one killed",
+    ),
+    Mutant(
+        "who waits behind another one does not look at the holder's pipes",
+        (("leads_to_holder(claim) or ", ""),),
+        real=("test_nesting.py", "-k", "somebody_between"),
+        within="sleep_until_a_sign",
     ),
     Mutant(
         "a stopped waiter is waited for",
