@@ -158,8 +158,10 @@ def store_bytecode() -> None:
     can set a ctime), and the Python version: to read the content costs as much as the whole lock. One directory a
     user, not one a project. Any failure is silent: the next start compiles again.
     """
+    global is_folded
     import marshal
 
+    is_folded = False
     directory = cached.rpartition("/")[0]
     try:
         try:
@@ -177,7 +179,7 @@ def store_bytecode() -> None:
         hot, rest = compile_parts()
         store_file(cached + ".rest", marshal.dumps(rest))
         store_file(cached, marshal.dumps(hot))
-    except (OSError, SyntaxError, ValueError):  # the command may have left anything in the file: conflict marks
+    except Exception:  # the command may have left anything in the file: conflict marks; or there is no memory
         pass
 
 

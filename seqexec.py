@@ -152,8 +152,10 @@ def store_bytecode() -> None:
     can set a ctime), and the Python version: to read the content costs as much as the whole lock. One directory a
     user, not one a project. Any failure is silent: the next start compiles again.
     """
+    global is_folded
     import marshal
 
+    is_folded = False
     directory = cached.rpartition("/")[0]
     try:
         try:
@@ -171,7 +173,7 @@ def store_bytecode() -> None:
         hot, rest = compile_parts()
         store_file(cached + ".rest", marshal.dumps(rest))
         store_file(cached, marshal.dumps(hot))
-    except (OSError, SyntaxError, ValueError):  # the command may have left anything in the file: conflict marks
+    except Exception:  # the command may have left anything in the file: conflict marks; or there is no memory
         pass
 
 
@@ -2675,6 +2677,8 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int, 
                 guard = start_guard(claim, plan) if plan.memory != "0" else None
             except OSError as error:
                 say("no memory limit: %s" % reason(error))
+            if is_folded is None:  # whoever comes while this one runs need not compile
+                store_bytecode()
         if deadline and now >= deadline:
             unfold()
             status, usage = end_in_time(claim, plan, pid)

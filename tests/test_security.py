@@ -641,6 +641,13 @@ def test_a_damaged_cache_is_passed_over(project: Project, seqexec: Tool, junk: s
     assert waiter.communicate(timeout=20)[0] == b"ran\n", rest_of(waiter, "stderr")
 
 
+def test_a_long_first_run_keeps_its_bytecode_for_those_who_come_meanwhile(project: Project, tool: Tool) -> None:
+    holder = Holder(project, tool)
+    inode = "-%x-" % os.stat(tool.path).st_ino
+    wait_until(lambda: sum(inode in path.name for path in project.base.glob("seqexec-cache-*/*[!w]")) == 2)
+    assert holder.release() == 0
+
+
 def test_a_cache_directory_that_cannot_be_made_stops_nobody(project: Project, tool: Tool) -> None:
     path = project.base / ("seqexec-cache-%d" % os.geteuid())
     for make in (
