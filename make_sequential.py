@@ -70,11 +70,22 @@ done
   exit 125
 }
 set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -c '
-import sys, posix, marshal, _signal, gc
-sys.excepthook = lambda kind, error, trace: posix._exit(
-    posix.write(2, ("%s: cannot start: %s\n" % (sys.argv[0].split("/")[-1], error)).encode("utf-8", "replace")) and 125)
+import sys, posix
+sys.excepthook = lambda *error: posix._exit(posix.write(2, b"cannot start: %a\n" % str(error[1])) and 125)
+exec(open(sys.argv[1], "rb").read(8192).decode().split("\n# ---- start ----\n")[1])
+' "$0" "$@"
+if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
+  exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
+else
+  exec "$_seqexec_python" "$@"
+fi
+
+# What Python starts with. In the words of -c, everybody who looks at the processes would have to read it.
+# ---- start ----
+import _signal
 if _signal.getsignal(2) is _signal.default_int_handler:
     _signal.signal(2, _signal.SIG_DFL)
+import marshal, gc
 if "stderr" in sys._xoptions:
     posix.dup2(9, 2)
     posix.close(9)
@@ -98,12 +109,7 @@ except (OSError, ValueError, EOFError, TypeError, AttributeError):
     with open(__file__, "rb") as file:
         code, is_folded = compile(file.read(), __file__, "exec", 0, True), None
 exec(code)
-' "$0" "$@"
-if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
-  exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
-else
-  exec "$_seqexec_python" "$@"
-fi
+# ---- start ----
 """
 
 from __future__ import annotations
