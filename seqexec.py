@@ -174,7 +174,10 @@ def store_bytecode() -> None:
         for name in posix.listdir(directory):
             path, kind = directory + "/" + name, name.split(".")[-2:]  # ...-18eb35aaca242ebc.rest.1823.new
             is_left = kind[1:] == ["new"] and kind[0].isdecimal() and len(kind[0]) < 10 and is_nobody(int(kind[0]))
-            if is_left or time.time() - posix.lstat(path).st_mtime > 30 * 86400:  # or a copy's that is long gone
+            age = time.time() - posix.lstat(path).st_mtime
+            if path == cached and 0 <= age < 5:  # of a crowd of first runs another one was faster
+                return
+            if is_left or age > 30 * 86400:  # or a copy's that is long gone
                 posix.unlink(path)
         hot, rest = compile_parts()
         store_file(cached + ".rest", marshal.dumps(rest))
@@ -623,7 +626,7 @@ NO_PIPES: Pipes = (frozenset(), frozenset())
 class Claim:
     """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
 
-    __slots__ = "scope", "name", "home", "file", "founder", "deadline", "pipes", "heir", "told", "first_in", "first_at"
+    __slots__ = "scope name home file founder deadline pipes heir passes told first_in first_at".split()
 
     def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
         self.scope, self.name = scope, name
@@ -632,6 +635,7 @@ class Claim:
         self.deadline: float | None = None  # of the wait, on the monotonic clock
         self.pipes: Pipes = NO_PIPES  # of a waiter: those it reads from, and those it writes to
         self.heir = ""  # one who waited when I, the holder, last looked
+        self.passes = False  # somebody who lives, or may, was before me when I last looked, and does not count for now
         self.told = 0  # my position in the queue, as it was last shown
         self.first_in: tuple[int, int] | None = None  # OLD and QUEUE, in which I have found nobody before me,
         self.first_at = 0  # and the size of the latter
@@ -1206,46 +1210,49 @@ def sweep(claim: Claim) -> None:
 
 
 def bury(scope: Scope, name: str) -> bool:
-    """Remove a private directory whose owner is dead; False where it lives, or may.
+    """Remove a private directory whose owner is dead; False where it lives, or may. Anybody may do it at any time.
 
     From the look until after the unlink its flock is mine, exclusively: one who is just about to flock a file of that
-    name (in a hidden directory) then fails, or finds that it has flocked a file without a name, and starts over. The
-    directory's descriptor would follow a rename to the public name; a flock that was only probed would not stop one.
+    name (in a hidden directory) then fails, or finds that it has flocked a file without a name, and starts over. A
+    flock that was only probed would not stop one. And files are named by their whole path: a directory's descriptor
+    would follow a rename, to the public name, or to the lock, where nobody is dead before his run has been ended.
     """
-    owner = name.lstrip(".")
+    waiters = waiters_of(scope)
     try:
-        home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
+        home = posix.open(name, DIRECTORY, dir_fd=waiters)
     except FileNotFoundError:
         return True
     except OSError:
-        return attempt(posix.unlink, name, waiters_of(scope))
+        return attempt(posix.unlink, name, waiters)
     try:
-        for each in posix.listdir(home):
-            if each != owner or not is_identity(owner):
-                remove(each, home)
-            elif not bury_file(each, home):
-                return False
+        names = posix.listdir(home)
     finally:
         posix.close(home)
-    return attempt(posix.rmdir, name, waiters_of(scope)) or True
+    for each in names:
+        if not is_identity(each):
+            remove(name + "/" + each, waiters)
+        elif not bury_file(name + "/" + each, waiters):
+            return False
+    return attempt(posix.rmdir, name, waiters) or True
 
 
-def bury_file(name: str, home: int) -> bool:
+def bury_file(path: str, directory: int) -> bool:
     """Unlink an owner file under its own exclusive flock; False where somebody has that, or death is not proven."""
+    name = path.rpartition("/")[2]
     try:
-        fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=home)
+        fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
     except FileNotFoundError:
         return True
     except OSError:
-        return attempt(posix.unlink, name, home)
+        return attempt(posix.unlink, path, directory)
     try:
         if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
             flock(fd, LOCK_EX | LOCK_NB)
             if not same_kernel(name):
                 unfold()
-                if not is_abandoned(name, home, posix.fstat(fd)):
+                if not is_abandoned(name, directory, posix.fstat(fd)):
                     return False
-        return attempt(posix.unlink, name, home)
+        return attempt(posix.unlink, path, directory)
     except OSError:
         return False
     finally:
@@ -1497,6 +1504,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
     scope, mine = claim.scope, b"\t" + claim.name.encode()
     old, (new, size) = inode(OLD, scope.fd), inode_and_size(QUEUE, scope.fd)
     files = old, new
+    claim.passes = False
     if files == claim.first_in and size >= claim.first_at:
         return None
     lines = queue_lines(scope)
@@ -1504,7 +1512,6 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
     if place < 0:
         raise Displaced
     there: set[str] | None = None
-    nobody = True
     for number, name in enumerate(map(name_in, reversed(lines[:place]))):
         if number == FEW:
             there = set(posix.listdir(waiters_of(scope)))
@@ -1512,8 +1519,8 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
             blocker = waiter_of(scope, name)
             if blocker:
                 return blocker
-            nobody = bury(scope, name) and nobody  # it may be one that is passed over for now
-    if nobody:
+            claim.passes = not bury(scope, name) or claim.passes
+    if not claim.passes:
         claim.first_in, claim.first_at = files, size
     return None
 
@@ -1814,13 +1821,11 @@ def sleep_until_a_sign(
     while True:
         left = deadline - time.monotonic()
         if alarm.sleep(min(left, tick)):
-            if not alarm.heard() or not still_waits(claim, blocker, alarm):
+            if not alarm.heard() or not still_waits(claim, blocker, alarm) or leads_to_holder(claim):
                 return
-            continue  # it has forked its command's process, which is nothing to me yet
+            continue  # it is the next, and has forked its command's process, which is nothing to me yet
         now = signs(claim)
-        if left <= tick or now[0] != before[0] or has_stopped(blocker):
-            return
-        if blocker.holds and claim.first_in is None:  # whom I have passed over may be dead by now
+        if left <= tick or now[0] != before[0] or has_stopped(blocker) or claim.passes:
             return
         if now != before and (blocker.holds or leads_to_holder(claim) or has_moved_up(claim)):
             return
@@ -2147,22 +2152,22 @@ def leads_to_holder(claim: Claim) -> bool:
 def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> bool:
     """Tell whether one of my pipes leads to a holder, through others of the same job (`a | cat | b`) if need be.
 
-    That is a long search, and not for a crowd whose output goes into one pipe: what is the same end for both of us
-    leads from neither to the other.
+    That is a long search, and not for a crowd that has the same pipes, as behind `| tee`: nobody among them leads to
+    another one.
     """
     if not holder.process:
         return False
     theirs = pipes_of(holder.pid)
     if reads & theirs[1] or writes & theirs[0]:
         return True
-    reads, writes, theirs = reads - theirs[0], writes - theirs[1], (theirs[0] - reads, theirs[1] - writes)
-    if not (reads and theirs[1] or writes and theirs[0]):
-        return False
-    above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
-    ABOVE.append(above)
-    if not reads - above[1] and not writes - above[0]:  # who started me has the other ends: a harness, a CI runner
+    if (reads, writes) == theirs or not (reads and theirs[1] or writes and theirs[0]):
         return False
     skip = ancestors(holder.pid)
+    if posix.getppid() in skip:
+        above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
+        ABOVE.append(above)
+        if not reads - above[1] and not writes - above[0]:  # who started us has the other ends: a harness, a CI runner
+            return False
     job = [pipes_of(pid) for pid in job_pids() if pid not in skip]
     for side, other in (0, 1), (1, 0):  # upstream: from what I read to who writes it; then downstream
         reached = set((reads, writes)[side])
@@ -2181,10 +2186,10 @@ JOB: list[int] = []  # the others in my process group, looked up once: a shell s
 
 
 def job_pids() -> list[int]:
-    """Return the PIDs of the other processes in my process group, without my ancestors."""
+    """Return the PIDs of the other processes in my process group."""
     if not JOB:
-        group, skip = posix.getpgrp(), ancestors(posix.getpid())
-        JOB.extend(each.pid for each in read_processes().values() if each.pgid == group and each.pid not in skip)
+        group, me = posix.getpgrp(), posix.getpid()
+        JOB.extend(each.pid for each in read_processes().values() if each.pgid == group and each.pid != me)
         JOB.append(0)
     return JOB
 
@@ -3353,7 +3358,8 @@ def look_at(scope: Scope) -> dict[str, Any]:
             entry = entry_of(name, record_in(name, name, waiters_of(scope)), table)
             seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
         elif scope.waiters >= 0 and inode(name, scope.waiters):  # the other lines are of those that have run
-            seen["stale"].append(entry_of(name, record_in(name, name, scope.waiters), table))
+            if not any(name == each["identity"] for each in seen["stale"]):  # who died as it joined
+                seen["stale"].append(entry_of(name, record_in(name, name, scope.waiters), table))
     for name, inner in scopes_inside(scope, NESTED):
         if is_identity(name):
             seen["nested"][name] = look_at(inner)

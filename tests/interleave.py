@@ -87,6 +87,7 @@ SCENARIOS = [
     Scenario("three, one killed at any call", processes=3, kills=1, switches=1, deep=True),
     Scenario("three, one stopped", processes=3, stops=1, switches=0, deep=True),
     Scenario("three, two in a pipe, one killed", processes=3, kills=1, switches=1, pipe=True, deep=True),
+    Scenario("three, two in a pipe, one stopped", processes=3, stops=1, switches=0, pipe=True, deep=True),
     Scenario("four", processes=4, switches=0, deep=True),
 ]
 
@@ -185,14 +186,16 @@ def file_of(world: World, process: list[Any], fd: int) -> int:
 
 
 def find(world: World, process: list[Any], fd: int, name: str) -> int:
-    """Return the inode of a name in a directory, 0 where there is none."""
+    """Return the inode of a name, or a path, in a directory, 0 where there is none."""
     if fd < 0:
         return TREE_ROOT if name == STATE else 0
-    directory = file_of(world, process, fd)
-    for each, number in world.inodes[directory][2]:
-        if each == name:
-            return int(number)
-    return directory if name == "." else 0
+    number = file_of(world, process, fd)
+    for part in name.split("/"):
+        kind, _, content = world.inodes[number]
+        number = number if part == "." else dict(content).get(part, 0) if kind == "d" else 0
+        if not number:
+            return 0
+    return int(number)
 
 
 def op_open(world: World, process: list[Any], fd: int, name: str, flags: int) -> Any:
@@ -305,9 +308,10 @@ def take_away(world: World, process: list[Any], fd: int, name: str, wanted: str)
         return failed(errno.EISDIR if kind == "d" else errno.ENOTDIR)
     if kind == "d" and content:
         return failed(errno.ENOTEMPTY)
-    directory = file_of(world, process, fd)
+    path, _, last = name.rpartition("/")
+    directory = find(world, process, fd, path or ".")
     entries = world.entries(directory)
-    del entries[name]
+    del entries[last]
     world.set_entries(directory, entries)
     world.drop_link(number)
     return None
@@ -378,7 +382,7 @@ def op_link(world: World, process: list[Any], fd: int, name: str, to_fd: int, to
 
 
 def op_list(world: World, process: list[Any], fd: int) -> Any:
-    return tuple(name for name, _ in world.inodes[file_of(world, process, fd)][2])
+    return tuple(name for name, _ in reversed(world.inodes[file_of(world, process, fd)][2]))  # readdir(3): in any order
 
 
 def op_flock(world: World, process: list[Any], fd: int, exclusive: bool) -> Any:
