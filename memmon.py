@@ -64,7 +64,7 @@ else
 fi
 for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
 do
-  [ -x "$_seqexec_python" ] && break
+  [ -x "$_seqexec_python" ] && ! [ -d "$_seqexec_python" ] && break
   [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
     printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
     exit 125
@@ -110,7 +110,7 @@ try:
     is_folded = bool(code.co_name)
 except (OSError, ValueError, EOFError, TypeError, AttributeError):
     if sys.version_info < (3, 8):
-        sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+        raise OSError(__file__ + " needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
     with open(__file__, "rb") as file:
         code, is_folded = compile(file.read(), __file__, "exec", 0, True), None
 exec(code)
@@ -304,8 +304,11 @@ NEVER = 1 << 62  # bytes, a limit nobody reaches
 def find_proc() -> str:
     """Return the directory to read processes from, or "" for the ps reader."""
     chosen = posix.environ.get(b"SEQEXEC_PROC", b"").decode("utf-8", "surrogateescape")
+    if chosen == "ps":
+        return ""
     if chosen:
-        return "" if chosen == "ps" else chosen
+        posix.stat(chosen)  # here it fails before anything has run
+        return chosen
     try:
         posix.stat("/proc/self/stat")  # FreeBSD may have a /proc too, of another kind
     except OSError:
@@ -410,7 +413,11 @@ def read_command(pid: int) -> str:
     if not raw:  # a zombie, a kernel thread, or gone
         process = read_process(pid)
         return process.name if process else ""
+    raw = raw.rpartition(BOOT_END)[2]  # one of these tools: how Python starts it is of no interest
     return raw.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+
+
+BOOT_END = b'# ---- start ----\\n")[1])\n\0'
 
 
 def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:

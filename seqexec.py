@@ -58,7 +58,7 @@ else
 fi
 for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
 do
-  [ -x "$_seqexec_python" ] && break
+  [ -x "$_seqexec_python" ] && ! [ -d "$_seqexec_python" ] && break
   [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
     printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
     exit 125
@@ -104,7 +104,7 @@ try:
     is_folded = bool(code.co_name)
 except (OSError, ValueError, EOFError, TypeError, AttributeError):
     if sys.version_info < (3, 8):
-        sys.exit(__file__ + ": needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+        raise OSError(__file__ + " needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
     with open(__file__, "rb") as file:
         code, is_folded = compile(file.read(), __file__, "exec", 0, True), None
 exec(code)
@@ -269,8 +269,11 @@ TOOL = "seqexec"  # what its messages start with
 def find_proc() -> str:
     """Return the directory to read processes from, or "" for the ps reader."""
     chosen = posix.environ.get(b"SEQEXEC_PROC", b"").decode("utf-8", "surrogateescape")
+    if chosen == "ps":
+        return ""
     if chosen:
-        return "" if chosen == "ps" else chosen
+        posix.stat(chosen)  # here it fails before anything has run
+        return chosen
     try:
         posix.stat("/proc/self/stat")  # FreeBSD may have a /proc too, of another kind
     except OSError:
@@ -375,7 +378,11 @@ def read_command(pid: int) -> str:
     if not raw:  # a zombie, a kernel thread, or gone
         process = read_process(pid)
         return process.name if process else ""
+    raw = raw.rpartition(BOOT_END)[2]  # one of these tools: how Python starts it is of no interest
     return raw.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
+
+
+BOOT_END = b'# ---- start ----\\n")[1])\n\0'
 
 
 def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
@@ -677,8 +684,11 @@ def state_path(root: str) -> str:
         from _sha1 import sha1  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # a CPython built without it
         from hashlib import sha1
+    base = setting("SEQEXEC_DIR") or "/tmp"
+    if base[:1] != "/":
+        raise Failure("SEQEXEC_DIR=%s is another place for each working directory: give a whole path" % printable(base))
     digest = sha1((root + "\n").encode("utf-8", "surrogateescape")).hexdigest()
-    return "%s/seq-exec-%s" % (setting("SEQEXEC_DIR") or "/tmp", digest[:8])
+    return "%s/seq-exec-%s" % (base, digest[:8])
 
 
 def own_identity() -> str:
@@ -2473,7 +2483,7 @@ def run(claim: Claim, plan: Plan) -> int:
         if plan.leftovers != "leave" and may_have_left(claim.name, first):
             unfold()
             prepare_for_others(claim, plan, time.monotonic() - began)
-            status = end_leftovers(claim, plan, status)
+            status, guard = end_leftovers(claim, plan, status, began, guard)
     except BaseException:  # nothing may run on without the lock
         if pid:
             unfold()
@@ -2684,15 +2694,13 @@ def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int, 
             guard_at = 0.0
             unfold()
             measured = can_measure()
-            try:
-                guard = start_guard(claim, plan) if plan.memory != "0" else None
-            except OSError as error:
-                say("no memory limit: %s" % reason(error))
+            guard = start_guard(claim, plan)
             if is_folded is None:  # whoever comes while this one runs need not compile
                 store_bytecode()
         if deadline and now >= deadline:
             unfold()
-            status, usage = end_in_time(claim, plan, pid)
+            end_in_time(claim, plan)
+            status, usage = TIMED_OUT, posix.wait4(pid, 0)[2]
             break
         if now >= beat:
             beat = now + HEARTBEAT
@@ -2834,7 +2842,7 @@ def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -
             continue
         try:
             value = float(text)
-            if not 0 <= value < 1e12:
+            if not 0 <= value < 1e12 or "_" in text or not text.isascii():
                 raise ValueError
         except ValueError:
             wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
@@ -2985,8 +2993,8 @@ def fork_early(claim: Claim, plan: Plan, alarm: Alarm) -> EarlyChild | None:
 class Guard:
     """The memmon.py that watches a run, and the pipe on which it speaks. It has no descriptor of the command's."""
 
-    def __init__(self, pid: int, pipe: int) -> None:
-        self.pid, self.pipe = pid, pipe
+    def __init__(self, pid: int, pipe: int, quiet: bool) -> None:
+        self.pid, self.pipe, self.quiet = pid, pipe, quiet
         self.said = ""
         self.killed = False
 
@@ -3002,8 +3010,10 @@ class Guard:
             self.said += data.decode("utf-8", "replace")
             *lines, self.said = self.said.split("\n")
             for line in lines:
-                self.killed = self.killed or line.startswith("memmon: ") and "SIG" in line
-                put(printable(line) + "\n")
+                is_end = line.startswith("memmon: ") and "SIG" in line
+                self.killed = self.killed or is_end
+                if is_end or not self.quiet:
+                    put(printable(line) + "\n")
 
     def close(self, plan: Plan, status: int) -> None:
         """End the guard, which I started, and say what a bare 137 would not."""
@@ -3027,6 +3037,15 @@ class Guard:
 
 
 def start_guard(claim: Claim, plan: Plan) -> Guard | None:
+    """Start a guard, where there is to be one. It is no failure of the run that there is none."""
+    try:
+        return start_memmon(claim, plan) if plan.memory != "0" else None
+    except OSError as error:
+        say("no memory limit: %s" % reason(error))
+    return None
+
+
+def start_memmon(claim: Claim, plan: Plan) -> Guard | None:
     """Start the memmon.py beside this file. Without one there is no guard: said only where a limit was asked for."""
     import fcntl
 
@@ -3062,11 +3081,17 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
     posix.close(writer)
     fcntl.fcntl(reader, fcntl.F_SETOWN, posix.getpid())
     fcntl.fcntl(reader, fcntl.F_SETFL, posix.O_NONBLOCK | posix.O_ASYNC)
-    return Guard(pid, reader)
+    return Guard(pid, reader, plan.quiet)
 
 
-def end_leftovers(claim: Claim, plan: Plan, status: int) -> int:
-    """Wait for what the command's first process has left behind, or end it; a signal ends it, before or after."""
+def end_leftovers(
+    claim: Claim, plan: Plan, status: int, began: float, guard: Guard | None = None
+) -> tuple[int, Guard | None]:
+    """Wait for what the command's first process has left behind, or end it; a signal ends it, before or after.
+
+    So does the end of the time that the whole run has. Its memory is watched like the command's. Return the status,
+    and the guard, if there is one now. What goes into a session of its own meanwhile is a daemon from then on.
+    """
     known: dict[int, Process] = {}
     record = dict(read_record(claim.name, claim.home), sid=str(posix.getsid(0)))
 
@@ -3075,29 +3100,41 @@ def end_leftovers(claim: Claim, plan: Plan, status: int) -> int:
 
     if plan.leftovers == "kill" or -status in ENDING:
         end_processes(find)
-        return status
-    began, told = time.monotonic(), False
+        return status, guard
+    deadline = began + plan.timeout if plan.timeout else float("inf")
+    ended, told, guarded = time.monotonic(), False, guard is not None
     while True:
-        living = find()
+        living = [each for each in find() if str(each.sid) == record["sid"]]
+        now = time.monotonic()
         if not living:
-            return status
-        if not told and time.monotonic() - began >= LEFTOVERS_TOLD:
+            return status, guard
+        if now >= deadline:
+            end_in_time(claim, plan)
+            return TIMED_OUT, guard
+        if not guarded and now - began >= MEMORY_WATCHED:
+            guard, guarded = start_guard(claim, plan), True
+        if not told and now - ended >= LEFTOVERS_TOLD:
             told = True
             shown = ", ".join("PID %d (%s)" % (each.pid, printable(read_command(each.pid), 60)) for each in living[:5])
             say("the command has ended; waiting for what it left behind: %s" % shown)
         alarm = Alarm()
         for process in living:
             alarm.watch(process)
-        alarm.sleep(LOOK)
+        alarm.sleep(min(LOOK, deadline - now))
         for process in living:
             alarm.forget(process.pid)
+        show_life(claim)
+        if guard:
+            guard.relay()
         signum, sent_by = next_signal(0)
-        if signum in FORWARDED and signum != _signal.SIGTSTP:
+        if signum == _signal.SIGTSTP:
+            stop_like(living[0].pid, signum)
+        elif signum in FORWARDED:
             end_processes(find)
-            return -signum
+            return -signum, guard
 
 
-def end_in_time(claim: Claim, plan: Plan, pid: int) -> tuple[int, Any]:
+def end_in_time(claim: Claim, plan: Plan) -> None:
     """End a whole run whose time is over."""
     plan.finish = "timeout"
     say(
@@ -3105,7 +3142,6 @@ def end_in_time(claim: Claim, plan: Plan, pid: int) -> tuple[int, Any]:
         % (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
     )
     end_run(claim.name, read_record(claim.name, claim.home))
-    return TIMED_OUT, posix.wait4(pid, 0)[2]
 
 
 def shorten(name: str, scope: Scope) -> None:
@@ -3186,12 +3222,11 @@ class Screen:
         if self.quiet or waited < PATIENCE:
             return
         width = terminal_width() if self.terminal else 1000
-        text = "waiting, " + describe_wait(claim, blocker, min(60, max(12, width - len(TOOL) - 72)))
+        start = TOOL + ": waiting, "
+        text = "waiting, " + describe_wait(claim, blocker, max(40, width - 1 - len(start)) if self.terminal else 0)
         key = text.partition(" for ")[0]
         if self.terminal:
             self.shown = key
-            if wide(TOOL + ": " + text) >= width:  # what changes must be seen
-                text = text.replace(" in the queue", "", 1).replace("which has run ", "", 1)
             put("\r\x1b[K" + fit(TOOL + ": " + text, width - 1))
         elif self.shown and not blocker.holds and not inode(LOCK, claim.scope.fd):
             pass  # between two holders
@@ -3303,8 +3338,11 @@ def earlier_runs(history: list[bytes], command: str) -> list[float]:
     return sorted(took[-EARLIER_RUNS:])
 
 
-def describe_wait(claim: Claim, blocker: Blocker, most: int = 60) -> str:
-    """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run."""
+def describe_wait(claim: Claim, blocker: Blocker, room: int = 0) -> str:
+    """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run.
+
+    room: columns, if they are few; then the less important goes first, and some of the command.
+    """
     position, lines = place_in_queue(claim)
     claim.told = position
     record: dict[str, str] = {}
@@ -3317,22 +3355,31 @@ def describe_wait(claim: Claim, blocker: Blocker, most: int = 60) -> str:
         posix.close(home)
     except OSError:
         pass
-    command = printable(record.get("command", ""), most) or (holder.process and printable(holder.process.name)) or "?"
-    text = "%d of %d in the queue, behind PID %d (%s)" % (position, len(lines), holder.pid, command)
+    if not holder.pid:
+        return "%d of %d in the queue, behind a lock that names no process" % (position, len(lines))
+    command = record.get("command", "") or (holder.process.name if holder.process else "?")
+    state = about = sibling = ran = ""
     if "since" in record:
         elapsed = since(record.get("began", record["since"]))
-        text += ", which has run for " + duration(elapsed)
-        stopped = holder.process is None or holder.process.state in "Tt"
-        running = printable(record.get("command", ""))[:LONGEST_LINE]
-        ahead = dict(list(lines.items())[: position - 1])
-        about = "" if stopped or holders > 1 else estimate(claim, running, elapsed, ahead)
-        text += "; " + about if about else ""
+        ran = ", which has run for " + duration(elapsed)
+        running = printable(command)[:LONGEST_LINE]
+        if holders == 1 and holder.process and holder.process.state not in "Tt":
+            about = estimate(claim, running, elapsed, dict(list(lines.items())[: position - 1]))
+            about = "; " + about if about else ""
     if holder.process and holder.process.state in "Tt":
-        text += "; it is stopped%s: continue or end it" % terminal_of(holder.process)
+        state = ", which is stopped%s: continue or end it" % terminal_of(holder.process)
+        ran = ran.replace(", which", "; it")
     nearest = blocker.process
     if nearest and nearest.ppid == posix.getppid() and nearest.ppid > 1:
-        text += "; PID %d was started by the same parent, PID %d" % (nearest.pid, nearest.ppid)
-    return text
+        sibling = "; PID %d was started by the same parent, PID %d" % (nearest.pid, nearest.ppid)
+    place, behind = "%d of %d" % (position, len(lines)), ", behind PID %d (" % holder.pid
+    long, short = place + " in the queue" + behind, place + behind
+    brief = state.partition(":")[0].replace("which is ", "") + ran.replace("which has run ", "").replace("it has ", "")
+    for before, after in (long, state + ran + about + sibling), (short, brief + about), (short, brief):
+        space = room - len(before) - len(after) - 1 if room else 60
+        if space >= min(24, len(command)):
+            break
+    return before + printable(command, max(8, min(60, space))) + ")" + after
 
 
 def terminal_of(process: Process) -> str:
@@ -3733,9 +3780,9 @@ def understand(argv: list[str]) -> Plan | int:
         unfold()
         rest = understand_options(plan, words)
         if not rest:
-            return do_without_command(plan, words)
+            return do_without_command(plan)
         words = rest
-    if words[0][:1] in "-+" and words[0][1:2] not in "-":
+    if words[0][:1] in ("-", "+") and words[0][1:2] != "-":
         become_shell(plan, words)
     else:
         plan.argv, plan.shown = words, " ".join(words)
@@ -4677,6 +4724,7 @@ FLAGS = (
     "--version",
 )
 VALUES = ("--timeout", "--wait", "--leftovers", "--memory-limit")
+LOOKS = ("--status", "--history", "--watch", "--kill-all", "--help", "--version")
 
 
 def understand_options(plan: Plan, words: list[str]) -> list[str]:
@@ -4687,7 +4735,9 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
         words = words[1:]
         if option == "--":
             break
-        if option in FLAGS and not equals:
+        if option in FLAGS:
+            if equals:
+                raise Failure("%s takes no value: see %s --help" % (option, TOOL))
             given[option[2:]] = "1"
         elif option in VALUES:
             if not equals:
@@ -4700,26 +4750,41 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
 
             near = difflib.get_close_matches(option, FLAGS + VALUES, 1)
             hint = "did you mean %s?" % near[0] if near else "see %s --help" % TOOL
-            raise Failure("unknown option %s: %s" % (printable(words and option or option), hint))
+            raise Failure("unknown option %s: %s" % (printable(option), hint))
     plan.given = given
+    looks = ["--" + name for name in given if "--" + name in LOOKS]
+    if words and (looks or "json" in given):
+        shown = printable(" ".join(words), 60)
+        raise Failure("%s runs no command, and here is one: %s" % ((looks + ["--json"])[0], shown))
+    if looks[1:] or looks and "json" in given and looks[0] not in LOOKS[:2]:
+        raise Failure("%s and %s do not go together" % tuple((looks + ["--json"])[:2]))
+    if looks or "json" in given:
+        return []  # what others have exported for their own ends is not looked at: this may be the rescue
     is_line = bool(words) and words[0][:1] in ("-", "+")
-    plan.quiet = "quiet" in given or setting("SEQEXEC_QUIET") not in ("", "0")
-    plan.verbose = "verbose" in given or (setting("SEQEXEC_VERBOSE") or setting("VERBOSE")) not in ("", "0")
+    asks = "quiet" in given or "verbose" in given
+    plan.quiet = "quiet" in given or not asks and setting("SEQEXEC_QUIET") not in ("", "0")
+    is_verbose = (setting("SEQEXEC_VERBOSE") or setting("VERBOSE")) not in ("", "0")
+    plan.verbose = "verbose" in given or not asks and is_verbose
     plan.timeout = number(plan, "timeout", ("SEQEXEC_TIMEOUT", "TIMEOUT"), is_line) or 0.0
     plan.wait = 0.0 if "no-wait" in given else number(plan, "wait", ("SEQEXEC_WAIT",), is_line)
     if "no-wait" in given:
         plan.origin["wait"] = "--no-wait"
     memory = number(plan, "memory-limit", ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB"), is_line)
-    plan.memory = "" if memory is None else "%g" % memory
+    plan.memory = "" if memory is None else in_full(memory and max(memory, 0.001))
     interval = number(plan, "interval", ("SEQEXEC_CHECK_INTERVAL", "CHECK_INTERVAL"), is_line)
-    plan.interval = "%g" % interval if interval else ""
+    plan.interval = in_full(min(max(interval, 0.001), 86400)) if interval else ""
     plan.leftovers = given.get("leftovers", "") or setting("SEQEXEC_LEFTOVERS")
     if plan.leftovers not in ("", "wait", "kill", "leave"):
         raise Failure("--leftovers (SEQEXEC_LEFTOVERS) is wait, kill or leave, not %s" % printable(plan.leftovers))
     return words
 
 
-def do_without_command(plan: Plan, words: list[str]) -> Plan | int:
+def in_full(value: float) -> str:
+    """Write a number without an exponent."""
+    return ("%f" % value).rstrip("0").rstrip(".")
+
+
+def do_without_command(plan: Plan) -> Plan | int:
     """Do what has no command: look, rescue, explain, or be a shell that reads its commands from stdin."""
     given = plan.given
     if "help" in given:
@@ -4734,7 +4799,7 @@ def do_without_command(plan: Plan, words: list[str]) -> Plan | int:
         return show_history(project_root(), "json" in given)
     if "status" in given or "json" in given:
         return show_status(project_root(), "json" in given)
-    if words or posix.isatty(0):
+    if posix.isatty(0):
         raise Failure("no command: see %s --help" % TOOL)
     plan.argv, plan.shown, plan.leftovers = [real_shell()], "commands from stdin", plan.leftovers or "wait"
     return plan
