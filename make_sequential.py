@@ -2173,7 +2173,7 @@ def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> 
         return True
     if (reads, writes) == theirs or not (reads and theirs[1] or writes and theirs[0]):
         return False
-    skip = ancestors(holder.pid)
+    skip = {*ancestors(holder.pid)} & {*ancestors(posix.getpid())}  # who started us both
     if posix.getppid() in skip:
         above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
         ABOVE.append(above)

@@ -67,12 +67,44 @@ def assert_one_line(
         (["--memory-limit", "-1", "true"], "--memory-limit"),
         (["--memory-limit", "2G", "true"], "--memory-limit"),
         (["--leftovers", "what", "true"], "--leftovers"),
+        (["--timeout", "1_0", "true"], "--timeout"),
+        (["--no-wait=3", "true"], "takes no value"),
+        (["--kill-all", "true"], "--kill-all runs no command"),
+        (["--json", "true"], "--json runs no command"),
+        (["--status", "--kill-all"], "--status and --kill-all"),
+        (["--kill-all", "--json"], "--kill-all and --json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_bad_command_line_is_one_line_and_125(project: Project, arguments: list[str], word: str) -> None:
     assert_one_line(project.run([project.seqexec, *arguments]), FAILED, word)
     assert not project.state.exists() or nothing_left(project.state) is None
+
+
+@pytest.mark.parametrize("name, value", [("SEQEXEC_DIR", "here"), ("SEQEXEC_PROC", "/nowhere")])
+def test_a_bad_place_is_one_line_and_125_before_anything_runs(project: Project, name: str, value: str) -> None:
+    result = project.run([project.seqexec, "echo", "it ran"], set={name: value})
+    assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (FAILED, b"", 1)
+    assert value in result.stderr.decode()
+    assert not project.state.exists()
+
+
+@pytest.mark.parametrize("option", ["--status", "--kill-all", "--history", "--help"])
+def test_what_others_have_exported_keeps_nobody_from_a_look_or_a_rescue(project: Project, option: str) -> None:
+    strange = {"TIMEOUT": "abc", "SEQEXEC_LEFTOVERS": "junk", "MEMORY_LIMIT_MB": "much"}
+    result = project.run([project.seqexec, option], set=strange)
+    assert (result.returncode, result.stderr) == (0, b"") or option == "--kill-all" and result.returncode == 0
+
+
+def test_a_limit_is_given_to_the_guard_in_full(project: Project) -> None:
+    for limit in "1000000", "0.0001":
+        result = project.run([project.seqexec, "sleep", "0.4"], set={"MEMORY_LIMIT_MB": limit, "CHECK_INTERVAL": "1e9"})
+        assert b"is no number" not in result.stderr
+
+
+def test_commands_are_read_from_stdin_with_options_too(project: Project) -> None:
+    result = project.run([project.seqexec, "--timeout", "60"], input=b"echo read; exit 3\n")
+    assert (result.returncode, result.stdout, result.stderr) == (3, b"read\n", b"")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--"], ["--timeout", "3"], ["--quiet", "--"]])

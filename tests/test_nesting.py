@@ -230,6 +230,36 @@ def test_a_pipeline_with_somebody_between_its_ends_runs_as_one(project: Project,
 
 
 @needs_proc
+@pytest.mark.parametrize("leak", ["the writer's end to the reader", "the reader's end to the writer"])
+def test_an_end_that_leaked_does_not_hide_a_pipeline(project: Project, tool: Tool, leak: str) -> None:
+    first_out, first_in = os.pipe()
+    last_out, last_in = os.pipe()
+    job = {"start_new_session": False}
+    leaks = [[last_out], []] if "reader's end" in leak else [[], [first_in]]
+    first = project.start(tool.wrap(["seq", "1000000"], quiet=True), stdout=first_in, pass_fds=leaks[0], **job)
+    middle = project.start(["cat"], stdin=first_out, stdout=last_in, **job)
+    wait_until(lambda: holder_pids(tool.scope(project)) == [first.pid], "the first runs")
+    last = project.start(tool.wrap(["head", "-n1"], quiet=True), stdin=last_out, pass_fds=leaks[1], **job)
+    for fd in first_out, first_in, last_out, last_in:
+        os.close(fd)
+    assert finish(last)[:2] == (0, b"1\n")
+    for each in first, middle:
+        each.kill()
+        ended(each)
+
+
+@needs_bash
+@needs_proc
+def test_a_process_substitution_whose_parent_is_in_the_pipeline_joins(project: Project, tool: Tool) -> None:
+    """bash forks the reader of `>(...)` from what becomes tee, and tee has the other end of its pipe."""
+    one, two = (quoted(tool.wrap(argv, quiet=True)) for argv in (["seq", "100000"], shell("wc -l >&2")))
+    result = project.run(bash("%s | tee >(%s) >/dev/null" % (one, two)), timeout=30)
+    assert result.returncode == 0
+    wait_until(lambda: not holder_pids(tool.scope(project)), "the reader has ended")
+    nothing_left(tool.scope(project))
+
+
+@needs_proc
 def test_a_pipe_on_a_high_descriptor_joins_too(project: Project, tool: Tool) -> None:
     reader, writer = os.pipe()
     high = fcntl.fcntl(reader, fcntl.F_DUPFD, 40)

@@ -520,6 +520,60 @@ def test_the_release_wakes_and_not_the_exit(project: Project, tmp_path: Path) ->
     nothing_left(project.state)
 
 
+@pytest.mark.skipif(not LINUX, reason="pipes are found in /proc")
+def test_a_reader_behind_a_stranger_joins_as_its_writer_begins(
+    project: Project, seqexec: Tool, tmp_path: Path
+) -> None:
+    """The stranger wakes it, which is the next then; no tick."""
+    ticks = [("\n%sTICK = %s" % which, "\n%sTICK = 600.0" % which[0]) for which in (("", "2.0"), ("FIRST_", "0.05"))]
+    copy = changed(project, tmp_path, *ticks)
+    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    reader, writer = os.pipe()
+    waiters = []
+    for argv, ends in (["yes"], {"stdout": writer}), (["true"], NO_PIPES), (["head", "-n1"], {"stdin": reader}):
+        waiters.append(project.start([copy, "--quiet", *argv], **{**NO_PIPES, **ends}))
+        wait_for_waiter(scope, waiters[-1])
+    os.close(reader)
+    os.close(writer)
+    holder.release()
+    assert [ended(waiter) for waiter in waiters] == [-signal.SIGPIPE, 0, 0]
+    nothing_left(scope)
+
+
+@pytest.mark.skipif(not LINUX, reason="F_NOTIFY, and pipes found in /proc")
+def test_a_look_at_a_stopped_waiter_takes_nothing_out_of_the_lock(
+    project: Project, seqexec: Tool, tmp_path: Path
+) -> None:
+    """It stands in its directory when that one becomes the lock, and others join."""
+    hold = "    for each in names:\n        if not is_identity(each):\n"
+    copy = changed(project, tmp_path, (hold, "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n" + hold))
+    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    reader, writer = os.pipe()
+    founder = project.start([project.seqexec, *shell("echo began; read line; true")], pass_fds=[writer])
+    wait_for_waiter(scope, founder)
+    founder.send_signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(founder.pid) == "T")
+    late = project.start([copy, "--quiet", "echo", "late"])
+    wait_until(lambda: state_of(late.pid) == "T", "it stands in the stopped one's directory")
+    founder.send_signal(signal.SIGCONT)
+    holder.release()
+    assert read_line(founder) == "began"
+    argv = [project.seqexec, *shell("echo joined; read line; true")]
+    joiners = [project.start(argv, pass_fds=[reader]) for _ in range(3)]
+    assert [read_line(joiner) for joiner in joiners] == ["joined"] * 3
+    owners = set((scope / "executor.lock").iterdir())
+    assert len(owners) == 4
+    late.send_signal(signal.SIGCONT)
+    wait_until(lambda: state_of(late.pid) == "S", "it goes on waiting")
+    assert set((scope / "executor.lock").iterdir()) == owners
+    os.close(reader)
+    os.close(writer)
+    for each in [founder, *joiners]:
+        assert finish(each)[0] == 0
+    assert finish(late)[:2] == (0, b"late\n")
+    nothing_left(scope)
+
+
 # ---- what a waiter shows -----------------------------------------------------------------------------------
 
 

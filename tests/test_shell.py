@@ -30,6 +30,7 @@ from support import (
     queued_pids,
     quoted,
     read_line,
+    shell,
     wait_until,
 )
 
@@ -37,8 +38,8 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 
 
-def assert_same_as_sh(project: Project, arguments: list[str], shell: str = "/bin/sh", **changes: Any) -> None:
-    bare = project.run([shell, *arguments], **dict(changes))
+def assert_same_as_sh(project: Project, arguments: list[str], real: str = "/bin/sh", **changes: Any) -> None:
+    bare = project.run([real, *arguments], **dict(changes))
     ours = project.run([project.seqexec, *arguments], **dict(changes))
     assert (ours.returncode, ours.stdout, ours.stderr) == (bare.returncode, bare.stdout, bare.stderr)
     nothing_left(project.state)
@@ -176,6 +177,36 @@ def test_what_is_waited_for_is_named_after_two_seconds(project: Project) -> None
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
+def test_one_that_becomes_a_daemon_later_pins_nothing(project: Project, tool: Tool) -> None:
+    gate = project.path / "gate"
+    os.mkfifo(str(gate))
+    line = "(read x <'%s'; exec setsid sleep 100) </dev/null >/dev/null 2>&1 & echo $!" % gate
+    process = project.start(tool.wrap(shell(line)))
+    daemon = int(read_line(process))
+    wait_until(lambda: b"left behind" in (process.stderr.readline() if process.stderr else b""), "it is waited for")
+    gate.write_text("go\n")
+    assert ended(process) == 0
+    os.kill(daemon, signal.SIGKILL)
+    nothing_left(tool.scope(project))
+
+
+def test_the_time_limit_is_one_of_the_whole_run(project: Project, seqexec: Tool) -> None:
+    result = project.run([project.seqexec, "--timeout", "0.5", *shell("sleep 100 & echo $!")])
+    assert (result.returncode, len(result.stderr.splitlines())) == (124, 1)
+    assert b"--timeout 0.5" in result.stderr
+    assert not lives(int(result.stdout))
+    nothing_left(seqexec.scope(project))
+
+
+@pytest.mark.skipif(not LINUX, reason="reads /proc")
+def test_the_memory_of_what_outlives_a_short_command_is_watched(project: Project, seqexec: Tool) -> None:
+    hog = quoted(program("hog", "--cap", 300))
+    line = "%s >/dev/null & exit 0" % hog
+    result = project.run([project.seqexec, "--memory-limit", "60", *shell(line)], timeout=40)
+    assert b"SIGTERM" in result.stderr and b"--memory-limit 60" in result.stderr
+    nothing_left(seqexec.scope(project))
+
+
 def test_a_daemon_in_its_own_session_pins_nothing(project: Project, seqexec: Tool) -> None:
     for how in ("wait", "kill", "leave"):
         began = time.monotonic()

@@ -294,6 +294,37 @@ def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(
     nothing_left(tool.scope(project))
 
 
+def test_ctrl_z_stops_the_wait_for_what_was_left_behind(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("sleep 100 & echo ready $! $PPID; exit 3")))
+    left, wrapper = map(int, console.expect(r"ready (\d+) (\d+)").groups())
+    console.expect("left behind")
+    console.send("\x1a")
+    console.expect("Stopped")
+    console.expect(JobShell.PROMPT)
+    assert (state_of(wrapper), state_of(left)) == ("T", "T")
+    console.line("fg")
+    wait_until(lambda: state_of(wrapper) == "S" and state_of(left) == "S")
+    os.kill(left, signal.SIGTERM)
+    console.expect(JobShell.PROMPT)
+    wait_until(lambda: not lives(left) and not lives(wrapper))
+    nothing_left(tool.scope(project))
+
+
+def test_a_short_line_keeps_the_command_and_says_who_is_stopped(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    console.line(typed(tool, shell("echo ready $PPID; exec sleep 100")))
+    wrapper = int(console.expect(r"ready (\d+)").group(1))
+    window = Terminal(project, tool.wrap(["true"]), columns=80)
+    window.expect(r"1 of 1, behind PID %d \((make )?/bin/.*\), for \d" % wrapper)
+    console.send("\x1a")
+    console.expect("Stopped")
+    window.expect(r"1 of 1, behind PID %d \(.*\), stopped" % wrapper)
+    assert max(map(len, window.screen())) < 80
+    console.do("kill -9 %1; kill -CONT %1")
+    assert ended(window.process) == 0
+
+
 def test_a_stopped_holder_is_named_as_such(project: Project, tool: Tool) -> None:
     console = JobShell(project)
     console.line(typed(tool, shell("echo ready $PPID; exec sleep 100")))
