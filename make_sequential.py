@@ -70,8 +70,10 @@ done
   exit 125
 }
 set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -c '
-import sys, posix
-sys.excepthook = lambda *error: posix._exit(posix.write(2, b"cannot start: %a\n" % str(error[1])) and 125)
+import sys, posix, _signal
+if _signal.getsignal(2) is _signal.default_int_handler: _signal.signal(2, _signal.SIG_DFL)
+sys.excepthook = lambda kind, error, trace: (
+    kind is KeyboardInterrupt or posix._exit(posix.write(2, b"cannot start: %a\n" % str(error)) and 125))
 exec(open(sys.argv[1], "rb").read(8192).decode().split("\n# ---- start ----\n")[1])
 ' "$0" "$@"
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
@@ -82,9 +84,6 @@ fi
 
 # What Python starts with. In the words of -c, everybody who looks at the processes would have to read it.
 # ---- start ----
-import _signal
-if _signal.getsignal(2) is _signal.default_int_handler:
-    _signal.signal(2, _signal.SIG_DFL)
 import marshal, gc
 if "stderr" in sys._xoptions:
     posix.dup2(9, 2)
