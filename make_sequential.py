@@ -3415,8 +3415,8 @@ def look_at(scope: Scope) -> dict[str, Any]:
 
 def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> dict[str, Any]:
     """Return what is known of a holder or a waiter: seconds since it came, bytes of memory of its tree."""
-    word = name.split(".")[3]
-    pid = int(word) if is_pid(word) else 0  # of an unknown format
+    words = name.split(".")
+    pid = int(words[3]) if words[0] == FORMAT else 0  # 1 is a container's
     process = table.get(pid)
     if process and process.start != name.rpartition(".")[2]:
         process = None

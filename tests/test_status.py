@@ -191,6 +191,19 @@ def test_the_status_inside_a_run_shows_that_run(project: Project, seqexec: Tool)
     assert json_of(result)["holder"]["pid"] > 1
 
 
+def test_a_holder_in_a_container_is_the_same_to_the_status_as_to_those_who_wait(
+    project: Project, seqexec: Tool
+) -> None:
+    lock = project.state / "executor.lock"
+    lock.mkdir(mode=0o700, parents=True)
+    project.state.chmod(0o700)
+    (lock / "1.elsewhere-0123abcd.4026531836.1.t123456").write_text("command make\n")
+    waiter = project.start(seqexec.wrap(["true"]))
+    assert "behind PID 1 (make)" in read_line(waiter, "stderr")
+    assert "PID 1 " in status(project, seqexec)
+    assert status_json(project, seqexec)["holder"]["pid"] == 1
+
+
 # ---- kill-all ----------------------------------------------------------------------------------------------
 
 
