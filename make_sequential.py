@@ -1930,7 +1930,7 @@ def recover(claim: Claim, name: str) -> None:
     record = read_record(name, home)
     if scope.owner >= 0:
         record["foreign"] = "yes"
-    ended = end_run(name, record, setting("SEQEXEC_ORPHANS") == "wait", claim.deadline)
+    ended = end_run(name, record, are_waited_for(setting("SEQEXEC_ORPHANS")), claim.deadline)
     nested = inode(NESTED, scope.fd) and posix.open(NESTED, DIRECTORY, dir_fd=scope.fd)
     if nested:
         remove_tree(name, nested)
@@ -1945,6 +1945,14 @@ def recover(claim: Claim, name: str) -> None:
     text = "%s died without a goodbye; ended of its run: %s" % (who, shown)
     say(text)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+
+
+def are_waited_for(orphans: str) -> bool:
+    """Tell whether a setting spares a dead run's processes. One that is neither is named, once, and spares them."""
+    if orphans not in ("", "end", "wait") and "SEQEXEC_ORPHANS" not in IGNORED:
+        IGNORED.add("SEQEXEC_ORPHANS")
+        say("SEQEXEC_ORPHANS=%s is neither end nor wait: taken for wait" % printable(orphans, 60))
+    return orphans not in ("", "end")
 
 
 def end_run(

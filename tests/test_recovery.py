@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -196,6 +197,19 @@ def test_orphans_can_be_waited_for_instead(project: Project, tool: Tool, witness
     assert result.returncode == 0
     assert witness.finished() == ["orphan", "next"]
     witness.check()
+
+
+def test_a_word_that_does_not_say_to_end_orphans_spares_them(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    line = "echo $$; exec %s >/dev/null" % quoted(witness.command("orphan", 0.8))
+    kill_holder_of(project, tool, shell(line))
+    result = project.run(tool.wrap(witness.command("next")), set={"SEQEXEC_ORPHANS": "Wait"})
+    assert result.returncode == 0
+    assert witness.finished() == ["orphan", "next"]
+    named = [line for line in result.stderr.decode().splitlines() if "SEQEXEC_ORPHANS=Wait" in line]
+    assert len(named) == 1
+    assert re.search(r"\bend\b.*\bwait\b", named[0])
 
 
 def test_the_whole_run_of_a_dead_holder_is_ended_but_not_a_daemon_in_its_own_session(
