@@ -2621,47 +2621,66 @@ def execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> i
 
     A file without a run bit or #! is a script to a shell, and so is one whose #! names this very file.
     """
-    name, worst = argv[0], OSError()
-    if "/" in name and is_script(name, True):
-        posix.execve(real_shell(), [real_shell()] + argv, environ)
-    for path in paths:
-        try:
-            posix.execve(path, argv, environ)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            worst, name = error, path
+    if "/" in argv[0] and names_me(first_line(argv[0]), environ):
+        argv = [real_shell()] + argv
+        paths = where_to_look(argv[0], environ)
+    worst = try_to_execute(argv, paths, environ)
     import errno
 
-    is_missing = not worst.errno
-    if worst.errno == errno.ENOEXEC or (is_missing if "/" not in name else worst.errno == errno.EACCES):
-        if is_script(name, False):
-            posix.execve(real_shell(), [real_shell(), name] + argv[1:], environ)
-    if is_missing:
+    name = worst.filename or argv[0]
+    if worst.errno == errno.ENOEXEC or (worst.errno == errno.EACCES if "/" in name else not worst.errno):
+        line = first_line(name)
+        if b"\0" not in line and line[:4] != b"\x7fELF":
+            argv = [real_shell(), name] + argv[1:]
+            worst = try_to_execute(argv, where_to_look(argv[0], environ), environ)
+    if not worst.errno:
         say("%s: command not found" % (printable(argv[0]) or "(an empty word)"))
         return NOT_FOUND
     say("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror))
     return CANNOT_RUN
 
 
-def is_script(path: str, naming_me: bool) -> bool:
-    """Tell whether a file without a run bit, or without #!, is text, or text whose #! names this file."""
+def try_to_execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> OSError:
+    """Execute the first of these files that can be. Return why none could: without an errno, none is there."""
+    worst = OSError()
+    for path in paths:
+        try:
+            posix.execve(path, argv, environ)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            worst = error
+    return worst
+
+
+def first_line(path: str) -> bytes:
+    """Return the first line of a file, as far as the kernel looks for a #!; a NUL where it cannot be a script."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     except OSError:
-        return False
+        return b"\0"
     try:
-        line = posix.read(fd, 256).partition(b"\n")[0] if posix.fstat(fd).st_mode & 0o170000 == 0o100000 else b"\0"
+        return posix.read(fd, 256).partition(b"\n")[0] if posix.fstat(fd).st_mode & 0o170000 == 0o100000 else b"\0"
     finally:
         posix.close(fd)
-    if not naming_me or line[:2] != b"#!":
-        return not naming_me and b"\0" not in line and line[:4] != b"\x7fELF"
-    try:
-        me = posix.stat(__file__)
-        there = posix.stat(line[2:].strip().partition(b" ")[0])
-    except OSError:
-        return False
-    return (there.st_ino, there.st_dev) == (me.st_ino, me.st_dev)
+
+
+def names_me(line: bytes, environ: dict[bytes, bytes]) -> bool:
+    """Tell whether a #! line names this very file, itself or as what env is to look for."""
+    # #!/usr/bin/env -S VERBOSE=1 seqexec.py
+    words = line[2:].replace(b" -S", b" ").decode("utf-8", "surrogateescape").split() if line[:2] == b"#!" else []
+    paths = words[:1]
+    if paths and paths[0].rpartition("/")[2] == "env":
+        words = [word for word in words[1:] if word[0] != "-" and "=" not in word]
+        paths = where_to_look(words[0], environ) if words else []
+    for path in paths:
+        try:
+            if posix.access(path, posix.X_OK):
+                me, there = posix.stat(__file__), posix.stat(path)
+                return (there.st_ino, there.st_dev) == (me.st_ino, me.st_dev)
+        except (OSError, ValueError):  # a NUL
+            pass
+    return False
 
 
 def real_shell() -> str:

@@ -125,6 +125,33 @@ def test_a_script_whose_head_names_seqexec_runs_once_and_does_not_loop(project: 
     assert (result.returncode, result.stdout, result.stderr) == (6, b"from the script\n", b"")
 
 
+@pytest.mark.parametrize("head", ["seqexec.py", "./seqexec.py", "-S VERBOSE=0 seqexec.py", "-Sseqexec.py"])
+def test_a_script_whose_head_finds_seqexec_through_env_does_not_loop(project: Project, head: str) -> None:
+    script = project.path / "script"
+    script.write_text("#!/usr/bin/env %s\nprintf '<%%s>' \"$0\" \"$@\"; exit 6\n" % head)
+    script.chmod(0o755)
+    (project.path / "seqexec.py").symlink_to(project.seqexec)
+    path = "%s:%s" % (project.path, project.environment["PATH"])
+    result = project.run([project.seqexec, "./script", "a b"], set={"PATH": path}, timeout=SOON)
+    assert (result.returncode, result.stdout, result.stderr) == (6, b"<./script><a b>", b"")
+
+
+@pytest.mark.parametrize("head", ["", "#!{seqexec}\n"], ids=["no run bit", "seqexec itself"])
+@pytest.mark.parametrize(
+    ("named", "status"), [("sh", 5), ("/nonexistent", 127), ("nonexistent", 127), ("/etc/passwd", 126)]
+)
+def test_the_real_shell_is_looked_for_as_any_command_is(
+    project: Project, head: str, named: str, status: int
+) -> None:
+    script = project.path / "config.status"
+    script.write_text(head.format(seqexec=project.seqexec) + "exit 5\n")
+    for arguments in ["./config.status"], ["config.status"], ["-c", "exit 5"]:
+        result = project.run([project.seqexec, *arguments], set={"SEQEXEC_SHELL": named})
+        assert (result.returncode, len(result.stderr.splitlines())) == (status, int(status != 5)), arguments
+        assert status == 5 or named.encode() in result.stderr
+    nothing_left(project.state)
+
+
 def test_a_link_named_sh_works_as_a_shell(project: Project) -> None:
     link = project.path / "sh"
     link.symlink_to(project.seqexec)
