@@ -2065,24 +2065,28 @@ def lineage(table: dict[int, Process]) -> list[int]:
 
 
 def end_processes(
-    find: Callable[[], list[Process]], only_wait: bool = False, deadline: float | None = None
+    find: Callable[[], list[Process]],
+    only_wait: bool = False,
+    deadline: float | None = None,
+    denied: dict[tuple[int, str], Process] | None = None,
 ) -> list[Process]:
     """End what find returns, until two looks in a row find nothing. Return what was ended.
 
     What may not be signalled is waited for, and said; Failure, with status 75, when that takes until the deadline.
+    denied: takes in what may not be signalled, and has not ended in the grace period, instead.
     """
     told: dict[tuple[int, str], float] = {}
-    ended: list[Process] = []
+    ended: dict[tuple[int, str], Process] = {}
     grace, alarm, clean = seconds_of("SEQEXEC_GRACE", GRACE), Alarm(), 0
     while clean < 2:
-        living = find()
+        living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
         clean = 0 if living else clean + 1
         for process in living:
             key = (process.pid, process.start)
             first = key not in told
             told.setdefault(key, time.monotonic())
             if first:
-                ended.append(process)
+                ended[key] = process
             if only_wait:
                 continue
             try:
@@ -2092,7 +2096,10 @@ def end_processes(
                 elif time.monotonic() - told[key] >= grace:
                     signal_process(process, _signal.SIGKILL)
             except PermissionError:
-                if first:
+                ended.pop(key, None)
+                if denied is not None and not first:
+                    denied[key] = process
+                elif denied is None and first:
                     say("waits for PID %d (%s): it may not be signalled" % (process.pid, printable(process.name)))
             alarm.watch(process)
         if living and deadline is not None and time.monotonic() >= deadline:
@@ -2102,7 +2109,7 @@ def end_processes(
             alarm.sleep(max(0.01, min(0.1, oldest + grace - time.monotonic())))
             for process in living:
                 alarm.forget(process.pid)
-    return ended
+    return list(ended.values())
 
 
 def pipes_of(pid: int) -> Pipes:
@@ -3696,38 +3703,74 @@ def kill_all(root: str) -> int:
     From inside a run that run is ended last: what is ended before it does not include my own ancestors.
     """
     scopes = list(scopes_of(root).values())
-    names = [name for scope in scopes for name in everybody(scope)]
     records = {name: record for scope in scopes for name, record in everybody(scope).items()}
-    known: dict[str, dict[int, Process]] = {name: {} for name in names}
+    if not records:
+        say("nothing runs or waits in %s" % printable(root))
+    status = end_runs(scopes, records)
+    own = {name: records[name] for name in setting("SEQEXEC_RUN").split(":") if name in records}
+    return max(status, end_own_runs(scopes, own)) if own else status
+
+
+def end_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int:
+    """End waiters, holders and their whole runs, say so, and leave their scopes clean. 125: something is left."""
+    known: dict[str, dict[int, Process]] = {name: {} for name in records}
 
     def find() -> list[Process]:
         table = read_processes()
         mine = lineage(table)
         found: dict[int, Process] = {}
-        for name in names:
-            wrapper = table.get(int(name.split(".")[3])) if records[name]["lives"] else None  # else it is only a name
+        for name, record in records.items():
+            wrapper = table.get(int(name.split(".")[3])) if record["lives"] else None  # else it is only a name
             if wrapper and make_blocker(name, True).process and wrapper.pid not in mine and wrapper.state not in "ZX":
                 found[wrapper.pid] = wrapper
-            for process in run_members(name, records[name], known[name]):
+            for process in run_members(name, record, known[name]):
                 found[process.pid] = process
         return list(found.values())
 
-    for process in end_processes(find):
+    denied: dict[tuple[int, str], Process] = {}
+    for process in end_processes(find, denied=denied):
         say("ended PID %d (%s)" % (process.pid, printable(process.name)))
+    for process in denied.values():
+        say("PID %d (%s) lives on: it may not be signalled" % (process.pid, printable(process.name)))
+    status = FAILED if denied else 0
     for scope in scopes:
-        clean_up(scope)
-    own = [name for name in setting("SEQEXEC_RUN").split(":") if name in names]
-    for name in own:
-        process_of = read_process(int(name.split(".")[3]))
-        if process_of and process_of.start == name.rpartition(".")[2]:
-            say(
-                "ending PID %d (%s), which this runs in"
-                % (process_of.pid, printable(records[name].get("command", "?"), 60))
-            )
-            signal_process(process_of, _signal.SIGTERM)
-    if not names:
-        say("nothing runs or waits in %s" % printable(root))
-    return 0
+        try:
+            clean_up(scope)
+        except (OSError, Failure) as error:
+            status = FAILED
+            say("cannot clean up %s: %s" % (scope.path, reason(error) if isinstance(error, OSError) else error))
+    return status
+
+
+def end_own_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int:
+    """End the runs that I am in, and me with them; return, as end_runs(), only where I am a daemon, or it failed.
+
+    It is done from outside of them, by a process in another session that has init for its parent: whatever ends in
+    here, and whatever does not, the grace period has somebody to keep it.
+    """
+    for name, record in records.items():
+        who = printable(record.get("command", "?"), 60)
+        say("ending PID %s (%s), which this runs in" % (name.split(".")[3], who))
+    reader, writer = posix.pipe()
+    if posix.fork():
+        posix.close(writer)
+        told = posix.read(reader, 1)
+        return told[0] if told else FAILED
+    try:
+        posix.setsid()
+        parent = posix.getpid()
+        if not posix.fork():
+            while posix.getppid() == parent:
+                time.sleep(0.001)
+            OWN_NAME.clear()
+            null = posix.open("/dev/null", posix.O_RDWR)
+            for fd in 0, 1:
+                posix.dup2(null, fd)
+            posix.write(writer, bytes([end_runs(scopes, records)]))
+    except OSError as error:
+        say("cannot go on: %s" % reason(error))
+    finally:
+        posix._exit(0)
 
 
 def everybody(scope: Scope) -> dict[str, dict[str, str]]:

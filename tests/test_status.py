@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -13,10 +14,14 @@ from typing import Any
 
 import pytest
 from support import (
+    FAILED,
+    HAS_STRANGER,
     LINUX,
+    STRANGER,
     Holder,
     Project,
     Tool,
+    as_stranger,
     ended,
     finish,
     json_of,
@@ -26,11 +31,13 @@ from support import (
     read_line,
     shell,
     state_of,
+    stranger_has_python,
     wait_for_waiter,
     wait_until,
 )
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
+needs_setsid = pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 
 STATUS = {"seqexec": ["--status"], "make_sequential": ["--seq-status"]}
 JSON = {"seqexec": ["--status", "--json"], "make_sequential": ["--seq-status", "--seq-json"]}
@@ -285,6 +292,72 @@ def test_kill_all_inside_a_run_ends_that_run_last(project: Project, seqexec: Too
     assert waiter.stdout is not None
     assert waiter.stdout.read() == b""
     nothing_left(project.state)
+
+
+@needs_setsid
+def test_kill_all_inside_a_run_ends_that_run_whatever_it_ignores(project: Project, seqexec: Tool) -> None:
+    other = Holder(project.other("second"), seqexec)
+    call = quoted([project.seqexec, "--kill-all"])
+    line = "trap '' TERM; sleep 61 & echo $$ $(setsid sh -c 'sleep 62 >/dev/null 2>&1 & echo $!'); %s; echo alive"
+    running = project.start(seqexec.wrap(shell(line % call)), set={"SEQEXEC_GRACE": "0.2"})
+    command, daemon = map(int, read_line(running).split())
+    result, out, _ = finish(running)
+    assert (result, out) == (-signal.SIGKILL, b"")
+    wait_until(lambda: not lives(command))
+    assert lives(daemon)
+    assert other.release() == 0
+    nothing_left(project.state)
+
+
+def test_kill_all_inside_a_run_ends_the_runs_around_it_too(project: Project, seqexec: Tool) -> None:
+    call = quoted([project.seqexec, "--kill-all"])
+    inner = quoted(seqexec.wrap(shell("trap '' TERM; %s; echo alive" % call)))
+    outer = shell("trap : TERM; %s; echo alive; read line" % inner)
+    running = project.start(seqexec.wrap(outer), set={"SEQEXEC_GRACE": "0.2"})
+    assert ended(running) != 0
+    nothing_left(project.state)
+
+
+@needs_setsid
+def test_kill_all_of_a_daemon_of_the_run_comes_back_when_the_run_has_ended(
+    project: Project, seqexec: Tool
+) -> None:
+    line = "setsid sh -c '\"$0\" --kill-all; echo $? >status' \"$1\" >/dev/null 2>&1 & exec sleep 60"
+    running = project.start(seqexec.wrap(shell(line, project.seqexec)))
+    assert ended(running) == -signal.SIGTERM
+    told = project.path / "status"
+    assert wait_until(lambda: told.exists() and told.read_text()) == "0\n"
+    nothing_left(project.state)
+
+
+def test_kill_all_ends_everything_on_a_disk_that_is_full(project: Project, seqexec: Tool) -> None:
+    full = shell('ulimit -f 0; exec "$@"', project.seqexec, "--kill-all")
+    outside = Holder(project, seqexec)
+    result = project.run(full)
+    assert result.returncode == FAILED
+    assert [b"cannot clean up" in line for line in result.stderr.splitlines()].count(True) == 1
+    assert ended(outside.process) != 0
+    inside = project.start(seqexec.wrap(shell('"$@"; echo alive', *full)))
+    assert ended(inside) == -signal.SIGTERM
+    assert inside.stdout is not None
+    assert inside.stdout.read() == b""
+
+
+@pytest.mark.skipif(not HAS_STRANGER, reason="needs root and setpriv")
+def test_kill_all_names_what_it_may_not_signal_and_waits_for_none_of_it(project: Project, seqexec: Tool) -> None:
+    if not stranger_has_python(project):
+        pytest.skip("this Python can only be started by root")
+    project.base.chmod(0o1777)
+    for path in [project.path, *project.path.rglob("*")]:
+        os.chown(str(path), STRANGER, STRANGER)
+    holder = Holder(project, seqexec)
+    result = project.run(as_stranger([project.seqexec, "--kill-all"]), set={"SEQEXEC_GRACE": "0.2"})
+    assert result.returncode == FAILED
+    said = result.stderr.decode().splitlines()
+    assert len(said) == 2
+    for pid, line in zip((holder.pid, holder.command_pid), said):
+        assert re.search(r"PID %d .* may not be signalled$" % pid, line)
+    assert holder.release() == 0
 
 
 def test_kill_all_survives_junk(project: Project, seqexec: Tool) -> None:
