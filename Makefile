@@ -6,10 +6,10 @@
 # One make at a time, first come, first served: `make test & make lint` queue, as whole makes. What only looks or
 # rescues does not wait for them: make -n, -p, -q, and the goals listed here (`help` is what `make` alone stands for).
 MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
-SEQ_OUT := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring $(MAKE_SEQ),$(SEQ_IN))
-ifneq ($(if $(strip $(SEQ_OUT)),,$(filter-out help status monitor kill-all,$(or $(MAKECMDGOALS),help))),)
-export SEQEXEC_RUN := $(or $(shell '$(MAKE_SEQ)' --seq-hold),$(error this make did not get its turn))
-export SEQ_IN := $(SEQ_IN):$(MAKE_SEQ)
+SEQ_OUT := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring :$(MAKE_SEQ):,$(value SEQ_IN))
+ifneq ($(if $(strip $(SEQ_OUT)),,$(filter-out help status monitor kill-all,$(or $(value MAKECMDGOALS),help))),)
+export SEQEXEC_RUN := $(or $(shell '$(subst ','\'',$(MAKE_SEQ))' --seq-hold),$(error this make did not get its turn))
+export SEQ_IN := $(value SEQ_IN):$(MAKE_SEQ):
 endif
 
 SHELL   := /bin/sh

@@ -16,10 +16,10 @@
 #
 # Plain make, for everybody who runs it: these lines at the top of a Makefile that lies beside this file.
 # MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
-# SEQ_OUT := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring $(MAKE_SEQ),$(SEQ_IN))
-# ifneq ($(if $(strip $(SEQ_OUT)),,$(filter-out help status monitor kill-all,$(or $(MAKECMDGOALS),all))),)
-# export SEQEXEC_RUN := $(or $(shell '$(MAKE_SEQ)' --seq-hold),$(error this make did not get its turn))
-# export SEQ_IN := $(SEQ_IN):$(MAKE_SEQ)
+# SEQ_OUT := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring :$(MAKE_SEQ):,$(value SEQ_IN))
+# ifneq ($(if $(strip $(SEQ_OUT)),,$(filter-out help status monitor kill-all,$(or $(value MAKECMDGOALS),all))),)
+# export SEQEXEC_RUN := $(or $(shell '$(subst ','\'',$(MAKE_SEQ))' --seq-hold),$(error this make did not get its turn))
+# export SEQ_IN := $(value SEQ_IN):$(MAKE_SEQ):
 # endif
 # Not queued: the flags in its second line; the goals in its third, where all is what a bare make stands for.
 #

@@ -138,6 +138,7 @@ CALLS: list[list[str]] = [
     ["--output-sync=target", "-j3", "test", "lint"],
     ["--eval=extra:;@echo extra", "extra"],
     ["--trace", "test"],
+    ["--warn-undefined-variables"],
     ["-n", "test"],
     ["-n", "-k", "fail", "test"],
     ["-q", "out.txt"],
@@ -557,7 +558,7 @@ def test_random_kills_never_make_two_run_or_one_hang(
 def test_the_guard_is_six_lines_and_the_same_everywhere() -> None:
     assert len(GUARD.splitlines()) <= 6
     own = "\n".join(guard_lines((ROOT / "Makefile").read_text())) + "\n"
-    assert own.replace("$(or $(MAKECMDGOALS),help)", "$(or $(MAKECMDGOALS),all)") == GUARD
+    assert own.replace("$(value MAKECMDGOALS),help)", "$(value MAKECMDGOALS),all)") == GUARD
     readme = ROOT / "README.md"
     if readme.exists() and "MAKE_SEQ :=" in readme.read_text():
         assert "\n".join(guard_lines(readme.read_text())) + "\n" == GUARD
@@ -636,26 +637,30 @@ def test_names_that_look_like_flags_are_guarded(project: Project, tool: MakeTool
     holder.release()
 
 
-def test_inside_it_costs_nothing(project: Project) -> None:
-    """The wrapper is started once for a whole tree of makes."""
+@pytest.mark.parametrize("name", ["project", "it's", "$HOME"])
+def test_inside_it_costs_nothing(project: Project, name: str) -> None:
+    """The wrapper is started once for a whole tree of makes, whatever the checkout's name."""
+    project = project.other(name)
     write_makefile(
         project, "all: ; @$(MAKE) -s -C sub; make -s two; ./make_sequential.py -s two\ntwo: ; @echo two\n"
     )
     write_makefile(project, "all: ; @$(MAKE) -s -C .. two\n", name="sub/Makefile")
     real = project.path / "real.py"
     (project.path / "make_sequential.py").rename(real)
-    log = project.path / "log"
     (project.path / "make_sequential.py").write_text(
-        '#!/bin/sh\necho "$*" >>%s\nexec %s "$@"\n' % (log, real)
+        '#!/bin/sh\necho "$*" >>"${0%/*}/log"\nexec "${0%/*}/real.py" "$@"\n'
     )
     (project.path / "make_sequential.py").chmod(0o755)
     assert project.run(["make", "-s"]).stdout == b"two\n" * 3
-    assert log.read_text().splitlines() == ["--seq-hold", "-s two"]
+    assert (project.path / "log").read_text().splitlines() == ["--seq-hold", "-s two"]
 
 
-def test_another_projects_make_is_guarded_for_itself(project: Project, tool: MakeTool) -> None:
+@pytest.mark.parametrize("name", ["project", "deep%s"])
+def test_another_projects_make_is_guarded_for_itself(project: Project, tool: MakeTool, name: str) -> None:
+    """Also where its path is the tail of the caller's."""
     other = project.other("other")
-    write_makefile(project, "all: ; @$(MAKE) -s -C ../other\n")
+    project = project.other(name.replace("%s", str(other.path)))
+    write_makefile(project, "all: ; @$(MAKE) -s -C %s\n" % other.path)
     write_makefile(other, "all: ; @echo other\n")
     holder = Holder(other, tool)
     result = project.run(["make", "-s"], set={"SEQEXEC_WAIT": "0"})
