@@ -30,7 +30,7 @@ export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 .PHONY: help test test-clients test-all lint format bench prove soak status monitor kill-all sync-shared clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r target text; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do \
 	    printf '  %-12s %s\n' "$$target" "$$text"; done
 
 # ---- work that wants the machine for itself ----------------------------------------------------------------

@@ -787,6 +787,8 @@ def test_this_repositorys_makefile_lists_what_there_is(project: Project) -> None
     environment: dict[str, Any] = {"MAKEFLAGS": None}
     shown = project.run(["make"], cwd=ROOT, set=environment)
     assert shown.returncode == 0 and shown.stderr == b""
+    below = project.run(["make", "-f", "../Makefile", "help"], cwd=ROOT / "tests", set=environment)
+    assert (below.returncode, below.stdout, below.stderr) == (0, shown.stdout, b"")
     goals = [line.split()[0].decode() for line in shown.stdout.splitlines()]
     assert set(goals) >= set(
         "help test lint format bench status monitor kill-all sync-shared clean".split()
