@@ -4033,7 +4033,8 @@ def hold(plan: Plan) -> int:
     """Hold the turn for the make that has called this; print the chain of tokens for its recipes."""
     make = read_process(posix.getppid())
     chain = setting("SEQEXEC_RUN")
-    if make is None or make.pid == 1:
+    is_pipe = posix.fstat(1).st_mode & 0o170000 == 0o010000
+    if not is_pipe or make is None or make.pid == 1:
         raise Failure("--seq-hold is for $(shell) in a Makefile: see --seq-help")
     last = chain.rpartition(":")[2].split(".")
     if last[3:] == [str(make.pid), make.start]:  # make SHELL=seqexec.py: each of its lines queues by itself

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support import (
+    FAILED,
     GAVE_UP,
     LINUX,
     NOT_FOUND,
@@ -686,6 +687,15 @@ def test_a_make_that_is_refused_stops(project: Project) -> None:
         r"make_sequential: [^\n]*\nMakefile:4: \*\*\* this make did not get its turn\.  Stop\.\n",
         result.stderr.decode(),
     )
+
+
+def test_the_turn_is_held_for_a_make_alone(project: Project, wrapper: str, scope: Path) -> None:
+    """By hand it would be held for the shell it is typed in."""
+    with open(str(project.path / "out"), "w+b") as out:
+        result = project.run([wrapper, "--seq-hold"], stdout=out)
+        assert (result.returncode, out.read()) == (FAILED, b"")
+    assert re.fullmatch(rb"make_sequential: --seq-hold is for [^\n]*\n", result.stderr)
+    assert not holder_pids(scope)
 
 
 def test_a_make_that_dies_while_it_waits_leaves_the_queue(
