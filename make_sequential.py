@@ -3825,12 +3825,14 @@ def clean_up(scope: Scope) -> None:
 
 SETTINGS = (b"MAKE", b"VERBOSE", b"SEQEXEC_VERBOSE", b"SEQEXEC_WAIT", b"SEQEXEC_LEFTOVERS", b"SEQEXEC_QUIET")
 MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
-ASKS = (  # long options that only look, each with how much of it make wants to see
-    ("dr", "dry-run"), ("ju", "just-print"), ("r", "recon"), ("que", "question"),
-    ("print-da", "print-data-base"), ("v", "version"), ("h", "help"),
+ASKS = (  # options that only look, the long ones each with how much of it make wants to see
+    ("n", "dr", "dry-run"), ("n", "ju", "just-print"), ("n", "r", "recon"), ("q", "que", "question"),
+    ("p", "print-da", "print-data-base"), ("v", "v", "version"), ("h", "h", "help"),
 )  # fmt: skip
-WITH_VALUE = ("directory", "file", "makefile", "include-dir", "old-file", "assume-old", "what-if", "new-file",
-              "assume-new", "eval")  # fmt: skip
+WITH_VALUE = (
+    ("C", "directory"), ("f", "file"), ("f", "makefile"), ("I", "include-dir"), ("o", "old-file"), ("o", "assume-old"),
+    ("W", "what-if"), ("W", "new-file"), ("W", "assume-new"), ("E", "eval"),
+)  # fmt: skip
 
 
 def understand(argv: list[str]) -> Plan | int:
@@ -3845,54 +3847,56 @@ def understand(argv: list[str]) -> Plan | int:
             return do_without_make(plan)
         make = find_make(plan.given.get("make") or setting("MAKE"))
     plan.argv = make + words
-    asks, placed = read_flags(plan.argv[1:])
-    if asks or b"MAKEFLAGS" in posix.environ and read_flags(inherited_flags())[0]:
-        unfold()
-        return run_at_once(plan.argv)
-    if not placed and not has_makefile("."):
+    asks, given = read_flags(plan.argv[1:])
+    asks += inherited_asks("GNUMAKEFLAGS") + inherited_asks("MAKEFLAGS")
+    is_placed = any(letter in "Cf" for letter, _ in given)
+    if not is_placed and "v" not in asks and "h" not in asks and not has_makefile("."):
         unfold()
         go_to_root()
+    if asks:
+        unfold()
+        return run_at_once(plan.argv)
     plan.shown = " ".join(["make"] + plan.argv[1:])
     plan.leftovers = plan.leftovers or "wait"
     respect_old_locks()
     return plan
 
 
-def read_flags(words: list[str]) -> tuple[bool, bool]:
-    """Tell of make's arguments whether they only ask for something, and whether they say where to look."""
+def read_flags(words: list[str]) -> tuple[str, list[tuple[str, str]]]:
+    """Return the letters of the flags that only ask for something, and letter and value of those that have one."""
     # -npq  -Cdir  -C dir  -j4  --dry-run  --dry  --file=x  --file x
-    asks = placed = is_value = False
+    asks = ""
+    given: list[tuple[str, str]] = []
     for word in words:
-        if is_value:
-            is_value = False
+        if given and not given[-1][1]:  # none that make takes is empty: it is the next word
+            given[-1] = given[-1][0], word
         elif word == "--":
             break
         elif word[:2] == "--":
-            name, equals, _ = word[2:].partition("=")
-            asks = asks or any(name.startswith(least) and full.startswith(name) for least, full in ASKS)
-            found = [full for full in WITH_VALUE if full.startswith(name)]
-            placed = placed or found[:1] in (["directory"], ["file"], ["makefile"])
-            is_value = not equals and bool(found)
+            name, _, value = word[2:].partition("=")
+            for letter, least, full in ASKS:
+                if name.startswith(least) and full.startswith(name):
+                    asks += letter
+            given += [(letter, value) for letter, full in WITH_VALUE if full.startswith(name)][:1]
         elif word[:1] == "-":
             for place, letter in enumerate(word[1:], 2):
-                asks = asks or letter in "npqvh"
-                placed = placed or letter in "Cf"
+                if letter in "npqvh":
+                    asks += letter
                 if letter in "CfIoWE":
-                    is_value = place == len(word)
+                    given.append((letter, word[place:]))
                 if letter in "CfIoWEjlO":  # the rest of the word is its value
                     break
-    return asks, placed
+    return asks, given
 
 
-def inherited_flags() -> list[str]:
-    """Return MAKEFLAGS as arguments; its first word has its dash left out."""
+def inherited_asks(name: str) -> str:
+    """Return what the flags in a variable ask for; the first may have its dash left out. make ignores -h there."""
     # ks -j4 --jobserver-auth=3,4 -- V=1
     # npq
-    text = setting("MAKEFLAGS")
-    words = text.split()
-    if words and text[:1] not in (" ", "-") and "=" not in words[0]:
+    words = setting(name).split()
+    if words and words[0][:1] != "-" and "=" not in words[0]:
         words[0] = "-" + words[0]
-    return words
+    return read_flags(words)[0].replace("h", "")
 
 
 def has_makefile(directory: str) -> bool:

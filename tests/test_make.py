@@ -250,6 +250,30 @@ def test_who_works_waits(project: Project, tool: MakeTool, wrapper: str, line: s
     assert project.run([wrapper, *line.split()]).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "name, flags, waits",
+    [
+        ("MAKEFLAGS", "h", True),
+        ("MAKEFLAGS", "k --help", True),
+        ("MAKEFLAGS", "v", False),
+        ("MAKEFLAGS", " kn", False),
+        ("GNUMAKEFLAGS", "-n", False),
+        ("GNUMAKEFLAGS", "n", False),
+        ("GNUMAKEFLAGS", "-k -- V=-n", True),
+    ],
+)
+def test_who_only_asks_in_a_variable_does_not_wait(
+    project: Project, tool: MakeTool, wrapper: str, name: str, flags: str, waits: bool
+) -> None:
+    write_makefile(project, "all: ; @touch built\n", guard=False)
+    holder = Holder(project, tool)
+    result = project.run([wrapper, "--seq-wait", "0"], set={name: flags})
+    assert result.returncode == (GAVE_UP if waits else 0)
+    assert holder.release() == 0
+    assert project.run([wrapper], set={name: flags}).returncode == 0
+    assert (project.path / "built").exists() == waits
+
+
 def test_a_dry_run_above_is_a_dry_run_below(project: Project, tool: MakeTool, wrapper: str) -> None:
     """`make -n` runs the lines that are marked with + or name $(MAKE), with n in MAKEFLAGS."""
     write_makefile(
@@ -276,6 +300,12 @@ def test_it_runs_where_it_was_called(project: Project, wrapper: str) -> None:
         assert (result.stdout, result.stderr) == (b"test V= FOO= in with\n", b"")
     result = project.run([wrapper, "-f", "../Makefile", "test"], cwd=project.path / "without")
     assert (result.stdout, result.stderr) == (b"test V= FOO= in without\n", b"")
+    for asks in ("-n", "-q", "-pq"):
+        result = project.run([wrapper, asks, "test"], cwd=project.path / "without")
+        assert b"No rule" not in result.stderr and result.stderr.count(b"runs in") == 1
+    for tells in ("-v", "-h", "--version", "--help"):
+        result = project.run([wrapper, tells], cwd=project.path / "without")
+        assert (result.returncode, result.stderr) == (0, b"")
 
 
 def test_the_make_to_run_can_be_chosen(project: Project, wrapper: str) -> None:
