@@ -12,7 +12,8 @@
 #   --seq-hold             for the guard below             --seq-help, --seq-version
 #
 # What only looks does not queue: make -n, -q, -p, -v, -h and their long forms. make runs where it was called;
-# where there is no makefile, and no -C or -f, it runs in the project's root, and a line says so.
+# where there is no makefile, and no -C or -f, it runs in the project's root, and a line says so. With -C the turn is
+# that of the project that make goes to.
 #
 # Plain make, for everybody who runs it: these lines at the top of a Makefile that lies beside this file.
 # MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
@@ -3844,7 +3845,7 @@ def understand(argv: list[str]) -> Plan | int:
         unfold()
         words = understand_options(plan, words)
         if len(plan.given.keys() & {"help", "version", "status", "json", "hold"}):
-            return do_without_make(plan)
+            return do_without_make(plan, words)
         make = find_make(plan.given.get("make") or setting("MAKE"))
     plan.argv = make + words
     asks, given = read_flags(plan.argv[1:])
@@ -3858,7 +3859,11 @@ def understand(argv: list[str]) -> Plan | int:
         return run_at_once(plan.argv)
     plan.shown = " ".join(["make"] + plan.argv[1:])
     plan.leftovers = plan.leftovers or "wait"
-    respect_old_locks()
+    plan.umask = posix.umask(0o077)
+    plan.project = project_of(given)
+    respect_old_locks(plan.project)
+    if plan.verbose and setting("SEQEXEC_RUN"):
+        tell_scope(plan)
     return plan
 
 
@@ -3899,6 +3904,31 @@ def inherited_asks(name: str) -> str:
     return read_flags(words)[0].replace("h", "")
 
 
+def project_of(given: list[tuple[str, str]]) -> str:
+    """Return the root of the project that make's -C lead to; of this one where they lead nowhere: make says so.
+
+    Raise Failure as project_root() does.
+    """
+    directories = [value for letter, value in given if letter == "C"]
+    if directories:
+        try:
+            here = posix.open(".", DIRECTORY)
+            try:
+                for each in directories:
+                    if each[:1] == "~":  # as in --directory=~/shop: the shell leaves it to make
+                        from posixpath import expanduser
+
+                        each = expanduser(each)
+                    posix.chdir(each)
+                return project_root()
+            finally:
+                posix.fchdir(here)
+                posix.close(here)
+        except OSError:
+            pass
+    return project_root()
+
+
 def has_makefile(directory: str) -> bool:
     """Tell whether make would find a makefile of its own accord."""
     for name in MAKEFILES:
@@ -3910,9 +3940,9 @@ def has_makefile(directory: str) -> bool:
     return False
 
 
-def respect_old_locks() -> None:
-    """Note the locks that the shell script before this file had. It always had them in /tmp."""
-    base, _, name = state_path(project_root()).rpartition("/")
+def respect_old_locks(root: str) -> None:
+    """Note a project's locks that the shell script before this file had. It always had them in /tmp."""
+    base, _, name = state_path(root).rpartition("/")
     for place in {"/tmp", base}:
         path = "%s/make-lock-%s" % (place, name.rpartition("-")[2])
         try:
@@ -3962,21 +3992,19 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
     plan.leftovers = setting("SEQEXEC_LEFTOVERS") or "wait"
     if plan.leftovers not in ("wait", "kill", "leave"):
         raise Failure("SEQEXEC_LEFTOVERS is wait, kill or leave, not %s" % printable(plan.leftovers))
-    if plan.verbose and setting("SEQEXEC_RUN"):
-        tell_scope(plan)
     return rest + words
 
 
 def tell_scope(plan: Plan) -> None:
     """Say in whose scope this make runs, where that is not the project's."""
-    scope = enter_scope(plan.kind, project_root())
+    scope = enter_scope(plan.kind, plan.project or project_root())
     name = scope.path.rpartition("/")[2]
     if is_identity(name):
         say("runs inside the run of PID %s, in its queue: %s" % (name.split(".")[3], scope.path))
     close_scope(scope)
 
 
-def do_without_make(plan: Plan) -> int:
+def do_without_make(plan: Plan, words: list[str]) -> int:
     """Do what runs no make: explain, look, or hold the turn for a make that is there already."""
     if "help" in plan.given:
         lines = read_source().partition("\n# The protocol")[0].split("\n")[4:]
@@ -3985,7 +4013,7 @@ def do_without_make(plan: Plan) -> int:
         return show("%s %s" % (TOOL, __version__))
     if "hold" in plan.given:
         return hold(plan)
-    return show_status(project_root(), "json" in plan.given)
+    return show_status(project_of(read_flags(words)[1]), "json" in plan.given)
 
 
 def find_make(text: str) -> list[str]:
@@ -4046,7 +4074,9 @@ def hold(plan: Plan) -> int:
     held = held_already(plan, make)
     if held:
         return show((chain + ":" if chain else "") + held)
-    respect_old_locks()
+    respect_old_locks(project_root())
+    if plan.verbose and chain:
+        tell_scope(plan)
     plan.shown = " ".join(["make"] + read_command(make.pid).split(" ")[1:])
     plan.is_line = True  # of a make that may die while I wait
     reader, writer = posix.pipe()

@@ -308,6 +308,28 @@ def test_it_runs_where_it_was_called(project: Project, wrapper: str) -> None:
         assert (result.returncode, result.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    "line", ["-C ../project", "-C.. -kC project", "--dir=.. --directory project", "--directory=~/project"]
+)
+def test_the_turn_is_that_of_the_project_that_make_goes_to(
+    project: Project, tool: MakeTool, wrapper: str, line: str
+) -> None:
+    write_makefile(project, "all: ; @echo ran\n", guard=False)
+    other = project.other("other")
+    call = [wrapper, "-s", *line.split()]
+    with_wait = {"SEQEXEC_WAIT": "0"}
+    holder = Holder(project, tool)
+    assert other.run(call, set=with_wait).returncode == GAVE_UP
+    seen = json_of(other.run([*call, "--seq-status", "--seq-json"]))["make"]
+    assert seen["holder"]["pid"] == holder.pid
+    assert holder.release() == 0
+    holder = Holder(other, tool)
+    assert other.run(call, set=with_wait).stdout == b"ran\n"
+    assert b"No such file" in project.run([wrapper, "-C", "nonesuch"]).stderr  # says make
+    assert holder.release() == 0
+    nothing_left(tool.scope(project))
+
+
 def test_the_make_to_run_can_be_chosen(project: Project, wrapper: str) -> None:
     write_makefile(project, "all: ; @echo '$(MAKEFLAGS)'\n", guard=False)
     own = project.path / "a make"
