@@ -3848,7 +3848,7 @@ def understand(argv: list[str]) -> Plan | int:
             return do_without_make(plan, words)
         make = find_make(plan.given.get("make") or setting("MAKE"))
     plan.argv = make + words
-    asks, given = read_flags(plan.argv[1:])
+    asks, given = read_flags((make[1:] if make[0].endswith("make") else []) + words)  # of `nice -n 5 make` -n is nice's
     asks += inherited_asks("GNUMAKEFLAGS") + inherited_asks("MAKEFLAGS")
     is_placed = any(letter in "Cf" for letter, _ in given)
     if not is_placed and "v" not in asks and "h" not in asks and not has_makefile("."):

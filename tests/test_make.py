@@ -260,6 +260,8 @@ def test_who_works_waits(project: Project, tool: MakeTool, wrapper: str, line: s
         ("GNUMAKEFLAGS", "-n", False),
         ("GNUMAKEFLAGS", "n", False),
         ("GNUMAKEFLAGS", "-k -- V=-n", True),
+        ("MAKE", "nice -n 5 make", True),
+        ("MAKE", "make -n", False),
     ],
 )
 def test_who_only_asks_in_a_variable_does_not_wait(
