@@ -11,15 +11,17 @@ import time
 
 
 def fork_as(pid):
-    """Start a sleeper whose PID is `pid`; return the PID that it got."""
+    """Start a sleeper whose PID is `pid`; return the PID that it got. It starts nobody, who would take another one."""
     with open("/proc/sys/kernel/ns_last_pid", "w") as stream:
         stream.write(str(pid - 1))
     got = os.fork()
     if not got:
         null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in range(3):
-            os.dup2(null, descriptor)
-        os.execv("/bin/sh", ["/bin/bash", "-c", "sleep 60; :"])
+        reader, writer = os.pipe()
+        for descriptor, target in (reader, 0), (null, 1), (null, 2):
+            os.dup2(descriptor, target)
+        os.set_inheritable(writer, True)  # so that there is no end of what it reads
+        os.execv("/bin/sh", ["/bin/bash", "-c", "read line"])
     return got
 
 
@@ -47,7 +49,6 @@ work.wait()
 while os.path.exists("/proc/%d" % command):
     reap()
 try:
-    # the higher one first: a bystander starts a process too, which would take it
     bystanders = [fork_as(command), fork_as(work.pid)]
 except OSError as error:
     sys.stderr.write("cannot choose a PID here: %s\n" % error)
