@@ -1222,9 +1222,9 @@ def bury(scope: Scope, name: str) -> bool:
     """Remove a private directory whose owner is dead; False where it lives, or may. Anybody may do it at any time.
 
     From the look until after the unlink its flock is mine, exclusively: one who is just about to flock a file of that
-    name (in a hidden directory) then fails, or finds that it has flocked a file without a name, and starts over. A
-    flock that was only probed would not stop one. And files are named by their whole path: a directory's descriptor
-    would follow a rename, to the public name, or to the lock, where nobody is dead before his run has been ended.
+    name (in a hidden directory) then fails, or finds that it has flocked a file without a name, and starts over. And
+    files are named by their whole path: a directory's descriptor would follow a rename, to the public name, or to the
+    lock, where no dead one's file may go before what is left of his run has been ended.
     """
     waiters = waiters_of(scope)
     try:
