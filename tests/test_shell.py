@@ -234,6 +234,15 @@ def test_the_memory_of_what_outlives_a_short_command_is_watched(project: Project
     nothing_left(seqexec.scope(project))
 
 
+@pytest.mark.skipif(not LINUX, reason="reads /proc")
+def test_quiet_is_quiet_of_the_memory_guards_warnings(project: Project, seqexec: Tool) -> None:
+    argv = ["--memory-limit", "100", *program("hog", "--cap", 200, "--rate", 60)]
+    for options, is_told in ([], True), (["--quiet"], False):
+        said = project.run([project.seqexec, *options, *argv]).stderr
+        assert b"SIGTERM" in said
+        assert (b"% of its limit" in said) == is_told
+
+
 def test_a_daemon_in_its_own_session_pins_nothing(project: Project, seqexec: Tool) -> None:
     for how in ("wait", "kill", "leave"):
         began = time.monotonic()
