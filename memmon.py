@@ -351,6 +351,15 @@ def printable(text: str, width: int = 0) -> str:
 PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
 
 
+def takes(fd: int, seconds: float) -> bool:
+    """Tell whether a line can be written so soon: not into a full pipe, or to a terminal after Ctrl-S; poll(2)."""
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Process:
     """One process as it was at one moment.
 
@@ -1450,6 +1459,7 @@ class Watch:
         """Look and sleep until there is nothing left to watch. Told to stop, and with no kill under way: at once."""
         while not self.stopped or self.guard.kills:
             self.guard.look()
+            catch_up()
             if self.stopped or self.has_ended():
                 break
             self.sleep(self.guard.pause())
@@ -1572,20 +1582,40 @@ def die_like(status: int) -> int:
 # ---- what people see
 
 
-def say(text: str, log: str = "") -> None:
-    """Write one line to stderr, and to a log file with the time; neither may stop the guard."""
+UNSAID: list[str] = []  # lines for people that nobody has read yet
+MOST_UNSAID = 1000
+READER = 1.0  # seconds that the last lines wait for a reader
+
+
+def say(text: str, log: str = "", patience: float = READER) -> None:
+    """Write one line to stderr, and to a log file with the time; neither may stop the guard.
+
+    patience: seconds that it may wait for a reader; what nobody reads so soon is said later.
+    """
     line = "memmon: %s\n" % text
+    UNSAID.append(line)
+    catch_up(patience)
+    if log:
+        try:
+            append(log, time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + line)
+        except OSError:  # its disk is full
+            pass
+
+
+def catch_up(patience: float = 0.0) -> None:
+    """Write the lines that nobody has read yet, as far as somebody does now."""
+    del UNSAID[:-MOST_UNSAID]
     try:
-        posix.write(2, line.encode("utf-8", "backslashreplace"))
+        while UNSAID and takes(2, patience):
+            posix.write(2, UNSAID.pop(0).encode("utf-8", "backslashreplace"))
     except OSError:
         pass
-    if log:
-        append(log, time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + line)
 
 
 def append(path: str, line: str) -> None:
-    """Append a line to a file by one write."""
-    fd = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC, 0o666)
+    """Append a line to a file by one write; a FIFO that nobody reads is no reason to wait."""
+    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NONBLOCK
+    fd = posix.open(path, flags, 0o666)
     try:
         posix.write(fd, line.encode("utf-8", "backslashreplace"))
     finally:
@@ -1794,7 +1824,7 @@ def run(options: Options) -> int:
         child = spawn(options.command, options.mark, mask)
         options.starts_empty = True
     root = find_root(child or options.pid or posix.getppid())
-    guard = Guard(options, root, lambda text: say(text, options.log))
+    guard = Guard(options, root, lambda text: say(text, options.log, 0.0))
     if options.once:
         guard.discover(True)
         print(show_tree(guard, options.json))
@@ -1813,6 +1843,7 @@ def run(options: Options) -> int:
         guard.handed = guard.reader.handed_out()
         guard.inspect_all()
         posix.write(2, b"peak %d\n" % guard.peak)
+    catch_up(READER)
     if tied:
         posix._exit(0)  # a wrapper waits for this, and somebody for the wrapper: no time for Python's own end
     return die_like(watch.status) if watch.status >= 0 else 0

@@ -316,6 +316,15 @@ def printable(text: str, width: int = 0) -> str:
 PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
 
 
+def takes(fd: int, seconds: float) -> bool:
+    """Tell whether a line can be written so soon: not into a full pipe, or to a terminal after Ctrl-S; poll(2)."""
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Process:
     """One process as it was at one moment.
 
@@ -592,6 +601,7 @@ DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOE
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # a FIFO in its place must not make us wait
 ABANDONED = 300.0  # seconds without a sign of life after which what cannot be proven dead counts as dead
 LOOK = 0.2  # seconds between two looks at what gives no event
+READER = 1.0  # seconds that a line of mine waits for somebody to read it, while others wait for me
 SHORTEST_NAP = 0.001  # seconds before the first look again at who is about to be gone
 TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
 FIRST_TICK = 0.05  # the same of who has a pipe, whose other end may get the lock: as long as it has waited, to TICK
@@ -1942,7 +1952,7 @@ def recover(claim: Claim, name: str) -> None:
     when = clock(record.get("since", ""))
     who += " (PID %s, started %s)" % (name.split(".")[3], when)
     text = "%s died without a goodbye; ended of its run: %s" % (who, shown)
-    say(text)
+    say(text, READER)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
 
@@ -2099,7 +2109,8 @@ def end_processes(
                 if denied is not None and not first:
                     denied[key] = process
                 elif denied is None and first:
-                    say("waits for PID %d (%s): it may not be signalled" % (process.pid, printable(process.name)))
+                    shown = (process.pid, printable(process.name))
+                    say("waits for PID %d (%s): it may not be signalled" % shown, READER)
             alarm.watch(process)
         if living and deadline is not None and time.monotonic() >= deadline:
             raise Failure("gave up: PID %d (%s) of a dead run lives on" % (living[0].pid, living[0].name), GAVE_UP)
@@ -2397,17 +2408,23 @@ class Plan:
         """Say what people could not know about how the command ended."""
 
 
-def say(message: str) -> None:
+def say(message: str, patience: float | None = None) -> bool:
     """Print one line of mine for people on stderr."""
-    put("%s: %s\n" % (TOOL, message))
+    return put("%s: %s\n" % (TOOL, message), patience)
 
 
-def put(text: str) -> None:
-    """Print a text on stderr; one that is closed or full is no reason to fail."""
+def put(text: str, patience: float | None = None) -> bool:
+    """Print a text on stderr; one that is closed or full is no reason to fail.
+
+    patience: seconds that it may wait for a reader, while others wait for me; False where that was not enough.
+    """
     try:
+        if patience is not None and not takes(2, patience):
+            return False
         posix.write(2, text.encode("utf-8", "backslashreplace"))
     except OSError:
         pass
+    return True
 
 
 def make_record(plan: Plan) -> bytes:
@@ -3046,7 +3063,7 @@ class Guard:
                 is_end = line.startswith("memmon: ") and "SIG" in line
                 self.killed = self.killed or is_end
                 if is_end or not self.quiet:
-                    put(printable(line) + "\n")
+                    put(printable(line) + "\n", READER)
 
     def close(self, plan: Plan, status: int) -> None:
         """End the guard, which I started, and say what a bare 137 would not."""
@@ -3149,7 +3166,7 @@ def end_leftovers(
         if not told and now - ended >= LEFTOVERS_TOLD:
             told = True
             shown = ", ".join("PID %d (%s)" % (each.pid, printable(read_command(each.pid), 60)) for each in living[:5])
-            say("the command has ended; waiting for what it left behind: %s" % shown)
+            say("the command has ended; waiting for what it left behind: %s" % shown, READER)
         alarm = Alarm()
         for process in living:
             alarm.watch(process)
@@ -3172,7 +3189,8 @@ def end_in_time(claim: Claim, plan: Plan) -> None:
     plan.finish = "timeout"
     say(
         "timeout: ended after %s (%s): %s"
-        % (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
+        % (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200)),
+        READER,
     )
     end_run(claim.name, read_record(claim.name, claim.home))
 
@@ -3260,17 +3278,16 @@ class Screen:
         key = text.partition(" for ")[0]
         if self.terminal:
             self.shown = key
-            put("\r\x1b[K" + fit(TOOL + ": " + text, width - 1))
+            put("\r\x1b[K" + fit(TOOL + ": " + text, width - 1), 0)
         elif self.shown and not blocker.holds and not inode(LOCK, claim.scope.fd):
             pass  # between two holders
         elif key != self.shown or waited - self.at >= REPEAT:
-            self.shown, self.at = key, waited
-            say(text)
+            self.shown, self.at = (key, waited) if say(text, 0) else (self.shown, waited + 1 - REPEAT)
 
     def clear(self) -> None:
         """Take the line off the terminal."""
         if self.terminal and self.shown:
-            put("\r\x1b[K")
+            put("\r\x1b[K", 0)
 
 
 def terminal_width(fd: int = 2) -> int:
@@ -4725,10 +4742,13 @@ def may_write_in_git(plan: Plan, claim: Claim) -> bool:
     def waiting() -> list[int]:
         return [int(name.split(".")[3]) for name in read_queue(claim.scope) if waits(claim.scope, name)]
 
+    def tell(line: str) -> None:
+        if not plan.quiet:
+            say(line, READER)
+
     try:
         limit = number(plan, "git-wait", ("SEQEXEC_GIT_WAIT",), plan.is_line)
         command = plan.argv, line_of(plan), git_here(), text_environment()
-        tell = git_silence if plan.quiet else say
         reason = git_wait_for_writers(*command, 10.0 if limit is None else limit, tell, waiting)
     except BaseException:
         release(claim)
@@ -4760,10 +4780,6 @@ def git_here() -> str:
         return posix.getcwd()
     except OSError:
         return "."
-
-
-def git_silence(line: str) -> None:
-    """Say nothing, in the place of say(), for --quiet."""
 
 
 def line_of(plan: Plan) -> str | None:

@@ -278,6 +278,22 @@ def new_word() -> str:
     return uuid.uuid4().hex
 
 
+@contextlib.contextmanager
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """Give the two ends of a pipe that takes nothing more until somebody reads."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4095 + b"\n")
+    os.set_blocking(writer, True)
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def read_line(process: subprocess.Popen[bytes], stream: str = "stdout", seconds: float = SOON) -> str:
     """Return the next line of a process, unbuffered, so that nothing after it is swallowed."""
     pipe = getattr(process, stream).fileno()

@@ -20,6 +20,7 @@ from support import (
     descendants_of,
     ended,
     finish,
+    full_pipe,
     lives,
     marked,
     program,
@@ -299,6 +300,27 @@ def test_the_log_gets_each_event_with_its_time(place: Guarded) -> None:
     assert lines[0] == "before"
     assert [line[21:] for line in lines[1:]] == result.stderr.decode().splitlines()
     assert all(line[10] == "T" and line[19:21] == "Z " for line in lines[1:])
+
+
+def test_a_log_that_cannot_be_written_any_more_does_not_stop_the_guard(place: Guarded) -> None:
+    directory = place.project.path / "logs"
+    directory.mkdir()
+    hog = " ".join(map(shlex.quote, program("hog", "--cap", 300)))
+    result = place.run("--log", directory / "log", "--limit", 100, "--", *shell("rm -r logs; exec " + hog))
+    assert result.returncode == -signal.SIGTERM
+    assert told(result.stderr, "ended ")
+
+
+def test_lines_that_nobody_reads_hold_no_kill_up_and_are_said_later(place: Guarded) -> None:
+    hog = " ".join(map(shlex.quote, program("hog", "--cap", 300)))
+    with full_pipe() as (reader, writer):
+        command = shell("exec 2>/dev/null; %s; echo it is gone; read line" % hog)
+        guard = place.guard("--interval", 0.2, "--limit", 100, "--", *command, stderr=writer)
+        Guarded.read_until(guard, "it")
+        with os.fdopen(os.dup(reader), "rb", 0) as lines:
+            assert "limit of 100 MB" in told(next(line for line in lines if line != b"x" * 4095 + b"\n"), "holds")[0]
+            assert told(next(line for line in lines if b"ended" in line), "SIGTERM")
+        assert finish(guard)[0] == 1
 
 
 def test_the_variable_that_set_the_limit_is_named(place: Guarded) -> None:

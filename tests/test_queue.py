@@ -10,6 +10,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from support import (
     GAVE_UP,
     IDENTITY,
     LINUX,
+    PRODUCT_DIRECTORY,
     Holder,
     Project,
     Tool,
@@ -28,6 +30,7 @@ from support import (
     cpu_seconds,
     ended,
     finish,
+    full_pipe,
     holder_pids,
     lives,
     nothing_left,
@@ -772,6 +775,54 @@ def test_a_stopped_waiter_is_passed_over_and_keeps_its_place(
     assert ended(third) == 0
     assert witness.order() == ["stopped", "third"]
     nothing_left(scope)
+
+
+LOOKS = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("m", sys.argv[1])
+m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)
+claim = m.make_claim(m.enter_scope("", sys.argv[2]), m.own_name(), b"command looks")
+m.enqueue(claim, "looks")
+for line in sys.stdin:
+    ahead = m.find_waiter_ahead(claim)
+    print(ahead.pid if ahead else "nobody", flush=True)
+m.abandon(claim)
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")
+def test_who_has_passed_over_a_stopped_one_sees_it_come_back(project: Project, seqexec: Tool) -> None:
+    """Each look by itself: of two that the same release wakes, chance decides who is first."""
+    holder = Holder(project, seqexec)
+    stopped = project.start(seqexec.wrap(["true"]))
+    wait_for_waiter(project.state, stopped)
+    stopped.send_signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(stopped.pid) == "T")
+    product = str(PRODUCT_DIRECTORY / "seqexec.py")
+    looks = project.start([sys.executable, "-B", "-c", LOOKS, product, str(project.path)], bufsize=0)
+    assert looks.stdin is not None
+    looks.stdin.write(b"look\n")
+    assert read_line(looks).strip() == "nobody"
+    stopped.send_signal(signal.SIGCONT)
+    wait_until(lambda: state_of(stopped.pid) == "S")
+    looks.stdin.write(b"look\n")
+    assert read_line(looks).strip() == str(stopped.pid)
+    assert finish(looks)[0] == 0
+    holder.release()
+    assert ended(stopped) == 0
+    nothing_left(project.state)
+
+
+def test_a_waiter_whose_lines_nobody_reads_holds_nobody_up(project: Project, tool: Tool, holder: Holder) -> None:
+    with full_pipe() as (_, writer):
+        mute = project.start(tool.wrap(["true"]), stderr=writer)
+        wait_for_waiter(tool.scope(project), mute)
+        behind = project.start(tool.wrap(["true"]))
+        assert "waiting" in read_line(behind, "stderr")  # by then the other one had its line to say, too
+        holder.release()
+        assert ended(behind) == 0
+        assert ended(mute) == 0
+    nothing_left(tool.scope(project))
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")

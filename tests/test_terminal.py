@@ -294,6 +294,19 @@ def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(
     nothing_left(tool.scope(project))
 
 
+def test_a_waiter_in_a_terminal_that_ctrl_s_has_stopped_holds_nobody_up(project: Project, tool: Tool) -> None:
+    holder = Holder(project, tool)
+    terminal = Terminal(project, tool.wrap(["true"]))
+    terminal.expect("1 of 1")
+    terminal.send("\x13")
+    behind = project.start(tool.wrap(["true"]))
+    wait_for_waiter(tool.scope(project), behind)
+    holder.release()
+    assert ended(behind) == 0
+    assert ended(terminal.process) == 0
+    nothing_left(tool.scope(project))
+
+
 def test_ctrl_z_stops_the_wait_for_what_was_left_behind(project: Project, tool: Tool) -> None:
     console = JobShell(project)
     console.line(typed(tool, shell("sleep 100 & echo ready $! $PPID; exit 3")))

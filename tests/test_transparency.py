@@ -474,16 +474,17 @@ def test_an_interrupt_at_any_moment_shows_no_traceback(project: Project, tool: T
     project.run(tool.wrap(["true"]))
     strange = []
     for step in range(30):
-        process = project.start(tool.wrap(["sleep", "20"]))
+        process = project.start(tool.wrap(["sleep", "5"]))
         time.sleep(step * 0.002)
         process.send_signal(signal.SIGINT)
         status, out, errors = finish(process)
         assert (out, errors) == (b"", b"")
         if status != -signal.SIGINT:
             strange.append((step * 2, status))
-    # While Python itself starts, before any line of ours, an interrupt makes it end with status 1.
-    assert all(status == 1 for _, status in strange), strange
-    assert len(strange) <= 3, strange
+    # While Python itself starts, before any line of ours, an interrupt makes it end with status 1; one that meets the
+    # callback of importlib's module locks, one in some thousands, is lost there.
+    assert all(status in (0, 1) for _, status in strange), strange
+    assert len(strange) <= 3 and [status for _, status in strange].count(0) <= 1, strange
     assert project.run(tool.wrap(["true"])).returncode == 0
     nothing_left(tool.scope(project))
 

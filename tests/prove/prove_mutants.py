@@ -202,7 +202,7 @@ MUTANTS = [
     Mutant(
         "one that was passed over while it was stopped is forgotten",
         (("claim.passes = not bury(scope, name) or claim.passes", "bury(scope, name)"),),
-        real=("test_queue.py", "-k", "keeps_its_place"),
+        real=("test_queue.py", "-k", "come_back"),
         within="find_waiter_ahead",
     ),
     Mutant(
