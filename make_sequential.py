@@ -743,12 +743,14 @@ def open_state(root: str) -> Scope:
     user = posix.geteuid()
     owner = posix.stat(root).st_uid if user == 0 else user
     try:
+        fd = posix.open(path, DIRECTORY)
+    except FileNotFoundError:
         try:
-            fd = posix.open(path, DIRECTORY)
-        except FileNotFoundError:
             fd = make_state(path, owner if owner != user else -1)
+        except OSError as error:
+            raise Failure("cannot make %s: %s; %s" % (path, error.strerror, OTHER_PLACE)) from None
     except OSError as error:
-        refuse(path, "is not a directory that can be used (%s)" % reason(error))
+        refuse(path, "is not a directory that can be used (%s)" % error.strerror)
     status = posix.fstat(fd)
     if status.st_uid not in (user, owner):
         refuse(path, "belongs to somebody else (user %d)" % status.st_uid)
@@ -795,7 +797,10 @@ def open_directory(name: str, parent: int, owner: int) -> int:
 
 def refuse(path: str, why: str) -> NoReturn:
     """Raise the Failure for a state directory that must not be used."""
-    raise Failure("%s %s: remove it, or name another place in SEQEXEC_DIR" % (path, why))
+    raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
+
+
+OTHER_PLACE = "name another place in SEQEXEC_DIR"
 
 
 def make_state(path: str, owner: int) -> int:
@@ -818,6 +823,18 @@ def make_state(path: str, owner: int) -> int:
 def reason(error: OSError) -> str:
     """Say what an error was, and of which file."""
     return "%s%s" % (error.strerror or error, ": " + printable(str(error.filename)) if error.filename else "")
+
+
+def trouble(error: OSError) -> str:
+    """Say what went wrong with the state directory or the system, and what to do."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        place = setting("SEQEXEC_DIR") or "/tmp"
+        return "%s; state is in %s: make room there, or %s" % (reason(error), place, OTHER_PLACE)
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+        return "%s; a limit of this system or session: see ulimit -a" % reason(error)
+    return reason(error)
 
 
 def is_foreign(error: OSError) -> bool:
@@ -2458,7 +2475,7 @@ def main(argv: list[str]) -> int:
         say(str(failure))
         return failure.status
     except Exception as error:
-        say("cannot go on: %s" % (reason(error) if isinstance(error, OSError) else repr(error)))
+        say("cannot go on: %s" % (trouble(error) if isinstance(error, OSError) else repr(error)))
         return FAILED
 
 
@@ -2883,6 +2900,11 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # ~~~~ what only some runs need
 
 
+def is_on(*variables: str) -> bool:
+    """Tell whether the first of some variables that is set is a yes: anything but 0, no, off, false."""
+    return next(filter(None, map(setting, variables)), "0").lower() not in ("0", "no", "off", "false")
+
+
 def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -> float | None:
     """Return a setting that is a number from 0 up, None where nothing sets it, and note what has set it.
 
@@ -3259,7 +3281,7 @@ class Screen:
 
     def __init__(self, plan: Plan) -> None:
         self.quiet = plan.quiet
-        self.terminal = posix.isatty(2)
+        self.terminal = posix.isatty(2) and setting("TERM") != "dumb"  # an editor's: it can take nothing back
         self.shown, self.at = "", -REPEAT
 
     def pause(self, waited: float) -> float:
@@ -3676,8 +3698,8 @@ def watch(root: str) -> int:
     import select
     import termios
 
-    if not posix.isatty(0) or not posix.isatty(1):
-        raise Failure("--watch wants a terminal: use --status")
+    if not posix.isatty(0) or not posix.isatty(1) or setting("TERM") == "dumb":
+        raise Failure("--watch wants a terminal that can move its cursor: use --status")
     before = termios.tcgetattr(0)
     raw = termios.tcgetattr(0)
     raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # Ctrl-C is a key here, and Ctrl-Z nothing
@@ -4000,8 +4022,8 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
             hint = "did you mean %s?" % near[0] if near else "see %s --seq-help" % TOOL
             raise Failure("unknown option %s: %s" % (printable(words[0]), hint))
         words = words[1:]
-    plan.quiet = "quiet" in given or setting("SEQEXEC_QUIET") not in ("", "0")
-    plan.verbose = (setting("SEQEXEC_VERBOSE") or setting("VERBOSE")) not in ("", "0")
+    plan.quiet = "quiet" in given or is_on("SEQEXEC_QUIET")
+    plan.verbose = is_on("SEQEXEC_VERBOSE", "VERBOSE")
     if "wait" in given:
         given["seq-wait"] = given["wait"]
     plan.wait = number(plan, "seq-wait", ("SEQEXEC_WAIT",), False)

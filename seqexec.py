@@ -741,12 +741,14 @@ def open_state(root: str) -> Scope:
     user = posix.geteuid()
     owner = posix.stat(root).st_uid if user == 0 else user
     try:
+        fd = posix.open(path, DIRECTORY)
+    except FileNotFoundError:
         try:
-            fd = posix.open(path, DIRECTORY)
-        except FileNotFoundError:
             fd = make_state(path, owner if owner != user else -1)
+        except OSError as error:
+            raise Failure("cannot make %s: %s; %s" % (path, error.strerror, OTHER_PLACE)) from None
     except OSError as error:
-        refuse(path, "is not a directory that can be used (%s)" % reason(error))
+        refuse(path, "is not a directory that can be used (%s)" % error.strerror)
     status = posix.fstat(fd)
     if status.st_uid not in (user, owner):
         refuse(path, "belongs to somebody else (user %d)" % status.st_uid)
@@ -793,7 +795,10 @@ def open_directory(name: str, parent: int, owner: int) -> int:
 
 def refuse(path: str, why: str) -> NoReturn:
     """Raise the Failure for a state directory that must not be used."""
-    raise Failure("%s %s: remove it, or name another place in SEQEXEC_DIR" % (path, why))
+    raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
+
+
+OTHER_PLACE = "name another place in SEQEXEC_DIR"
 
 
 def make_state(path: str, owner: int) -> int:
@@ -816,6 +821,18 @@ def make_state(path: str, owner: int) -> int:
 def reason(error: OSError) -> str:
     """Say what an error was, and of which file."""
     return "%s%s" % (error.strerror or error, ": " + printable(str(error.filename)) if error.filename else "")
+
+
+def trouble(error: OSError) -> str:
+    """Say what went wrong with the state directory or the system, and what to do."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        place = setting("SEQEXEC_DIR") or "/tmp"
+        return "%s; state is in %s: make room there, or %s" % (reason(error), place, OTHER_PLACE)
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+        return "%s; a limit of this system or session: see ulimit -a" % reason(error)
+    return reason(error)
 
 
 def is_foreign(error: OSError) -> bool:
@@ -2456,7 +2473,7 @@ def main(argv: list[str]) -> int:
         say(str(failure))
         return failure.status
     except Exception as error:
-        say("cannot go on: %s" % (reason(error) if isinstance(error, OSError) else repr(error)))
+        say("cannot go on: %s" % (trouble(error) if isinstance(error, OSError) else repr(error)))
         return FAILED
 
 
@@ -2881,6 +2898,11 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # ~~~~ what only some runs need
 
 
+def is_on(*variables: str) -> bool:
+    """Tell whether the first of some variables that is set is a yes: anything but 0, no, off, false."""
+    return next(filter(None, map(setting, variables)), "0").lower() not in ("0", "no", "off", "false")
+
+
 def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -> float | None:
     """Return a setting that is a number from 0 up, None where nothing sets it, and note what has set it.
 
@@ -3257,7 +3279,7 @@ class Screen:
 
     def __init__(self, plan: Plan) -> None:
         self.quiet = plan.quiet
-        self.terminal = posix.isatty(2)
+        self.terminal = posix.isatty(2) and setting("TERM") != "dumb"  # an editor's: it can take nothing back
         self.shown, self.at = "", -REPEAT
 
     def pause(self, waited: float) -> float:
@@ -3674,8 +3696,8 @@ def watch(root: str) -> int:
     import select
     import termios
 
-    if not posix.isatty(0) or not posix.isatty(1):
-        raise Failure("--watch wants a terminal: use --status")
+    if not posix.isatty(0) or not posix.isatty(1) or setting("TERM") == "dumb":
+        raise Failure("--watch wants a terminal that can move its cursor: use --status")
     before = termios.tcgetattr(0)
     raw = termios.tcgetattr(0)
     raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # Ctrl-C is a key here, and Ctrl-Z nothing
@@ -4847,9 +4869,8 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
         return []  # what others have exported for their own ends is not looked at: this may be the rescue
     is_line = bool(words) and words[0][:1] in ("-", "+")
     asks = "quiet" in given or "verbose" in given
-    plan.quiet = "quiet" in given or not asks and setting("SEQEXEC_QUIET") not in ("", "0")
-    is_verbose = (setting("SEQEXEC_VERBOSE") or setting("VERBOSE")) not in ("", "0")
-    plan.verbose = "verbose" in given or not asks and is_verbose
+    plan.quiet = "quiet" in given or not asks and is_on("SEQEXEC_QUIET")
+    plan.verbose = "verbose" in given or not asks and is_on("SEQEXEC_VERBOSE", "VERBOSE")
     plan.timeout = number(plan, "timeout", ("SEQEXEC_TIMEOUT", "TIMEOUT"), is_line) or 0.0
     plan.wait = 0.0 if "no-wait" in given else number(plan, "wait", ("SEQEXEC_WAIT",), is_line)
     if "no-wait" in given:

@@ -361,9 +361,16 @@ def test_a_disk_that_is_full_is_named_or_does_no_harm(project: Project, tool: To
     )
     result = mounted(project, options, fill, tool.wrap(shell("echo ran")))
     if result.returncode:
-        assert_one_line(result, FAILED, tool=tool.name)
+        assert_one_line(result, FAILED, str(project.base), "SEQEXEC_DIR", tool=tool.name)
     else:
         assert (result.stdout, result.stderr) == (b"ran\n", b"")
+
+
+@pytest.mark.parametrize("name", ["VERBOSE", "SEQEXEC_VERBOSE"])
+def test_more_is_said_where_somebody_asks_for_it(project: Project, tool: Tool, name: str) -> None:
+    for value, says in ("1", True), ("yes", True), ("0", False), ("", False), ("no", False), ("False", False):
+        result = project.run(tool.wrap(["true"]), set={name: value})
+        assert (b" runs, " in result.stderr, result.returncode) == (says, 0), value
 
 
 def test_the_state_directory_is_private_whatever_the_mask(project: Project, tool: Tool) -> None:

@@ -244,6 +244,17 @@ def test_a_waiter_on_a_terminal_shows_one_line_that_updates_itself(project: Proj
     assert terminal.screen() == ["mine", ""]
 
 
+def test_a_terminal_that_can_only_print_gets_plain_lines(project: Project, tool: Tool) -> None:
+    """An editor's shell buffer, for one."""
+    holder = Holder(project, tool)
+    terminal = Terminal(project, tool.wrap(shell("echo mine")), set={"TERM": "dumb"})
+    terminal.expect(r"1 of 1\b.*PID %d[^\n]*\r\n" % holder.pid)
+    holder.release()
+    assert ended(terminal.process) == 0
+    text = terminal.drain()
+    assert "\x1b" not in text and "\r" not in text.replace("\r\n", "\n")
+
+
 def test_no_color_means_no_color(project: Project, tool: Tool) -> None:
     holder = Holder(project, tool)
     terminal = Terminal(project, tool.wrap(["true"]), set={"NO_COLOR": "1", "TERM": "xterm-256color"})
@@ -296,7 +307,7 @@ def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(
 
 def test_a_waiter_in_a_terminal_that_ctrl_s_has_stopped_holds_nobody_up(project: Project, tool: Tool) -> None:
     holder = Holder(project, tool)
-    terminal = Terminal(project, tool.wrap(["true"]))
+    terminal = Terminal(project, tool.wrap(["true"]), set={"TERM": "xterm"})
     terminal.expect("1 of 1")
     terminal.send("\x13")
     behind = project.start(tool.wrap(["true"]))
@@ -328,7 +339,7 @@ def test_a_short_line_keeps_the_command_and_says_who_is_stopped(project: Project
     console = JobShell(project)
     console.line(typed(tool, shell("echo ready $PPID; exec sleep 100")))
     wrapper = int(console.expect(r"ready (\d+)").group(1))
-    window = Terminal(project, tool.wrap(["true"]), columns=80)
+    window = Terminal(project, tool.wrap(["true"]), columns=80, set={"TERM": "xterm"})
     window.expect(r"1 of 1, behind PID %d \((make )?/bin/.*\), for \d" % wrapper)
     console.send("\x1a")
     console.expect("Stopped")
