@@ -77,11 +77,19 @@ sys.excepthook = lambda kind, error, trace: (
     kind is KeyboardInterrupt or posix._exit(posix.write(2, b"cannot start: %a\n" % str(error)) and 125))
 exec(open(sys.argv[1], "rb").read(8192).decode().split("\n# ---- start ----\n")[1])
 ' "$0" "$@"
+[ -z "${BASH_VERSION-}" ] || shopt -s execfail  # else a failed exec goes past the trap
+trap 'case $? in 12[67])
+  [ -e /dev/fd/9 ] && exec 2>&9
+  printf "%s: cannot start %s: are the arguments too long? Or name another Python in SEQEXEC_PYTHON\n" "${0##*/}" \
+    "$_seqexec_python" >&2
+  exit 125
+esac' 0
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
   exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
 else
   exec "$_seqexec_python" "$@"
 fi
+exit 126
 
 # What Python starts with. In the words of -c, everybody who looks at the processes would have to read it.
 # ---- start ----
@@ -149,7 +157,11 @@ def start_again() -> NoReturn:
     boot = text.partition("-c '\n")[2].partition('\n\' "$0"')[0]
     ctype = "ctype=set" if b"LC_CTYPE" in posix_environ else "ctype="
     argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
-    posix.execve(sys.executable, argv, posix_environ)
+    try:
+        posix.execve(sys.executable, argv, posix_environ)
+    except OSError as error:
+        posix.write(2, ("%s: cannot start again: %s\n" % (__file__.rpartition("/")[2], error.strerror)).encode())
+        posix._exit(125)
 
 
 def store_bytecode() -> None:

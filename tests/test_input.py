@@ -366,6 +366,36 @@ def test_a_disk_that_is_full_is_named_or_does_no_harm(project: Project, tool: To
         assert (result.stdout, result.stderr) == (b"ran\n", b"")
 
 
+@pytest.mark.parametrize("shell_name", ["sh", "dash", "bash"])
+def test_a_python_that_cannot_be_started_is_named(project: Project, tool: Tool, shell_name: str) -> None:
+    interpreter = shutil.which(shell_name)
+    if not interpreter:
+        pytest.skip("no " + shell_name)
+    broken = project.path / "python3"
+    broken.write_text("#!/nonexistent/interpreter\n")
+    broken.chmod(0o755)
+    result = project.run([interpreter, *tool.wrap(["true"])], set={"SEQEXEC_PYTHON": str(broken)})
+    assert_one_line(result, FAILED, str(broken), "SEQEXEC_PYTHON", tool=tool.name + ".py")
+
+
+@pytest.mark.skipif(not LINUX, reason="ARG_MAX is elsewhere counted otherwise")
+def test_arguments_that_are_too_long_by_what_we_add_are_not_refused_in_silence(project: Project, tool: Tool) -> None:
+    def attempt(total: int) -> subprocess.CompletedProcess[bytes] | None:
+        words = ["x" * 50000] * (total // 50008) + ["x" * (total % 50008)]
+        try:
+            return project.run([tool.path, *words])
+        except OSError:  # E2BIG: too long for anybody
+            return None
+
+    low, high = 0, os.sysconf("SC_ARG_MAX")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if attempt(middle) else (low, middle)
+    result = attempt(low)
+    assert result is not None
+    assert_one_line(result, FAILED, "too long", tool=tool.name + ".py")
+
+
 @pytest.mark.parametrize("name", ["VERBOSE", "SEQEXEC_VERBOSE"])
 def test_more_is_said_where_somebody_asks_for_it(project: Project, tool: Tool, name: str) -> None:
     for value, says in ("1", True), ("yes", True), ("0", False), ("", False), ("no", False), ("False", False):
