@@ -2675,8 +2675,9 @@ def execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> i
 
     A file without a run bit or #! is a script to a shell, and so is one whose #! names this very file.
     """
-    if "/" in argv[0] and names_me(first_line(argv[0]), environ):
-        argv = [real_shell()] + argv
+    flags = flags_for_me(first_line(argv[0]), environ) if "/" in argv[0] else None
+    if flags is not None:
+        argv = [real_shell()] + flags + argv
         paths = where_to_look(argv[0], environ)
     worst = try_to_execute(argv, paths, environ)
     import errno
@@ -2719,22 +2720,24 @@ def first_line(path: str) -> bytes:
         posix.close(fd)
 
 
-def names_me(line: bytes, environ: dict[bytes, bytes]) -> bool:
-    """Tell whether a #! line names this very file, itself or as what env is to look for."""
-    # #!/usr/bin/env -S VERBOSE=1 seqexec.py
+def flags_for_me(line: bytes, environ: dict[bytes, bytes]) -> list[str] | None:
+    """Return what a #! line gives to this very file, if it names it, by itself or as what env is to look for."""
+    # #!/usr/bin/env -S VERBOSE=1 seqexec.py -e
     words = line[2:].replace(b" -S", b" ").decode("utf-8", "surrogateescape").split() if line[:2] == b"#!" else []
     paths = words[:1]
     if paths and paths[0].rpartition("/")[2] == "env":
-        words = [word for word in words[1:] if word[0] != "-" and "=" not in word]
+        words = words[1:]
+        while words and (words[0][0] == "-" or "=" in words[0]):
+            del words[0]
         paths = where_to_look(words[0], environ) if words else []
     for path in paths:
         try:
             if posix.access(path, posix.X_OK):
                 me, there = posix.stat(__file__), posix.stat(path)
-                return (there.st_ino, there.st_dev) == (me.st_ino, me.st_dev)
+                return words[1:] if (there.st_ino, there.st_dev) == (me.st_ino, me.st_dev) else None
         except (OSError, ValueError):  # a NUL
             pass
-    return False
+    return None
 
 
 def real_shell() -> str:

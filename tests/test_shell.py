@@ -136,6 +136,16 @@ def test_a_script_whose_head_finds_seqexec_through_env_does_not_loop(project: Pr
     assert (result.returncode, result.stdout, result.stderr) == (6, b"<./script><a b>", b"")
 
 
+@pytest.mark.parametrize("head", ["{} -e", "/usr/bin/env -S A=1 {} -e", "/usr/bin/env -S {} -eu"])
+def test_a_script_whose_head_has_flags_for_the_shell_gets_them(project: Project, head: str) -> None:
+    script = project.path / "script"
+    script.write_text("#!%s\nfalse\necho went on; exit 6\n" % head.format(project.seqexec))
+    script.chmod(0o755)
+    for argv in ["./script"], [project.seqexec, "./script"]:
+        result = project.run(argv, timeout=SOON)
+        assert (result.returncode, result.stdout, result.stderr) == (1, b"", b""), argv
+
+
 @pytest.mark.parametrize("head", ["", "#!{seqexec}\n"], ids=["no run bit", "seqexec itself"])
 @pytest.mark.parametrize(
     ("named", "status"), [("sh", 5), ("/nonexistent", 127), ("nonexistent", 127), ("/etc/passwd", 126)]
