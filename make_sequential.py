@@ -619,6 +619,7 @@ READER = 1.0  # seconds that a line of mine waits for somebody to read it, while
 SHORTEST_NAP = 0.001  # seconds before the first look again at who is about to be gone
 TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
 FIRST_TICK = 0.05  # the same of who has a pipe, whose other end may get the lock: as long as it has waited, to TICK
+HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next one takes it
 FAR_TICK = 30.0  # the same at the most, for others: a tick is as many times as long as one is far from its turn
 HEARTBEAT = 60.0  # seconds between two signs of life
 FEW = 4  # waiters ahead that are looked at one by one, before all are listed
@@ -656,7 +657,7 @@ NO_PIPES: Pipes = (frozenset(), frozenset())
 class Claim:
     """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
 
-    __slots__ = "scope name home file founder deadline pipes heir passes told first_in first_at".split()
+    __slots__ = "scope name home file founder deadline pipes heir passes told first_in first_at idle hung".split()
 
     def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
         self.scope, self.name = scope, name
@@ -669,6 +670,8 @@ class Claim:
         self.told = 0  # my position in the queue, as it was last shown
         self.first_in: tuple[int, int] | None = None  # OLD and QUEUE, in which I have found nobody before me,
         self.first_at = 0  # and the size of the latter
+        self.idle: tuple[float, tuple[str, ...]] = 0.0, ()  # since when the lock is free, and who is before me
+        self.hung: frozenset[str] = frozenset()  # of those: who has left it free for too long
 
 
 def setting(name: str, default: str = "") -> str:
@@ -1567,7 +1570,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
             there = set(posix.listdir(waiters_of(scope)))
         if (there is None or name in there) and is_identity(name):
             blocker = waiter_of(scope, name)
-            if blocker:
+            if blocker and name not in claim.hung:
                 return blocker
             claim.passes = not bury(scope, name) or claim.passes
     if not claim.passes:
@@ -1829,6 +1832,8 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
             screen.clear()
             text = "gave up after %s (%s): %s" % (duration(waited), plan.origin["wait"], describe_wait(claim, blocker))
             raise Failure(text, GAVE_UP)
+        if not blocker.holds and waited >= HUNG and passes_over_the_hung(claim):
+            continue
         screen.update(claim, blocker, waited)
         limits = [screen.pause(waited), 60.0 if plan.wait is None else plan.wait - waited]
         if blocker.holds and plan.argv and not plan.child:
@@ -1877,11 +1882,34 @@ def sleep_until_a_sign(
         now = signs(claim)
         if left <= tick or now[0] != before[0] or has_stopped(blocker) or claim.passes:
             return
+        if not blocker.holds and is_free(claim.scope):
+            return
         if now != before and (blocker.holds or leads_to_holder(claim) or has_moved_up(claim)):
             return
         before = now
         tick = min(tick * 2, TICK) if blocker.holds or any(claim.pipes) else far_tick(claim)
         show_life(claim)
+
+
+def passes_over_the_hung(claim: Claim) -> bool:
+    """Pass over the first in the queue, if it has left the lock free for HUNG seconds in which nobody has gone.
+
+    It lives, and yet it does not run: its container is frozen, its disk hangs. Its place is all that it loses. The
+    second does so HUNG seconds before the third would pass over the second; and all begin anew when one has gone.
+    """
+    position, lines = place_in_queue(claim)
+    ahead, now = tuple(lines)[: position - 1], time.monotonic()
+    if not is_free(claim.scope) or claim.idle[1] != ahead:
+        claim.idle, claim.hung = (now, ahead), frozenset()
+    elif now - claim.idle[0] >= HUNG * (1 + len(claim.hung)):
+        claim.hung |= {next((each for each in ahead if each not in claim.hung and waiter_of(claim.scope, each)), "")}
+        return True
+    return False
+
+
+def is_free(scope: Scope) -> bool:
+    """Tell whether nobody holds the lock, and nobody has died holding it."""
+    return not owners(scope) and not find_legacy_holder(scope)
 
 
 def still_waits(claim: Claim, blocker: Blocker, alarm: Alarm) -> bool:
