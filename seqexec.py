@@ -1098,7 +1098,7 @@ def show_holder(claim: Claim) -> None:
 
 
 def tidy(claim: Claim) -> None:
-    """Take dead lines out of the queue without losing a live one. Done by the founder of the lock only.
+    """Take dead lines out of the queue without losing a live one. Done by the founder of the lock only, or its last.
 
     Who appends to the renamed file sees afterwards that it is not the queue any more, and appends again. That is why
     OLD is closed before it is read for the last time: a line before the mark is seen here, and keeps OLD, and with it
@@ -1207,7 +1207,7 @@ def release(claim: Claim) -> None:
     What somebody removed before is no concern; a directory that is not empty by now is a successor's, or a joiner's.
     """
     scope = claim.scope
-    if claim.founder:
+    if claim.founder or is_last(claim):
         attempt(posix.unlink, HOLDER_PID, scope.fd)
         try:
             sweep(claim)
@@ -1223,6 +1223,14 @@ def release(claim: Claim) -> None:
             leave_scopes(claim, is_nested)
     except (OSError, Failure):
         pass
+
+
+def is_last(claim: Claim) -> bool:
+    """Tell whether a joiner is alone in the lock: the founder may have left it to one that has joined since then."""
+    try:
+        return posix.listdir(claim.home) == [claim.name]
+    except OSError:
+        return False
 
 
 def attempt(action: Callable[..., None], name: str, directory: int) -> bool:
