@@ -285,7 +285,13 @@ def find_proc() -> str:
     if chosen == "ps":
         return ""
     if chosen:
-        posix.stat(chosen)  # here it fails before anything has run
+        try:
+            posix.stat(chosen)  # here it fails before anything has run
+        except OSError as error:
+            name = __file__.rpartition("/")[2]
+            text = "%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc\n" % (name, chosen, error.strerror)
+            posix.write(2, text.encode("utf-8", "backslashreplace"))
+            posix._exit(125)
         return chosen
     try:
         posix.stat("/proc/self/stat")  # FreeBSD may have a /proc too, of another kind
@@ -2725,7 +2731,13 @@ def execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> i
             argv = [real_shell(), name] + argv[1:]
             worst = try_to_execute(argv, where_to_look(argv[0], environ), environ)
     if not worst.errno:
-        say("%s: command not found" % (printable(argv[0]) or "(an empty word)"))
+        scripts = [line for line in map(first_line, paths) if line[:2] == b"#!"]
+        if scripts:
+            wanted = scripts[0][2:].decode("utf-8", "replace").strip()
+            say("%s: cannot be executed: there is no %s" % (printable(argv[0]), printable(wanted)))
+            return NOT_FOUND
+        origin = " (SEQEXEC_SHELL)" if argv[0] == setting("SEQEXEC_SHELL") else ""
+        say("%s: command not found%s" % (printable(argv[0]) or "(an empty word)", origin))
         return NOT_FOUND
     say("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror))
     return CANNOT_RUN
@@ -3135,7 +3147,7 @@ class Guard:
             self.said += data.decode("utf-8", "replace")
             *lines, self.said = self.said.split("\n")
             for line in lines:
-                is_end = line.startswith("memmon: ") and "SIG" in line
+                is_end = line.startswith("memmon: ended ")
                 self.killed = self.killed or is_end
                 if is_end or not self.quiet:
                     put(printable(line) + "\n", READER)
@@ -3350,7 +3362,8 @@ class Screen:
         width = terminal_width() if self.terminal else 1000
         start = TOOL + ": waiting, "
         text = "waiting, " + describe_wait(claim, blocker, max(40, width - 1 - len(start)) if self.terminal else 0)
-        key = text.partition(" for ")[0]
+        head, _, tail = text.rpartition(")")  # what people typed stands before it
+        key = head + tail.partition(" for ")[0]
         if self.terminal:
             self.shown = key
             put("\r\x1b[K" + fit(TOOL + ": " + text, width - 1), 0)
@@ -3497,7 +3510,7 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0) -> str:
     nearest = blocker.process
     if nearest and nearest.ppid == posix.getppid() and nearest.ppid > 1:
         sibling = "; PID %d was started by the same parent, PID %d" % (nearest.pid, nearest.ppid)
-    place, behind = "%d of %d" % (position, len(lines)), ", behind PID %d (" % holder.pid
+    place, behind = "%d of %d" % (position, len(lines)), ", behind PID %d%s (" % (holder.pid, elsewhere(holder.name))
     long, short = place + " in the queue" + behind, place + behind
     brief = state.partition(":")[0].replace("which is ", "") + ran.replace("which has run ", "").replace("it has ", "")
     for before, after in (long, state + ran + about + sibling), (short, brief + about), (short, brief):
@@ -3505,6 +3518,15 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0) -> str:
         if space >= min(24, len(command)):
             break
     return before + printable(command, max(8, min(60, space))) + ")" + after
+
+
+def elsewhere(name: str) -> str:
+    """Return where an identity's process is, if its PID means nothing here."""
+    mine, theirs = own_name().split("."), name.split(".")
+    if theirs[0] != FORMAT or theirs[1] == "-" or theirs[1:3] == mine[1:3]:
+        return ""
+    is_here = theirs[1].rpartition("-")[2] == mine[1].rpartition("-")[2]
+    return " in another container" if is_here else " on " + theirs[1].rpartition("-")[0]
 
 
 def terminal_of(process: Process) -> str:
@@ -3515,12 +3537,22 @@ def terminal_of(process: Process) -> str:
     return " in tty%d" % minor if major == 4 else ""
 
 
-def look_at(scope: Scope) -> dict[str, Any]:
+def empty_status(root: str, path: str) -> dict[str, Any]:
+    """Return the status of a scope where nobody is. This is the form of --json; keys are only ever added."""
+    seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None, "holders": [], "waiters": []}
+    seen.update(stale=[], nested={}, history=[], make=None)
+    return seen
+
+
+def look_at(scope: Scope, root: str, kind: str) -> dict[str, Any]:
     """Return what is in a scope: holders, waiters, stale things, and the scopes inside it by their holders."""
     table = read_processes()
-    seen: dict[str, Any] = {"scope": scope.path, "holders": [], "waiters": [], "stale": [], "nested": {}}
+    seen = empty_status(root, scope.path)
+    seen["history"] = [dict(run, kind=kind) for run in read_history(scope, 5)]
     for name, living in owners(scope).items():
-        entry = entry_of(name, record_in(LOCK, name, scope.fd), table)
+        record = record_in(LOCK, name, scope.fd)
+        entry = entry_of(name, record, table)
+        entry["left"] = [] if living else [process.pid for process in run_members(name, record, {})]
         seen["holders" if living else "stale"].append(entry)
     legacy = None if seen["holders"] or seen["stale"] else find_legacy_holder(scope)
     if legacy and legacy.process:
@@ -3534,7 +3566,8 @@ def look_at(scope: Scope) -> dict[str, Any]:
                 seen["stale"].append(entry_of(name, record_in(name, name, scope.waiters), table))
     for name, inner in scopes_inside(scope, NESTED):
         if is_identity(name):
-            seen["nested"][name] = look_at(inner)
+            seen["nested"][name] = look_at(inner, root, kind)
+    seen["holder"] = seen["holders"][0] if seen["holders"] else None
     return seen
 
 
@@ -3555,6 +3588,7 @@ def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> di
         "state": process.state if process else "?",
         "user": user_of(pid) if process else "?",
         "from": record.get("from", "-"),
+        "left": [],
     }
 
 
@@ -3600,19 +3634,9 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
 
 
 def gather(root: str) -> dict[str, Any]:
-    """Return all that a status shows. This is the form of --json; keys are only ever added."""
-    scopes = scopes_of(root)
-    seen: dict[str, Any] = {"project": root, "state": state_path(root), "holder": None, "waiters": [], "stale": []}
-    seen.update(holders=[], nested={}, history=[], make=None)
-    for kind, scope in scopes.items():
-        here = look_at(scope)
-        here["holder"] = here["holders"][0] if here["holders"] else None
-        here["history"] = read_history(scope, 5)
-        if kind:
-            seen[kind] = here
-        else:
-            seen.update(here)
-    return seen
+    """Return all that a status shows, as --json does."""
+    found = {kind: look_at(scope, root, kind) for kind, scope in scopes_of(root).items()}
+    return dict(found.get("") or empty_status(root, state_path(root)), make=found.get("make"))
 
 
 def show(text: str) -> int:
@@ -3678,6 +3702,8 @@ def scope_rows(here: dict[str, Any], indent: str) -> list[list[str]]:
 def entry_row(label: str, entry: dict[str, Any], about: str, indent: str) -> list[str]:
     """Return the row of a holder, a waiter, or what is stale."""
     note = "(stopped) " if entry["state"] in "Tt" else ""
+    note += "(%s) " % elsewhere(entry["identity"]).strip() if elsewhere(entry["identity"]) else ""
+    note += "(PID %s of it still runs) " % ", ".join(map(str, entry["left"][:5])) if entry["left"] else ""
     words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
     return words + [indent + note + printable(entry["command"])]
 
@@ -3795,7 +3821,7 @@ def kill_all(root: str) -> int:
     """
     scopes = list(scopes_of(root).values())
     records = {name: record for scope in scopes for name, record in everybody(scope).items()}
-    if not records:
+    if not records and not any(map(legacy_holder_of, scopes)):
         say("nothing runs or waits in %s" % printable(root))
     status = end_runs(scopes, records)
     own = {name: records[name] for name in setting("SEQEXEC_RUN").split(":") if name in records}
@@ -3819,12 +3845,23 @@ def end_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int:
         return list(found.values())
 
     denied: dict[tuple[int, str], Process] = {}
+    commands = {int(name.split(".")[3]): TOOL + " " + record.get("command", "") for name, record in records.items()}
     for process in end_processes(find, denied=denied):
-        say("ended PID %d (%s)" % (process.pid, printable(process.name)))
+        say("ended PID %d (%s)" % (process.pid, printable(commands.get(process.pid, process.name), 80)))
     for process in denied.values():
         say("PID %d (%s) lives on: it may not be signalled" % (process.pid, printable(process.name)))
-    status = FAILED if denied else 0
+    away = [name for name in records if records[name]["lives"] and elsewhere(name)]
+    for name in away:
+        what = printable(records[name].get("command", "?"), 80)
+        say("PID %s%s (%s) lives on: end it there" % (name.split(".")[3], elsewhere(name), what))
+    status = FAILED if denied or away else 0
     for scope in scopes:
+        script = legacy_holder_of(scope)
+        if script:
+            status = FAILED
+            shown = (script.pid, printable(script.name), script.pid)
+            say("PID %d (%s), a script of another kind, holds the lock and lives on: kill %d ends it" % shown)
+            continue
         try:
             clean_up(scope)
         except (OSError, Failure) as error:
@@ -3862,6 +3899,12 @@ def end_own_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int
         say("cannot go on: %s" % reason(error))
     finally:
         posix._exit(0)
+
+
+def legacy_holder_of(scope: Scope) -> Process | None:
+    """Return the shell script that holds a scope's lock, whose end is not ours to bring about."""
+    holder = None if owners(scope) else find_legacy_holder(scope)
+    return holder.process if holder else None
 
 
 def everybody(scope: Scope) -> dict[str, dict[str, str]]:
@@ -3929,7 +3972,7 @@ WITH_VALUE = (
 def understand(argv: list[str]) -> Plan | int:
     """Return what the arguments and the environment ask for; a status where that is done already."""
     plan = Plan()
-    plan.kind, plan.memory = "make", "0"  # make has a limit of its own: -l
+    plan.kind, plan.memory = "make", "0"  # no memory guard: a whole build has no one limit
     words, make = argv[1:], ["make"]
     if any(name in posix.environ for name in SETTINGS) or any(word[:6] == "--seq-" for word in words):
         unfold()
@@ -4218,6 +4261,7 @@ def keep(plan: Plan, make: Process, pipe: int) -> None:
     def pass_on(signum: int, frame: object) -> None:
         plan.leftovers = "kill"  # who wants this ended wants all of it ended
         signal_process(make, signum)
+        signal_process(make, _signal.SIGCONT)  # a stopped one must get to see it
 
     try:
         text = "child %d %s\ngroup %d %s\n" % (make.pid, make.start, make.pgid, make.name)

@@ -318,7 +318,13 @@ def find_proc() -> str:
     if chosen == "ps":
         return ""
     if chosen:
-        posix.stat(chosen)  # here it fails before anything has run
+        try:
+            posix.stat(chosen)  # here it fails before anything has run
+        except OSError as error:
+            name = __file__.rpartition("/")[2]
+            text = "%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc\n" % (name, chosen, error.strerror)
+            posix.write(2, text.encode("utf-8", "backslashreplace"))
+            posix._exit(125)
         return chosen
     try:
         posix.stat("/proc/self/stat")  # FreeBSD may have a /proc too, of another kind
@@ -1778,8 +1784,6 @@ def parse_pid(text: str) -> int:
     """Return the PID of a root."""
     if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 1 << 31:
         raise Failure("--pid: '%s' is no PID" % printable(text, 40), 2)
-    if int(text) == 1:
-        raise Failure("--pid 1 is the whole machine: not watched", 2)
     return int(text)
 
 
@@ -1835,6 +1839,8 @@ def run(options: Options) -> int:
         options.mark = (b"MEMMON_RUN", ("%d.%s" % (posix.getpid(), own.start if own else "")).encode())
         child = spawn(options.command, options.mark, mask)
         options.starts_empty = True
+    if options.pid == 1 and not options.children_only:  # else it is a wrapper of ours that a container starts with
+        raise Failure("--pid 1 is the whole machine: not watched", 2)
     root = find_root(child or options.pid or posix.getppid())
     guard = Guard(options, root, lambda text: say(text, options.log, 0.0))
     if options.once:

@@ -366,6 +366,11 @@ def test_a_disk_that_is_full_is_named_or_does_no_harm(project: Project, tool: To
         assert (result.stdout, result.stderr) == (b"ran\n", b"")
 
 
+def test_what_stands_behind_two_dashes_is_a_command(project: Project, seqexec: Tool) -> None:
+    for words in ["--", "-x"], ["--quiet", "--", "-c", "echo it ran"]:
+        assert_one_line(project.run([seqexec.path, *words], input=b"echo it ran"), 127, words[1].replace("--", "-c"))
+
+
 @pytest.mark.parametrize("shell_name", ["sh", "dash", "bash"])
 def test_a_python_that_cannot_be_started_is_named(project: Project, tool: Tool, shell_name: str) -> None:
     interpreter = shutil.which(shell_name)

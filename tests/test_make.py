@@ -811,6 +811,17 @@ def test_a_signal_to_the_keeper_is_a_signal_to_its_make(project: Project, scope:
     nothing_left(scope)
 
 
+def test_a_signal_to_the_keeper_ends_a_make_that_is_stopped(project: Project, scope: Path) -> None:
+    write_makefile(project, "all: ; @echo begun; exec sleep 60\n")
+    process = project.start(["make"])
+    assert read_line(process) == "begun"
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(process.pid) == "T")
+    os.kill(holder_pids(scope)[0], signal.SIGTERM)
+    assert ended(process) == -signal.SIGTERM
+    nothing_left(scope)
+
+
 @pytest.mark.skipif(not LINUX, reason="only /proc shows who has which pipe")
 @pytest.mark.parametrize("first", ["left", "right"])
 def test_two_guarded_makes_in_one_pipeline(project: Project, scope: Path, first: str) -> None:

@@ -302,6 +302,26 @@ def test_the_log_gets_each_event_with_its_time(place: Guarded) -> None:
     assert all(line[10] == "T" and line[19:21] == "Z " for line in lines[1:])
 
 
+def test_a_warning_about_a_command_with_a_signal_in_its_name_is_no_kill(place: Guarded) -> None:
+    source = "import sys; x = bytearray(b'x') * (70 << 20); sys.stdin.read()"
+    argv = [place.project.seqexec, program("hog")[0], "-c", source, "SIGTERM"]
+    run = place.project.start(argv, set={"MEMORY_LIMIT_MB": "100"})
+    assert "SIG...) holds" in read_line(run, "stderr")
+    status, _, rest = finish(run)
+    assert (status, b"ended" in rest) == (0, False), rest
+
+
+@pytest.mark.skipif(not LINUX, reason="PID namespaces")
+def test_a_run_that_is_the_first_process_of_a_container_has_its_limit(place: Guarded) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*unshare, "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE).returncode:
+        pytest.skip("no PID namespace to be had")
+    hog = [place.project.seqexec, *program("hog", "--cap", 300)]
+    result = place.project.run([*unshare, *hog], set={"MEMORY_LIMIT_MB": "100"})
+    assert b"memmon: ended " in result.stderr and b"SIGTERM" in result.stderr, result.stderr
+    assert b"machine" not in result.stderr
+
+
 def test_a_log_that_cannot_be_written_any_more_does_not_stop_the_guard(place: Guarded) -> None:
     directory = place.project.path / "logs"
     directory.mkdir()

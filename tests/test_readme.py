@@ -161,6 +161,12 @@ def test_git_by_an_alias_and_by_a_function(checkout: Project) -> None:
     sh(checkout, EXAMPLES["git-function"] + "git commit -q --allow-empty -m second")
     assert sh(checkout, "git log --format=%s") == "second\none  word\n"
     assert [line.startswith("git commit") for line in history(checkout)] == [True, True]
+    for name in "one", "two", "three":
+        (checkout.path / name).mkdir()
+        (checkout.path / name / "file").touch()
+    sh(checkout, EXAMPLES["git-alias"] + "cd one && git q add .")
+    sh(checkout, EXAMPLES["git-function"] + "cd two && git add file")
+    assert sh(checkout, "git diff --cached --name-only") == "one/file\ntwo/file\n"
 
 
 @of("git-rebase")

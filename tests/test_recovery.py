@@ -715,6 +715,22 @@ def test_a_live_holder_of_the_old_shell_script_is_waited_for(project: Project, s
     nothing_left(project.state)
 
 
+@pytest.mark.skipif(not shutil.which("bash"), reason="the old script was bash")
+def test_kill_all_leaves_the_lock_to_a_living_old_shell_script(project: Project, seqexec: Tool) -> None:
+    script = project.path / "sequential-executor.sh"
+    script.write_text(LEGACY_SCRIPT)
+    script.chmod(0o755)
+    project.state.mkdir(mode=0o700)
+    old = project.start([str(script), str(project.state)])
+    read_line(old)
+    result = project.run([project.seqexec, "--kill-all"])
+    assert result.returncode == 125
+    assert b"PID %d (sequential-" % old.pid in result.stderr and len(result.stderr.splitlines()) == 1
+    assert project.run([project.seqexec, "--no-wait", "true"]).returncode == 75
+    finish(old)
+    assert project.run([project.seqexec, "--kill-all"]).returncode == 0
+
+
 def test_a_dead_holder_of_the_old_shell_script_is_not(project: Project, seqexec: Tool) -> None:
     gone = project.start(["true"])
     ended(gone)

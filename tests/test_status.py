@@ -206,9 +206,13 @@ def test_a_holder_in_a_container_is_the_same_to_the_status_as_to_those_who_wait(
     project.state.chmod(0o700)
     (lock / "1.elsewhere-0123abcd.4026531836.1.t123456").write_text("command make\n")
     waiter = project.start(seqexec.wrap(["true"]))
-    assert "behind PID 1 (make)" in read_line(waiter, "stderr")
-    assert "PID 1 " in status(project, seqexec)
+    assert "behind PID 1 on elsewhere (make)" in read_line(waiter, "stderr")
+    assert re.search(r"PID 1 .*\(on elsewhere\) make\n", status(project, seqexec))
     assert status_json(project, seqexec)["holder"]["pid"] == 1
+    waiter.kill()
+    ended(waiter)
+    result = kill_all(project)
+    assert (result.returncode, result.stderr) == (125, b"seqexec: PID 1 on elsewhere (make) lives on: end it there\n")
 
 
 # ---- kill-all ----------------------------------------------------------------------------------------------
@@ -266,6 +270,8 @@ def test_kill_all_ends_the_orphans_of_a_dead_holder(project: Project, seqexec: T
     holder.process.kill()
     ended(holder.process)
     assert lives(holder.command_pid)
+    assert "(PID %d of it still runs)" % holder.command_pid in status(project, seqexec)
+    assert status_json(project, seqexec)["stale"][0]["left"] == [holder.command_pid]
     assert kill_all(project).returncode == 0
     assert not lives(holder.command_pid)
     nothing_left(project.state)
