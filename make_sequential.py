@@ -3526,7 +3526,7 @@ def elsewhere(name: str) -> str:
     if theirs[0] != FORMAT or theirs[1] == "-" or theirs[1:3] == mine[1:3]:
         return ""
     is_here = theirs[1].rpartition("-")[2] == mine[1].rpartition("-")[2]
-    return " in another container" if is_here else " on " + theirs[1].rpartition("-")[0]
+    return " in another container" if is_here else " on " + printable(theirs[1].rpartition("-")[0] or theirs[1])
 
 
 def terminal_of(process: Process) -> str:

@@ -306,7 +306,7 @@ def test_a_warning_about_a_command_with_a_signal_in_its_name_is_no_kill(place: G
     source = "import sys; x = bytearray(b'x') * (70 << 20); sys.stdin.read()"
     argv = [place.project.seqexec, program("hog")[0], "-c", source, "SIGTERM"]
     run = place.project.start(argv, set={"MEMORY_LIMIT_MB": "100"})
-    assert "SIG...) holds" in read_line(run, "stderr")
+    assert re.search("SIG.*holds", read_line(run, "stderr"))
     status, _, rest = finish(run)
     assert (status, b"ended" in rest) == (0, False), rest
 
