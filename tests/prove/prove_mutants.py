@@ -184,7 +184,7 @@ MUTANTS = [
     ),
     Mutant(
         "all the living ahead are passed over",
-        (("            if blocker:", "            if False:"),),
+        (("            if blocker and", "            if False and"),),
         within="find_waiter_ahead",
     ),
     Mutant(
@@ -233,6 +233,12 @@ MUTANTS = [
         (('blocker.process.state in "TtZX"', 'blocker.process.state in "ZX"'),),
         real=("test_queue.py", "-k", "stopped"),
         within="waiter_of",
+    ),
+    Mutant(
+        "one that never takes a free lock is waited for",
+        (("claim.hung |= {", "claim.told and {"),),
+        real=("test_queue.py", "-k", "never_comes"),
+        within="passes_over_the_hung",
     ),
     Mutant(
         "a release leaves the sweep to whoever comes, though nobody waits",
