@@ -712,7 +712,7 @@ def test_ctrl_c_at_any_moment_of_a_wait_shows_no_traceback(
         if status != -signal.SIGINT or out or not tool.says(errors):
             strange.append((status, out, errors))
     # While Python itself starts, before any line of ours, an interrupt makes it end with status 1.
-    assert strange in ([], [(1, b"", b"")], [(1, b"", b"")] * 2), strange
+    assert strange == [(1, b"", b"")] * len(strange) and len(strange) <= 6, strange
     holder.release()
     settle(project, tool)
 
