@@ -1820,6 +1820,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     alarm, screen, began = Alarm(parent), Screen(plan), time.monotonic()
     claim.deadline = None if plan.wait is None else began + plan.wait
     claim.pipes = pipes_of(posix.getpid())
+    looked_at: Scope | None = None
     while True:
         if parent and posix.getppid() != parent.pid:
             raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
@@ -1832,6 +1833,10 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 if take_lock(claim):
                     break
                 continue
+            if looked_at is not claim.scope:
+                looked_at = claim.scope
+                if is_inside(claim):
+                    raise Displaced
         except Displaced:
             line_up_again(claim, plan)
             continue
@@ -1984,6 +1989,22 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
         enqueue(claim, plan.shown)
     except FileNotFoundError:  # it is under way: the next look finds me without a line again
         pass
+
+
+def is_inside(claim: Claim) -> bool:
+    """Tell whether a holder waits for me, its command or something in it; the chain tells of it from now on.
+
+    Something in between has cleared the environment: `env -i`, or make before 4.4, whose $(shell) gets no export.
+    """
+    chain, above = setting("SEQEXEC_RUN"), ancestors(posix.getpid())
+    for name, living in owners(claim.scope).items():
+        if living and name not in chain and make_blocker(name, True).process:
+            pid, _, start = record_in(LOCK, name, claim.scope.fd).get("child", "").partition(" ")
+            process = read_process(int(pid)) if is_pid(pid) and int(pid) in above else None
+            if process and process.start == start:
+                posix.environ[b"SEQEXEC_RUN"] = ((chain + ":" if chain else "") + name).encode()
+                return True
+    return False
 
 
 def dismiss_child(plan: Plan) -> None:
@@ -4031,7 +4052,7 @@ def inherited_asks(name: str) -> str:
     """Return what the flags in a variable ask for; the first may have its dash left out. make ignores -h there."""
     # ks -j4 --jobserver-auth=3,4 -- V=1
     # npq
-    words = setting(name).split()
+    words = setting(name).replace("\\ ", "_").split()  # a blank in a value: X=a\ -n
     if words and words[0][:1] != "-" and "=" not in words[0]:
         words[0] = "-" + words[0]
     return read_flags(words)[0].replace("h", "")
@@ -4199,7 +4220,7 @@ def hold(plan: Plan) -> int:
     make = read_process(posix.getppid())
     chain = setting("SEQEXEC_RUN")
     is_pipe = posix.fstat(1).st_mode & 0o170000 == 0o010000
-    if not is_pipe or make is None or make.pid == 1:
+    if not is_pipe or make is None or (make.pid == 1 and "make" not in make.name) or make.name.endswith("sh"):
         raise Failure("--seq-hold is for $(shell) in a Makefile: see --seq-help")
     last = chain.rpartition(":")[2].split(".")
     if last[3:] == [str(make.pid), make.start]:  # make SHELL=seqexec.py: each of its lines queues by itself
@@ -4236,7 +4257,7 @@ def stand_by(keeper: int, pipe: int, make: Process) -> int:
     """Wait, in front of make, until the keeper has the turn; print what it says. A dead make wants none."""
     import select
 
-    pidfd = open_pidfd(make.pid)
+    pidfd, before = open_pidfd(make.pid), half_read_files(make.pid)
     poll = select.poll()  # and not select(): make's caller may have left it a thousand descriptors
     for fd in [pipe] + [fd for fd in (pidfd,) if fd >= 0]:
         poll.register(fd, select.POLLIN)
@@ -4244,10 +4265,33 @@ def stand_by(keeper: int, pipe: int, make: Process) -> int:
         if posix.getppid() != make.pid:
             return GAVE_UP  # the keeper sees me go
     chain = posix.read(pipe, 1 << 20)
+    if chain and half_read_files(make.pid) != before:
+        raise Failure("a makefile has changed while make waited, which had read half of it: run make again")
     if chain:
         return show(chain.decode("utf-8", "surrogateescape"))
     status = posix.waitpid(keeper, 0)[1]
     return -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+
+
+def half_read_files(pid: int) -> list[tuple[str, int, int]]:
+    """Return the files that a make is in the middle of reading: each link, size, and time of its last change.
+
+    Its own ones are closed on exec, what it was given is not. Only /proc tells, elsewhere there are none.
+    """
+    # pos:    4096
+    # flags:  02100000
+    found = []
+    here = "%s/%d/" % (PROC, pid)
+    try:
+        for fd in posix.listdir(here + "fd") if PROC else []:
+            with open(here + "fdinfo/" + fd, "rb") as file:  # proc_pid_fdinfo(5)
+                position, flags = (int(file.readline().split()[1], base) for base in (10, 8))
+            status = posix.stat(here + "fd/" + fd)
+            if flags & posix.O_CLOEXEC and not flags & posix.O_ACCMODE and 0 < position < status.st_size:
+                found.append((fd, status.st_size, status.st_mtime_ns))
+    except (OSError, ValueError):
+        pass
+    return found
 
 
 def keep(plan: Plan, make: Process, pipe: int) -> None:

@@ -1818,6 +1818,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     alarm, screen, began = Alarm(parent), Screen(plan), time.monotonic()
     claim.deadline = None if plan.wait is None else began + plan.wait
     claim.pipes = pipes_of(posix.getpid())
+    looked_at: Scope | None = None
     while True:
         if parent and posix.getppid() != parent.pid:
             raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
@@ -1830,6 +1831,10 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 if take_lock(claim):
                     break
                 continue
+            if looked_at is not claim.scope:
+                looked_at = claim.scope
+                if is_inside(claim):
+                    raise Displaced
         except Displaced:
             line_up_again(claim, plan)
             continue
@@ -1982,6 +1987,22 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
         enqueue(claim, plan.shown)
     except FileNotFoundError:  # it is under way: the next look finds me without a line again
         pass
+
+
+def is_inside(claim: Claim) -> bool:
+    """Tell whether a holder waits for me, its command or something in it; the chain tells of it from now on.
+
+    Something in between has cleared the environment: `env -i`, or make before 4.4, whose $(shell) gets no export.
+    """
+    chain, above = setting("SEQEXEC_RUN"), ancestors(posix.getpid())
+    for name, living in owners(claim.scope).items():
+        if living and name not in chain and make_blocker(name, True).process:
+            pid, _, start = record_in(LOCK, name, claim.scope.fd).get("child", "").partition(" ")
+            process = read_process(int(pid)) if is_pid(pid) and int(pid) in above else None
+            if process and process.start == start:
+                posix.environ[b"SEQEXEC_RUN"] = ((chain + ":" if chain else "") + name).encode()
+                return True
+    return False
 
 
 def dismiss_child(plan: Plan) -> None:

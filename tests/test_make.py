@@ -260,6 +260,7 @@ def test_who_works_waits(project: Project, tool: MakeTool, wrapper: str, line: s
         ("GNUMAKEFLAGS", "-n", False),
         ("GNUMAKEFLAGS", "n", False),
         ("GNUMAKEFLAGS", "-k -- V=-n", True),
+        ("MAKEFLAGS", "V=a\\ -n", True),
         ("MAKE", "nice -n 5 make", True),
         ("MAKE", "make -n", False),
     ],
@@ -710,6 +711,75 @@ def test_inside_it_costs_nothing(project: Project, name: str) -> None:
     assert (project.path / "log").read_text().splitlines() == ["--seq-hold", "-s two"]
 
 
+CLEARED = {
+    "$(shell), which gets no export before make 4.4": "V := $(shell $(MAKE) -s -C sub)\nall: ; @echo $(V)\n",
+    "the wrapper in one": "V := $(shell ./make_sequential.py -s -C sub)\nall: ; @echo $(V)\n",
+    "env -i": "all: ; @env -i PATH='$(PATH)' SEQEXEC_DIR='$(SEQEXEC_DIR)' $(MAKE) -s -C sub\n",
+    "env -i, twice": "all: ; @env -i PATH='$(PATH)' SEQEXEC_DIR='$(SEQEXEC_DIR)' $(MAKE) -s one\n"
+    "one: ; @env -i PATH='$(PATH)' SEQEXEC_DIR='$(SEQEXEC_DIR)' ./make_sequential.py -s -C sub\n",
+}
+
+
+@pytest.mark.parametrize("text", CLEARED.values(), ids=CLEARED)
+def test_inside_it_nobody_waits_for_it_without_its_environment(
+    project: Project, scope: Path, text: str
+) -> None:
+    write_makefile(project, text)
+    write_makefile(project, "all: ; @echo in $(notdir $(CURDIR))\n", name="sub/Makefile")
+    result = project.run(["make", "-s"], timeout=20)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"in sub\n", b"")
+    nothing_left(scope)
+
+
+def test_variables_from_the_environment_that_go_first_hang_nothing(project: Project) -> None:
+    """make -e: what the guard of the first project exports, that of the second cannot set."""
+    other = project.other("other")
+    write_makefile(project, "all: ; @$(MAKE) -s -C %s\n" % other.path)
+    write_makefile(other, "all: ; @$(MAKE) -s one; $(MAKE) -s one\none: ; @echo one\n")
+    result = project.run(["make", "-es"], timeout=20)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"one\none\n", b"")
+
+
+@pytest.mark.skipif(not LINUX, reason="PID namespaces")
+def test_a_make_that_is_all_that_a_container_runs_is_guarded(project: Project) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*unshare, "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE).returncode:
+        pytest.skip("no PID namespace to be had")
+    write_makefile(project, "all: ; @echo $$PPID $$SEQEXEC_RUN\n")
+    pid, run = project.run([*unshare, "make", "-s"]).stdout.split()
+    assert (pid, len(run.split(b"."))) == (b"1", 5)
+
+
+@pytest.mark.skipif(not LINUX, reason="the files of another process")
+def test_a_makefile_that_changes_half_read_is_no_half_makefile(project: Project, tool: MakeTool) -> None:
+    path = project.path / "Makefile"
+    write_makefile(project, "# %s\n" % ("x" * 70) * 1000 + "all: ; @echo ran\n")
+    holder = Holder(project, tool)
+    waiting = project.start(["make", "-s"])
+    read_line(waiting, "stderr")
+    with path.open("r+b") as file:
+        file.write(path.read_bytes().replace(b"ran", b"new"))
+    assert holder.release() == 0
+    status, out, err = finish(waiting)
+    assert (status, out) == (2, b"") and b"has changed while make waited" in err
+    assert project.run(["make", "-s"]).stdout == b"new\n"
+
+
+def test_a_makefile_that_is_replaced_is_read_to_its_end(project: Project, tool: MakeTool) -> None:
+    """As editors and git do; and a log that all append to is no makefile."""
+    path, log = project.path / "Makefile", project.path / "log"
+    write_makefile(project, "# %s\n" % ("x" * 70) * 1000 + "all: ; @echo ran\n")
+    holder = Holder(project, tool)
+    waiting = project.start(shell("exec 2>>'%s' 5<'%s'; read line <&5; make -s" % (log, log)))
+    wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") == 1, "it waits")
+    (project.path / "new").write_bytes(path.read_bytes().replace(b"ran", b"new"))
+    (project.path / "new").rename(path)
+    with log.open("ab") as file:
+        file.write(b"something else\n")
+    assert holder.release() == 0
+    assert finish(waiting)[:2] == (0, b"ran\n")
+
+
 @pytest.mark.parametrize("name", ["project", "deep%s"])
 def test_another_projects_make_is_guarded_for_itself(project: Project, tool: MakeTool, name: str) -> None:
     """Also where its path is the tail of the caller's."""
@@ -749,6 +819,8 @@ def test_the_turn_is_held_for_a_make_alone(project: Project, wrapper: str, scope
         result = project.run([wrapper, "--seq-hold"], stdout=out)
         assert (result.returncode, out.read()) == (FAILED, b"")
     assert re.fullmatch(rb"make_sequential: --seq-hold is for [^\n]*\n", result.stderr)
+    result = project.run(shell(quoted([wrapper, "--seq-hold"]) + " | cat"))
+    assert (result.stdout, result.stderr.count(b"--seq-hold is for")) == (b"", 1)
     assert not holder_pids(scope)
 
 

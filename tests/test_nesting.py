@@ -33,6 +33,7 @@ from support import (
 )
 
 needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+KEPT = ("PATH", "SEQEXEC_DIR", "SEQEXEC_TEST")
 needs_proc = pytest.mark.skipif(not LINUX, reason="pipes are followed through /proc")
 
 
@@ -135,6 +136,20 @@ def test_through_another_project_and_back_it_is_still_inside(project: Project, t
     assert (result.returncode, result.stdout, result.stderr) == (4, b"back\n", b"")
     nothing_left(tool.scope(project))
     nothing_left(tool.scope(other))
+
+
+def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
+    """Also behind somebody who waits from outside, and two calls deep."""
+    clear = ["env", "-i", *("%s=%s" % each for each in project.environment.items() if each[0] in KEPT)]
+    command = tool.wrap([*clear, *tool.wrap([*clear, *tool.wrap(shell("echo inner"))])])
+    outer = project.start(tool.wrap(shell("echo ready; read line; " + quoted([*clear, *command]))))
+    read_line(outer)
+    outside = project.start(tool.wrap(shell("echo outside")))
+    wait_for_waiter(tool.scope(project), outside)
+    status, out, err = finish(outer)
+    assert (status, out, err) == (0, b"inner\n", b"")
+    assert finish(outside)[:2] == (0, b"outside\n")
+    nothing_left(tool.scope(project))
 
 
 def test_a_call_behind_its_own_sibling_says_so(project: Project, tool: Tool) -> None:
