@@ -4219,12 +4219,15 @@ def hold(plan: Plan) -> int:
     """Hold the turn for the make that has called this; print the chain of tokens for its recipes."""
     make = read_process(posix.getppid())
     chain = setting("SEQEXEC_RUN")
-    is_pipe = posix.fstat(1).st_mode & 0o170000 == 0o010000
-    if not is_pipe or make is None or (make.pid == 1 and "make" not in make.name) or make.name.endswith("sh"):
-        raise Failure("--seq-hold is for $(shell) in a Makefile: see --seq-help")
     last = chain.rpartition(":")[2].split(".")
-    if last[3:] == [str(make.pid), make.start]:  # make SHELL=seqexec.py: each of its lines queues by itself
+    is_between = make is not None and make.name.endswith("sh")  # make SHELL=dash: some fork for the last command, too
+    if make and is_between:
+        make = read_process(make.ppid)
+    if make and last[3:] == [str(make.pid), make.start]:  # make SHELL=seqexec.py: each of its lines queues by itself
         return show("-")
+    is_pipe = posix.fstat(1).st_mode & 0o170000 == 0o010000
+    if not is_pipe or make is None or "make" not in make.name and (is_between or make.pid == 1):
+        raise Failure("--seq-hold is for $(shell) in a Makefile: see --seq-help")
     held = held_already(plan, make)
     if held:
         return show((chain + ":" if chain else "") + held)
@@ -4262,7 +4265,7 @@ def stand_by(keeper: int, pipe: int, make: Process) -> int:
     for fd in [pipe] + [fd for fd in (pidfd,) if fd >= 0]:
         poll.register(fd, select.POLLIN)
     while pipe not in dict(poll.poll(60_000 if pidfd >= 0 else 1000)):
-        if posix.getppid() != make.pid:
+        if not lives_on(make):
             return GAVE_UP  # the keeper sees me go
     chain = posix.read(pipe, 1 << 20)
     if chain and half_read_files(make.pid) != before:

@@ -740,6 +740,18 @@ def test_variables_from_the_environment_that_go_first_hang_nothing(project: Proj
     assert (result.returncode, result.stdout, result.stderr) == (0, b"one\none\n", b"")
 
 
+def test_a_shell_between_make_and_the_guard_is_not_who_holds(project: Project, scope: Path) -> None:
+    """Of make's own shell there is nothing between them; another forks for its last command, as dash, or not."""
+    write_makefile(project, "hold: ; @echo $$PPID; read line || :\n")
+    shutil.copy("/bin/sh", str(project.path / "mysh"))
+    process = project.start(["make", "-s", "SHELL=./mysh", "hold"])
+    make = read_line(process).strip()
+    (record,) = (scope / "executor.lock").iterdir()
+    assert "\nchild %s " % make in record.read_text()
+    assert finish(process)[0] == 0
+    nothing_left(scope)
+
+
 @pytest.mark.skipif(not LINUX, reason="PID namespaces")
 def test_a_make_that_is_all_that_a_container_runs_is_guarded(project: Project) -> None:
     unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
