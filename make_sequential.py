@@ -3866,9 +3866,9 @@ def end_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int:
         return list(found.values())
 
     denied: dict[tuple[int, str], Process] = {}
-    commands = {int(name.split(".")[3]): TOOL + " " + record.get("command", "") for name, record in records.items()}
+    turns = {int(name.split(".")[3]): "the turn of " + record.get("command", "?") for name, record in records.items()}
     for process in end_processes(find, denied=denied):
-        say("ended PID %d (%s)" % (process.pid, printable(commands.get(process.pid, process.name), 80)))
+        say("ended PID %d (%s)" % (process.pid, printable(turns.get(process.pid, process.name), 80)))
     for process in denied.values():
         say("PID %d (%s) lives on: it may not be signalled" % (process.pid, printable(process.name)))
     away = [name for name in records if records[name]["lives"] and elsewhere(name)]
@@ -4167,7 +4167,11 @@ def do_without_make(plan: Plan, words: list[str]) -> int:
         return show("%s %s" % (TOOL, __version__))
     if "hold" in plan.given:
         return hold(plan)
-    return show_status(project_of(read_flags(words)[1]), "json" in plan.given)
+    given = read_flags(words)[1]
+    shown = [word for word in words if word[:1] != "-" and word not in [value for _, value in given]]
+    if shown:
+        raise Failure("--seq-status runs no make, and here is something to make: " + printable(" ".join(shown), 80))
+    return show_status(project_of(given), "json" in plan.given)
 
 
 def find_make(text: str) -> list[str]:

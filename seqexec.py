@@ -3864,9 +3864,9 @@ def end_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int:
         return list(found.values())
 
     denied: dict[tuple[int, str], Process] = {}
-    commands = {int(name.split(".")[3]): TOOL + " " + record.get("command", "") for name, record in records.items()}
+    turns = {int(name.split(".")[3]): "the turn of " + record.get("command", "?") for name, record in records.items()}
     for process in end_processes(find, denied=denied):
-        say("ended PID %d (%s)" % (process.pid, printable(commands.get(process.pid, process.name), 80)))
+        say("ended PID %d (%s)" % (process.pid, printable(turns.get(process.pid, process.name), 80)))
     for process in denied.values():
         say("PID %d (%s) lives on: it may not be signalled" % (process.pid, printable(process.name)))
     away = [name for name in records if records[name]["lives"] and elsewhere(name)]

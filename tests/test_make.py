@@ -399,6 +399,9 @@ def test_who_waits_says_for_whose_targets_and_the_queue_is_there_to_see(
     assert seen["holder"]["command"] == "make hold V=1"
     assert [each["command"] for each in seen["waiters"]] == ["make -s next"]
     assert b"make hold V=1" in project.run([wrapper, "--seq-status"]).stdout
+    result = project.run([wrapper, "--seq-status", "-C", ".", "-j4", "hold", "V=1"])
+    assert (result.returncode, result.stdout) == (FAILED, b"")
+    assert b"runs no make, and here is something to make: hold V=1\n" in result.stderr
     assert first.stdin
     first.stdin.write(b"\n")
     first.stdin.close()
