@@ -729,6 +729,11 @@ class ProcReader:
         )
         return sorted(fresh)
 
+    def is_another(self, process: Process) -> bool:
+        """Tell whether a process has ended, and its PID is somebody else's now."""
+        now = read_process(process.pid)
+        return now is not None and now.start != process.start
+
     def notice_swap(self) -> None:
         """Find out whether pages have been swapped out: then RSS alone tells too little."""
         # SwapTotal:       2097148 kB
@@ -838,6 +843,11 @@ class PsReader:
         """Return all processes that were not there at the last call."""
         before, self.table = self.table, read_processes()
         return [p for p in self.table.values() if p.pid not in before or before[p.pid].start != p.start]
+
+    def is_another(self, process: Process) -> bool:
+        """Tell whether a process has ended, and its PID is somebody else's now."""
+        now = self.table.get(process.pid)
+        return now is not None and now.start != process.start
 
     def notice_swap(self) -> None:
         """Do nothing: ps tells nothing of swap."""
@@ -1019,18 +1029,22 @@ class Guard:
         if known and known.process.start == process.start:
             return True
         parent = self.members.get(process.ppid)
-        if process.pid == self.root.pid:
-            if process.start == self.root.start and not self.children_only:
+        if parent and self.reader.is_another(parent.process):  # a stranger, who has started this one
+            self.bury(parent)
+            parent = None
+        if (process.pid, process.start) == (self.root.pid, self.root.start):
+            if not self.children_only:
                 self.enter(process, None)
             return True
-        if posix.getpid() in (process.pid, process.ppid):
+        me = posix.getpid()
+        if process.pid == me or process.ppid == me > 1:  # PID 1 of a container is given everybody's orphans
             return True
         if parent and not is_older(process, parent.process):
             self.enter(process, parent)
-        elif process.ppid == self.root.pid and not is_older(process, self.root):
-            self.enter(process, None)
-        else:
+        elif process.ppid != self.root.pid or is_older(process, self.root) or self.reader.is_another(self.root):
             return False
+        else:
+            self.enter(process, None)
         return True
 
     def adopt_marked(self, process: Process, until: float) -> None:
@@ -1521,7 +1535,10 @@ class Watch:
 
     def reap(self) -> None:
         """Take COMMAND's status when it has ended."""
-        pid, status, usage = posix.wait4(self.child, posix.WNOHANG)
+        whom = -1 if posix.getpid() == 1 else self.child  # everybody's orphans
+        pid, status, usage = posix.wait4(whom, posix.WNOHANG)
+        while pid and pid != self.child:
+            pid, status, usage = posix.wait4(whom, posix.WNOHANG)
         if pid:
             self.status, self.child = status, 0
             self.note_root_gone()
@@ -1787,6 +1804,17 @@ def parse_pid(text: str) -> int:
     return int(text)
 
 
+def find_parent() -> int:
+    """Return my parent's PID. Raise Failure where it has ended: whoever is given orphans has started half a machine.
+
+    That is PID 1, or a child of it (prctl(2), PR_SET_CHILD_SUBREAPER), and not in my session. PID 1 of a container is.
+    """
+    parent = read_process(posix.getppid())
+    if parent is None or 1 in (parent.pid, parent.ppid) and parent.sid != posix.getsid(0):
+        raise Failure("whoever started this has ended: name a process to watch with --pid", 1)
+    return parent.pid
+
+
 def find_root(pid: int) -> Process:
     """Return the process to watch, if it is there and ours."""
     root = read_process(pid)
@@ -1841,7 +1869,7 @@ def run(options: Options) -> int:
         options.starts_empty = True
     if options.pid == 1 and not options.children_only:  # else it is a wrapper of ours that a container starts with
         raise Failure("--pid 1 is the whole machine: not watched", 2)
-    root = find_root(child or options.pid or posix.getppid())
+    root = find_root(child or options.pid or find_parent())
     guard = Guard(options, root, lambda text: say(text, options.log, 0.0))
     if options.once:
         guard.discover(True)

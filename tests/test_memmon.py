@@ -311,13 +311,38 @@ def test_a_warning_about_a_command_with_a_signal_in_its_name_is_no_kill(place: G
     assert (status, b"ended" in rest) == (0, False), rest
 
 
-@pytest.mark.skipif(not LINUX, reason="PID namespaces")
-def test_a_run_that_is_the_first_process_of_a_container_has_its_limit(place: Guarded) -> None:
+def in_container(*words: object) -> list[str]:
+    """Return a command that runs another one as PID 1 of a PID namespace."""
     unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
-    if subprocess.run([*unshare, "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE).returncode:
+    if not LINUX or subprocess.run([*unshare, "true"], stderr=subprocess.PIPE).returncode:
         pytest.skip("no PID namespace to be had")
+    return [*unshare, *map(str, words)]
+
+
+@pytest.mark.parametrize("who", ["root", "member"])
+def test_who_gets_the_pid_of_one_that_has_ended_is_not_watched(place: Guarded, who: str) -> None:
+    result = place.project.run(in_container(*program("heir", who, place.memmon, *program("hog"))))
+    reused, ended, stranger = result.stdout.decode().splitlines()
+    assert (reused, stranger) == ("True", "(0, 0)") and "--wait): 1" in ended, result.stdout
+
+
+def test_a_process_that_the_first_of_a_container_is_given_keeps_its_limit(place: Guarded) -> None:
+    hog = program("hog", "--cap", 300, "--leave")
+    result = place.project.run(in_container(place.memmon, "--limit", 100, "--", *hog))
+    assert result.returncode == 0
+    assert [line for line in told(result.stderr, "ended ") if "SIGTERM" in line], result.stderr
+
+
+def test_who_has_lost_its_parent_does_not_watch_whoever_got_it(place: Guarded) -> None:
+    """That would be the whole machine, or a user's whole desktop."""
+    line = """mkfifo go said; setsid sh -c '(read line; exec "$0" >&2) <go 2>said & exit 0' "$0"; echo >go; cat said"""
+    result = place.project.run(in_container("sh", "-c", line.replace(" >go;", " >go &"), place.memmon))
+    assert result.stdout == b"memmon: whoever started this has ended: name a process to watch with --pid\n"
+
+
+def test_a_run_that_is_the_first_process_of_a_container_has_its_limit(place: Guarded) -> None:
     hog = [place.project.seqexec, *program("hog", "--cap", 300)]
-    result = place.project.run([*unshare, *hog], set={"MEMORY_LIMIT_MB": "100"})
+    result = place.project.run(in_container(*hog), set={"MEMORY_LIMIT_MB": "100"})
     assert b"memmon: ended " in result.stderr and b"SIGTERM" in result.stderr, result.stderr
     assert b"machine" not in result.stderr
 
