@@ -723,8 +723,8 @@ class Program:
             PROC="", open_pidfd=lambda pid: 900, read_processes=dict, lineage=lambda table: [],
             started_at=lambda process: 0.0, project_root=lambda: "/project", state_path=lambda root: STATE,
             signs=lambda *arguments: ((), ()), far_tick=lambda claim: 1.0,
-            may_have_left=has_left_nothing, command_environment=lambda name: {}, remember=has_left_nothing,
-            say=has_left_nothing, clock=lambda text: "", Screen=Quiet,
+            may_have_left=has_left_nothing, is_inside=has_left_nothing, command_environment=lambda name: {},
+            remember=has_left_nothing, say=has_left_nothing, clock=lambda text: "", Screen=Quiet,
         )  # fmt: skip
         if self.scenario.longest:
             new["LONGEST_QUEUE"] = self.scenario.longest
