@@ -7,7 +7,7 @@
 #        memmon.py --once [--json] [--pid PID]     show the tree with its memory
 #
 # Options:
-#   --limit MB          for each process (2048)       --total MB       for the whole tree together (none)
+#   --limit MB          for each process (2048)       --total MB       for the whole tree together (none); 0: none
 #   --interval SECONDS  longest sleep (5)             --grace SECONDS  from SIGTERM to SIGKILL (2)
 #   --warn PERCENT      warn from here, and again     --quiet          no warnings; a kill is always told
 #                       at 75 and 90 (50)             --metric rss     count the pages of mapped files too
@@ -16,8 +16,9 @@
 #   --token IDENTITY    processes with it in their SEQEXEC_RUN belong to the tree; end when PID ends
 #   --peak              a last line "peak BYTES"      --help, --version
 #
-# Exit status: COMMAND's; 0 the tree has ended, or a signal ended memmon; 1 PID is nobody or another user's;
-#   2 bad option or junk in the environment; 125 memmon failed; 126 COMMAND not executable; 127 not found.
+# Exit status: COMMAND's; 0 the tree has ended, or a signal ended memmon; 1 PID is nobody or another user's, or
+#   the parent has ended; 2 bad option or junk in the environment; 125 memmon failed, and COMMAND has not run; 126
+#   COMMAND not executable; 127 not found.
 #
 # Environment: MEMORY_LIMIT_MB, CHECK_INTERVAL, or SEQEXEC_ and these, which goes before; SEQEXEC_PYTHON;
 #   SEQEXEC_PROC: a directory in place of /proc, or "ps", where a look costs 20 ms and RSS is all there is.
@@ -35,16 +36,18 @@
 #      (pgalloc in /proc/vmstat), and a process is read again only when that has moved by what it still has
 #      to its limit. The next look comes when the fastest machine could have handed that out: after
 #      --interval at the latest, after 1 ms at the soonest, within a budget of 0.8 % of a core.
-#   4. Who is over the limit is stopped with all its descendants, until no new one is found; then all are
-#      sent SIGTERM and continued. SIGKILL follows at the end of the grace period, or when one has grown by
-#      another 5 % of the limit. Over the total, the largest go until the rest fits.
+#   4. Who is over the limit, and has descendants, is stopped with all of them, until no new one is found; then
+#      all are sent SIGTERM and continued, and so is a parent that has stopped with them, as su does. SIGKILL
+#      follows at the end of the grace period, or when one has grown by another 5 % of the limit. Over the total,
+#      the largest go until the rest fits, and nobody where that could not be.
 #   5. Never ended: memmon, its ancestors, PID 1, with --children-only the root, and whoever is no
 #      descendant.
 #
 # Assumptions: CPython 3.8 or newer; Linux, or a ps with lstart (macOS, BSD). Known gaps: under --pid, a
 # process that clears its environment, or has no token, and loses its parents between two looks; memory of
 # no process (files on tmpfs, pipes, hugetlbfs); a process that maps existing shared memory is seen at the
-# next --interval; a SIGKILL of memmon in the millisecond of item 4 leaves stopped what it has stopped; INT
+# next --interval; a SIGKILL of memmon in the middle of item 4 (ms, with --total up to 0.3 s) leaves stopped
+# what it has stopped; a shell with job control takes an offender with descendants for stopped by its user; INT
 # and QUIT reach COMMAND only from the terminal.
 
 # BEGIN SHARED start
@@ -808,8 +811,12 @@ class ProcReader:
             return sum_fields(text, b"Pss", b"SwapPss") or member.size
         return sum_fields(text, b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
 
-    def own(self, member: Member) -> int:
-        """Return a process's bytes without those that a fork gave it and that are its parent's."""
+    def own(self, member: Member, heirs: list[Member]) -> int:
+        """Return a process's bytes without those that a fork gave it and that are its parent's.
+
+        heirs: its descendants. What it shares with them alone is its own: of A bytes that n of them have, y of which
+        one or more others have, too, their shares make up at most A - y / (n + 1).
+        """
         text = read_proc(member.process.pid, "stat") or b""
         process = parse_stat(member.process.pid, text)
         if process is None or not int(text.rpartition(b")")[2].split()[6]) & 0x40:  # PF_FORKNOEXEC, sched.h
@@ -822,7 +829,14 @@ class ProcReader:
             return member.size
         # Private_Dirty:       108 kB
         text = read_proc(process.pid, "smaps_rollup") or b""
-        return sum_fields(text, b"Private_Dirty", b"Pss_Shmem", b"SwapPss") if text else member.size
+        if not text:
+            return member.size
+        shares, all_of_it = sum_fields(text, b"Pss_Anon"), sum_fields(text, b"Anonymous")
+        for heir in heirs:
+            its = read_proc(heir.process.pid, "smaps_rollup") or b""
+            shares += max(0, sum_fields(its, b"Pss_Anon") - sum_fields(its, b"Private_Dirty"))
+        others = (len(heirs) + 2) * (all_of_it - shares)
+        return max(sum_fields(text, b"Private_Dirty", b"Pss_Shmem", b"SwapPss"), all_of_it - others)
 
 
 class PsReader:
@@ -871,7 +885,7 @@ class PsReader:
         """Return a process's bytes."""
         return member.size
 
-    def own(self, member: Member) -> int:
+    def own(self, member: Member, heirs: list[Member]) -> int:
         """Return a process's bytes, 0 while they may be its parent's: before an exec, at a first look."""
         process = self.table[member.process.pid]
         parent = self.table.get(process.ppid)
@@ -976,6 +990,7 @@ class Kill:
         self.began = time.monotonic()
         self.deadline = self.began + grace
         self.struck: set[int] = set()  # PIDs that were signalled
+        self.above: list[Process] = []  # parents that ran when their children were stopped
         self.signals: list[str] = []  # what was done, in words
         self.denied = False
         self.final = False  # SIGKILL was sent
@@ -998,10 +1013,11 @@ class Guard:
         self.reader = ProcReader(limits.count_files) if PROC else PsReader(limits.count_files)
         self.members: dict[int, Member] = {}
         self.kills: list[Kill] = []
-        self.unsure: list[tuple[Process, float]] = []  # no environment yet: in the middle of an exec?
+        self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec, or too new for ps
         self.protected = ancestors(posix.getpid())
         self.margin = int(self.reader.speed * SHORTEST_SLEEP)
         self.total, self.total_key = limits.total, 0
+        self.is_hopeless = False  # to end all that may be ended would not bring the tree below its total
         self.peak = self.most = 0
         self.shared = 0  # the tree's bytes with shared pages counted once
         self.shared_at = self.reader.handed_out() - (0 if limits.starts_empty else NEVER)  # and when that was
@@ -1022,6 +1038,14 @@ class Guard:
             unsure, self.unsure = self.unsure, []
             for process, until in unsure + [(process, time.monotonic() + EXEC_TIME) for process in waiting]:
                 self.adopt_marked(process, until)
+
+    def has_heirs(self) -> bool:
+        """Tell whether anybody is left; those who fork and end in turn are looked for three times, by their mark."""
+        looks = 0
+        while not self.members and self.mark and looks < 3:
+            self.discover(True)
+            looks += 1
+        return bool(self.members)
 
     def adopt(self, process: Process) -> bool:
         """Take in a child of a member or of the root; return whether there is nothing more to do for it."""
@@ -1053,7 +1077,7 @@ class Guard:
         if is_older(process, self.root):
             return
         environment = read_environment(process.pid)
-        if environment == b"" and time.monotonic() < until:
+        if not environment and time.monotonic() < until:
             self.unsure.append((process, until))
             return
         variable, element = self.mark
@@ -1194,13 +1218,17 @@ class Guard:
 
     def reader_borrows(self, member: Member) -> bool:
         """Tell whether a process only shows memory of the parent that it was forked from."""
-        return self.reader.own(member) < member.threshold
+        return self.own(member) < member.threshold
+
+    def own(self, member: Member) -> int:
+        """Return the bytes of a member that are no borrowed ones."""
+        return self.reader.own(member, [each for each in self.lineage(member) if each is not member])
 
     def judge(self, member: Member) -> None:
         """Decide about a member over its limit."""
         if member.kill:
             self.strike([member.kill], _signal.SIGKILL, "still growing")
-        elif self.reader.own(member) >= member.limit:
+        elif self.own(member) >= member.limit:
             limits = self.limits
             why = "%s, limit %s (%s)" % (show_size(member.size), show_size(limits.limit), limits.limit_name)
             kills = self.convict(member, why)
@@ -1223,7 +1251,7 @@ class Guard:
                 if sum(shares.values()) > self.total:
                     self.relieve(shares, still)
             finally:
-                for member in still:
+                for member in reversed(still):  # who waits for a child is not to see it stopped
                     self.send(None, member, _signal.SIGCONT)
             held = sum(shares.values())
         self.total_key = self.handed + max(self.total - held - self.margin, self.total // 200)
@@ -1247,7 +1275,7 @@ class Guard:
     def stop_all(self, still: list[Member]) -> None:
         """Stop all members that run, and note them."""
         for member in [] if self.limits.dry_run else list(self.members.values()):
-            if member.process.pid not in self.protected and not is_stopped(member):
+            if member.process.pid not in self.protected and not is_stopped(member) and not is_job(member):
                 still.append(member)  # first: whatever happens, it is continued
                 self.send(None, member, _signal.SIGSTOP)
 
@@ -1259,6 +1287,13 @@ class Guard:
         """
         held, room = sum(shares.values()), int(self.total * ROOM)
         chosen: list[Kill] = []
+        if held - sum(shares[member.process.pid] for member in self.eligible(shares)) > self.total:
+            if not self.is_hopeless:
+                text = "the tree holds %s, limit %s (--total), most of it in what may not be ended: nothing is"
+                self.say(text % (show_size(held), show_size(self.total)))
+            self.is_hopeless = True
+            return
+        self.is_hopeless = False
         while sum(shares.values()) > room:
             member = max(self.eligible(shares), key=lambda m: shares[m.process.pid], default=None)
             if member is None:
@@ -1308,12 +1343,20 @@ class Guard:
         return int(_signal.SIGTERM if self.limits.grace else _signal.SIGKILL)
 
     def strike(self, kills: list[Kill], signum: int, why: str) -> None:
-        """Signal some offenders and all their descendants, none of which can fork away meanwhile."""
+        """Signal some offenders and all their descendants, none of which can fork away meanwhile.
+
+        Who is alone is not stopped before: a shell with job control, su and others act on what stops below them.
+        """
         frozen: dict[int, Member] = {}
         for kill in kills:
             kill.note(signum, why)
+        self.discover()
+        families = [self.lineage(kill.offender) for kill in kills]
         try:
-            self.freeze(kills, frozen)
+            if all(len(family) == 1 for family in families):
+                frozen.update((member.process.pid, member) for (member,) in families)
+            else:
+                self.freeze(kills, frozen)
             for member in frozen.values():
                 growth = int(STILL_GROWING * self.limits.limit)
                 size = self.reader.measure(member) or member.size
@@ -1321,7 +1364,7 @@ class Guard:
                 if member.kill and self.send(member.kill, member, signum):
                     member.kill.struck.add(member.process.pid)
         finally:
-            for member in frozen.values():
+            for member in reversed(list(frozen.values())):  # who waits for a child is not to see it stopped
                 self.send(kills[0], member, _signal.SIGCONT)
 
     def freeze(self, kills: list[Kill], frozen: dict[int, Member]) -> None:
@@ -1339,11 +1382,19 @@ class Guard:
                         fresh.append(member)
             for member in fresh:
                 frozen[member.process.pid] = member
+                self.note_above(member, frozen)
                 self.send(kills[0], member, _signal.SIGSTOP)
             if still and not fresh:
                 return
             if not fresh:
                 time.sleep(SHORTEST_SLEEP)
+
+    def note_above(self, member: Member, frozen: dict[int, Member]) -> None:
+        """Note a parent that runs on while its child is stopped: su, for one, then stops itself, for ever."""
+        now = read_process(member.process.pid)
+        parent = read_process(now.ppid) if now and now.ppid not in frozen else None
+        if member.kill and parent and parent.pid != posix.getpid() and parent.state not in "TtZX":
+            member.kill.above.append(parent)
 
     def send(self, kill: Kill | None, member: Member, signum: int) -> bool:
         """Send a signal to a member; return whether it was there to get it."""
@@ -1359,6 +1410,10 @@ class Guard:
         for member in self.lineage(kill.offender):
             if member.process.pid in self.members:
                 self.inspect(member)
+        for parent in kill.above:
+            now = read_process(parent.pid)
+            if now and now.start == parent.start and now.state in "Tt":
+                self.send(kill, Member(now, None, NEVER), _signal.SIGCONT)
         alive = self.lineage(kill.offender)
         if alive and time.monotonic() < kill.deadline:
             return
@@ -1372,6 +1427,9 @@ class Guard:
 
     def report(self, kill: Kill, alive: int) -> None:
         """Tell in one line who was ended, why and how."""
+        if kill.denied and not kill.struck:
+            self.say("cannot end %s: %s; this user may not signal it" % (kill.what, kill.why))
+            return
         others = len(kill.struck - {kill.offender.process.pid})
         family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
         took = time.monotonic() - kill.began
@@ -1401,6 +1459,13 @@ def is_stopped(member: Member) -> bool:
     """Tell whether a process has been stopped, by a person or a debugger."""
     now = read_process(member.process.pid)
     return now is None or now.state in "Tt"
+
+
+def is_job(member: Member) -> bool:
+    """Tell whether a process is a job of a shell with job control, which would take it for stopped by its user."""
+    now = read_process(member.process.pid)
+    parent = read_process(now.ppid) if now and now.pgid == now.pid else None  # it leads a group of its own
+    return now is not None and parent is not None and now.sid == parent.sid
 
 
 def is_moving(member: Member) -> bool:
@@ -1450,6 +1515,7 @@ class Watch:
 
         self.guard, self.child, self.tied = guard, child, tied  # child: a COMMAND's PID, 0 none
         self.stopped = self.root_gone = False
+        self.heir_fd = -1  # of one of those that the root left behind
         self.status = -1  # the child's wait status
         self.usage_peak = 0
         self.poll = select.poll()
@@ -1478,10 +1544,15 @@ class Watch:
 
     def on_signal(self, signum: int, frame: object) -> None:
         """Pass a signal on to COMMAND, or end after the look that is under way."""
-        if self.child:
-            posix.kill(self.child, signum)  # not reaped yet: reap() clears self.child
-        else:
+        if not self.child:
             self.stopped = True
+            return
+        try:
+            posix.kill(self.child, signum)  # not reaped yet: reap() clears self.child
+        except ProcessLookupError:  # reaped at this very moment
+            pass
+        except PermissionError:
+            self.guard.say("may not pass signal %d on to %d" % (signum, self.child))
 
     def on_terminal_signal(self, signum: int, frame: object) -> None:
         """End when COMMAND has ended; as long as it lives, the terminal sends it the same signal."""
@@ -1504,9 +1575,13 @@ class Watch:
                 posix.read(fd, 4096)
             elif fd == 2:
                 self.stopped = True
-            else:
+            elif fd == self.root_fd and not self.root_gone:
                 self.poll.unregister(fd)
                 self.note_root_gone()
+            else:  # one of those that the root left behind
+                self.poll.unregister(fd)
+                posix.close(fd)
+                self.heir_fd = -1
 
     def has_ended(self) -> bool:
         """Tell whether all that was to be watched is gone; a kill on its way is seen to its end."""
@@ -1518,7 +1593,17 @@ class Watch:
                 self.note_root_gone()
         elif self.root_gone and not self.tied:
             self.guard.inspect_all()
-        return self.root_gone and not self.guard.kills and (self.tied or not self.guard.members)
+            self.watch_an_heir()
+        return self.root_gone and not self.guard.kills and (self.tied or not self.guard.has_heirs())
+
+    def watch_an_heir(self) -> None:
+        """Have the end of one of those that the root left behind wake the sleep: the last one's is to be seen."""
+        import select
+
+        if self.heir_fd < 0 and self.guard.members:
+            self.heir_fd = open_pidfd(min(self.guard.members))
+            if self.heir_fd >= 0:
+                self.poll.register(self.heir_fd, select.POLLIN)
 
     def note_root_gone(self) -> None:
         """Tell of the descendants that the root has left behind, which are watched to their end."""
@@ -1546,7 +1631,7 @@ class Watch:
 
 
 FORWARDED = {_signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2}
-ENDING = {_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT}
+ENDING = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT, _signal.SIGALRM}
 
 
 def is_pipe(fd: int) -> bool:
@@ -1562,11 +1647,14 @@ def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
 
     Not by posix_spawn: glibc's leaves two of its own signals ignored.
     """
+    child_ignored = _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL) is _signal.SIG_IGN  # its status would be lost
     pid = posix.fork()
     if pid:
         return pid
     status = 125
     try:
+        if child_ignored:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
         words = str(sys._xoptions.get("stat", "")).rpartition(")")[2].split()
         ignored = int(words[30]) if len(words) > 30 else 0  # sigignore of proc_pid_stat(5), before Python
         for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
@@ -1608,8 +1696,10 @@ def die_like(status: int) -> int:
 
     signum = posix.WTERMSIG(status)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if signum not in (_signal.SIGKILL, _signal.SIGSTOP):
+    try:
         _signal.signal(signum, _signal.SIG_DFL)
+    except OSError:  # KILL, STOP, and two that the C library keeps for itself
+        pass
     posix.kill(posix.getpid(), signum)
     return 128 + signum
 
@@ -1645,6 +1735,17 @@ def catch_up(patience: float = 0.0) -> None:
             posix.write(2, UNSAID.pop(0).encode("utf-8", "backslashreplace"))
     except OSError:
         pass
+
+
+def show(text: str) -> int:
+    """Print text on stdout, return 0; a reader that has gone (`| head`) is no failure."""
+    data = (text + "\n").encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    return 0
 
 
 def append(path: str, line: str) -> None:
@@ -1704,7 +1805,7 @@ def chain_of(member: Member) -> list[int]:
 
 def depth(member: Member) -> int:
     """Return how many members stand above this one."""
-    return 0 if member.parent is None else 1 + depth(member.parent)
+    return len(chain_of(member)) - 1
 
 
 # ---- command line
@@ -1771,14 +1872,14 @@ def apply_values(options: Options, given: dict[str, str]) -> None:
     if given.get("--metric", "rss") != "rss":
         raise Failure("--metric %s: only rss is known" % printable(given["--metric"]), 2)
     options.count_files = "--metric" in given
-    options.limit_name = given.get("--limit-name", options.limit_name)
+    options.limit_name = printable(given.get("--limit-name", options.limit_name), 40)
     options.log = given.get("--log", "")
     if "--pid" in given:
         options.pid = parse_pid(given["--pid"])
     if "--token" in given:
         options.mark = (b"SEQEXEC_RUN", given["--token"].encode("utf-8", "surrogateescape"))
-    if options.command and ("--pid" in given or options.once):
-        raise Failure("a command cannot be combined with --pid or --once", 2)
+    if options.command and ("--pid" in given or "--token" in given or options.once):
+        raise Failure("a command cannot be combined with --pid, --token or --once", 2)
     if options.json and not options.once:
         raise Failure("--json goes with --once", 2)
 
@@ -1789,17 +1890,17 @@ def apply_number(options: Options, attribute: str, name: str, text: str) -> None
     least, most = {"grace": (0, 86400), "warn": (1, 100), "interval": (0.001, 86400)}.get(
         attribute, (0.001, 1 << 40)
     )
-    if not (digits.isascii() and digits.isdecimal()) or not least <= float(text) <= most:
+    number = float(text) if digits.isascii() and digits.isdecimal() else -1.0
+    if not least <= number <= most and (number or attribute not in ("limit", "total")):
         raise Failure("%s: '%s' is no number from %g to %g" % (name, printable(text, 40), least, most), 2)
-    number = float(text)
-    setattr(options, attribute, int(number * MB) if attribute in ("limit", "total") else number)
+    setattr(options, attribute, (int(number * MB) or NEVER) if attribute in ("limit", "total") else number)
     if attribute == "limit":
         options.limit_name = name
 
 
 def parse_pid(text: str) -> int:
     """Return the PID of a root."""
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 1 << 31:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text[:11]) < 1 << 31:
         raise Failure("--pid: '%s' is no PID" % printable(text, 40), 2)
     return int(text)
 
@@ -1842,10 +1943,9 @@ def main(arguments: list[str] | None = None) -> int:
     unfold()
     arguments = sys.argv[1:] if arguments is None else arguments
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--help" in own or "--version" in own:
-        print(help_text() if "--help" in own else "memmon " + __version__)
-        return 0
     try:
+        if "--help" in own or "--version" in own:
+            return show(help_text() if "--help" in own else "memmon " + __version__)
         return run(parse_arguments(arguments))
     except Failure as failure:
         say(str(failure))
@@ -1855,44 +1955,68 @@ def main(arguments: list[str] | None = None) -> int:
         return 125
 
 
+def find_myself(options: Options) -> Process | None:
+    """Return this process. Raise Failure or OSError where nothing could be watched, before anything is started."""
+    for fd in [fd for _ in range(4) for fd in posix.pipe()]:  # what a look needs
+        posix.close(fd)
+    me = read_process(posix.getpid())
+    if options.command and me is None or PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid()):
+        raise Failure("%s does not show this process: is it of another PID namespace?" % (PROC or "ps"), 125)
+    return me
+
+
 def run(options: Options) -> int:
-    """Watch what the options name."""
+    """Watch what the options name. A COMMAND that cannot be watched any longer runs on, and its status counts."""
     if options.log:
         append(options.log, "")  # cannot be written: better told now than at the first kill
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
-    child = 0
-    tied = options.mark is not None
-    if options.command:
-        own = read_process(posix.getpid())
-        options.mark = (b"MEMMON_RUN", ("%d.%s" % (posix.getpid(), own.start if own else "")).encode())
-        child = spawn(options.command, options.mark, mask)
-        options.starts_empty = True
+    me, tied = find_myself(options), options.mark is not None
     if options.pid == 1 and not options.children_only:  # else it is a wrapper of ours that a container starts with
         raise Failure("--pid 1 is the whole machine: not watched", 2)
-    root = find_root(child or options.pid or find_parent())
-    guard = Guard(options, root, lambda text: say(text, options.log, 0.0))
-    if options.once:
-        guard.discover(True)
-        print(show_tree(guard, options.json))
-        return 0
-    gc.disable()  # nothing here makes circles to speak of
-    watch = Watch(guard, child, tied)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-    guard.look()
-    if is_folded is None:
-        store_bytecode()
-    watch.run()
-    if child and not options.quiet:
-        text = "peak %s in up to %d processes, the largest with %s resident"
-        guard.say(text % (show_size(guard.peak), guard.most, show_size(watch.usage_peak)))
-    if options.peak:
-        guard.handed = guard.reader.handed_out()
-        guard.inspect_all()
-        posix.write(2, b"peak %d\n" % guard.peak)
-    catch_up(READER)
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
+    child, watch = 0, None
+    if options.command and me:
+        options.mark = (b"MEMMON_RUN", ("%d.%s" % (me.pid, me.start)).encode())
+        child = spawn(options.command, options.mark, mask)
+        options.starts_empty = True
+    try:
+        root = find_root(child or options.pid or find_parent())
+        if child:  # as yet it may look like this process
+            root.name = options.command[0].rpartition("/")[2]
+        guard = Guard(options, root, lambda text: say(text, options.log, 0.0))
+        if options.once:
+            guard.discover(True)
+            return show(show_tree(guard, options.json))
+        gc.disable()  # nothing here makes circles to speak of
+        watch = Watch(guard, child, tied)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask - {_signal.SIGCHLD})
+        guard.look()
+        if is_folded is None:
+            store_bytecode()
+        watch.run()
+        tell_peak(watch, options, me.rss if child and me else 0)
+    except (Failure, OSError) as error:
+        if not child:
+            raise
+        text = str(error) if isinstance(error, Failure) else error.strerror
+        say("cannot watch %d any longer, it runs on without a limit: %s" % (child, text), options.log)
+        if watch is None or watch.status < 0:
+            return die_like(posix.waitpid(child, 0)[1])
     if tied:
         posix._exit(0)  # a wrapper waits for this, and somebody for the wrapper: no time for Python's own end
     return die_like(watch.status) if watch.status >= 0 else 0
+
+
+def tell_peak(watch: Watch, options: Options, least: int) -> None:
+    """Tell of the most that was held. least: as much, in bytes, had our own fork before it became COMMAND."""
+    guard = watch.guard
+    if least and not options.quiet:
+        largest = ", the largest with %s resident" % show_size(watch.usage_peak) if watch.usage_peak > least else ""
+        guard.say("peak %s in up to %d processes%s" % (show_size(guard.peak), guard.most, largest))
+    if options.peak:
+        guard.handed = guard.reader.handed_out()
+        guard.inspect_all()
+        UNSAID.append("peak %d\n" % guard.peak)
+    catch_up(READER)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 from typing import Any, Iterator
 
 import pytest
 from support import (
     IS_ROOT,
     LINUX,
+    JobShell,
     Project,
     catches,
     descendants_of,
@@ -340,11 +342,140 @@ def test_who_has_lost_its_parent_does_not_watch_whoever_got_it(place: Guarded) -
     assert result.stdout == b"memmon: whoever started this has ended: name a process to watch with --pid\n"
 
 
+def test_where_no_process_can_be_seen_nothing_is_started(place: Guarded) -> None:
+    """In /proc of another PID namespace, in a directory that is none, with a handful of descriptors."""
+    touch = ["touch", place.project.path / "ran"]
+    container = in_container(place.memmon, "--", *touch)
+    container.remove("--mount-proc")
+    empty = place.project.path / "empty"
+    empty.mkdir()
+    others = [
+        place.project.run(container),
+        place.run("--", *touch, set={"SEQEXEC_PROC": str(empty)}),
+        place.project.run(shell('ulimit -n 8; exec "$@"', program("hog")[0], place.memmon, "--", *touch)),
+    ]
+    for result in others:
+        assert (result.returncode, len(told(result.stderr, ""))) == (125, 1), result.stderr
+    assert not (place.project.path / "ran").exists()
+
+
 def test_a_run_that_is_the_first_process_of_a_container_has_its_limit(place: Guarded) -> None:
     hog = [place.project.seqexec, *program("hog", "--cap", 300)]
     result = place.project.run(in_container(*hog), set={"MEMORY_LIMIT_MB": "100"})
     assert b"memmon: ended " in result.stderr and b"SIGTERM" in result.stderr, result.stderr
     assert b"machine" not in result.stderr
+
+
+def test_whoever_stops_with_its_child_goes_on(place: Guarded) -> None:
+    """su, script, sudo: who is stopped for a moment below them must not leave them stopped for ever."""
+    hog = program("follower", *program("hog", "--cap", 300))
+    for options in ([], ["--children", 1], ["--children", 1, "--ignore-term"]):
+        result = place.run("--limit", 100, "--grace", 0.5, "--", *hog, *map(str, options), timeout=30)
+        assert result.returncode - 128 in (signal.SIGTERM, signal.SIGKILL), (options, result)
+    until = "until grep -q tree log; do sleep 0.02; done; exit 7"
+    both = program("hog", "--cap", 300), program("follower", *shell(until))
+    line = "%s & %s; echo $?" % (*map(shlex.join, both),)
+    result = place.run("--log", "log", "--total", 150, "--", *shell(line), timeout=30)
+    assert result.stdout.endswith(b"\n7\n"), result
+
+
+def test_a_job_of_an_interactive_shell_is_not_stopped(place: Guarded) -> None:
+    terminal = JobShell(place.project)
+    terminal.do("mkfifo go; %s --quiet --total 150 2>log &" % shlex.quote(place.memmon))
+    terminal.do("%s <go >/dev/null &" % shlex.join(program("hog", "--cap", 300, "--wait")))
+    terminal.line("sh -c 'echo >go; until grep -q tree log; do sleep 0.05; done; echo do\"ne\"'")
+    assert "Stopped" not in terminal.until_prompt() and "done" in terminal.output
+    terminal.do("kill %1")
+
+
+def test_a_total_that_nothing_helps_ends_nobody(place: Guarded) -> None:
+    source = "x = bytearray(b'x') * (150 << 20)\nimport subprocess, sys\n"
+    source += "other = subprocess.Popen(['sleep', '60'])\nguard = subprocess.Popen(sys.argv[1:])\n"
+    source += "sys.stdin.readline(); print(other.poll()); guard.terminate(); guard.wait(); other.kill()\n"
+    argv = [program("hog")[0], "-c", source, place.memmon, "--total", "100"]
+    parent = place.project.start(argv)
+    assert "most of it in what may not be ended: nothing is" in read_line(parent, "stderr")
+    status, out, err = finish(parent)
+    assert (status, out) == (0, b"None\n") and b"ended 1" not in err, err
+
+
+def test_no_limit_is_zero_as_everywhere(place: Guarded) -> None:
+    result = place.run("--", *shell("exit 3"), set={"MEMORY_LIMIT_MB": "0"})
+    assert result.returncode == 3 and "peak" in told(result.stderr, "")[0]
+
+
+@pytest.mark.parametrize("signum", [32, 33, 40])
+def test_a_command_that_dies_of_a_signal_that_has_no_name(place: Guarded, signum: int) -> None:
+    """The C library keeps two for itself: signal(7)."""
+    command = [program("hog")[0], "-c", "import os; os.kill(os.getpid(), %d)" % signum]
+    assert place.run("--", *command).returncode == -signum
+    assert place.project.run([place.project.seqexec, *command]).returncode == -signum
+
+
+def test_the_status_does_not_depend_on_a_reader(place: Guarded) -> None:
+    words = ["--peak", "--", *shell("exit 3")]
+    with open("/dev/full", "w") as full:
+        assert place.run(*words, stderr=full).returncode == 3
+        result = place.run("--help", stdout=full)
+        assert (result.returncode, len(told(result.stderr, ""))) == (125, 1)
+    with full_pipe() as (_, pipe):
+        assert place.run(*words, stderr=pipe).returncode == 3
+    result = place.project.run(shell('"$1" --help | true; "$1" --once | true', place.memmon))
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_the_end_of_what_a_command_left_is_seen_at_once(place: Guarded) -> None:
+    result = place.run("--interval", 600, "--", *shell("sleep 0.5 & sleep 1 & exit 4"), timeout=30)
+    assert result.returncode == 4
+    assert re.search(r" \(sh\) has ended; still watching ", told(result.stderr, "")[0])
+    assert "resident" not in told(result.stderr, "")[-1]  # what a short one had is hidden by our own fork
+
+
+@pytest.mark.parametrize("how", ["signal(chld, signal.SIG_IGN)", "pthread_sigmask(signal.SIG_BLOCK, [chld])"])
+@pytest.mark.parametrize("python", [[], [sys.executable]], ids=["sh", "python"])
+def test_a_caller_that_hears_of_no_child_hides_no_status(place: Guarded, how: str, python: list[str]) -> None:
+    source = "import os, signal, sys; chld = signal.SIGCHLD; signal.%s; os.execv(sys.argv[1], sys.argv[1:])" % how
+    command = [*python, place.memmon, "--interval", "600", "--", *shell("exit 3")]
+    result = place.project.run([sys.executable, "-c", source, *command], timeout=30)
+    assert result.returncode == 3, result.stderr
+
+
+FORKED = """
+import os, signal, sys
+before, mine, also, more = map(int, sys.argv[1:])
+def take(mb): return bytearray(b"x") * (mb << 20)
+ready, go = os.pipe(), os.pipe()
+first = take(before)
+if not os.fork():
+    second = take(mine)
+    if not os.fork():
+        signal.alarm(30)
+        signal.pause()
+    os.write(ready[1], b"x")
+    os.read(go[0], 1)
+    third = take(more)
+    print("taken", flush=True)
+    signal.alarm(2)
+    signal.pause()
+os.read(ready[0], 1)
+fourth = take(also)
+os.write(go[1], b"x")
+print(os.WTERMSIG(os.wait()[1]))
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="ps tells nothing but RSS")
+def test_what_a_fork_shares_with_its_own_children_alone_is_its_own(place: Guarded) -> None:
+    """And what both have of its parent is not, if that may have it."""
+    python = [program("hog")[0], "-c", FORKED]
+    words = ["--limit", 100, "--children-only", "--pid"]
+    for sizes, signum in (("0 70 60 70", signal.SIGTERM), ("90 20 0 60", signal.SIGALRM)):
+        process = place.project.start(python + sizes.split())
+        guard = place.guard(*words, process.pid)
+        status, out, err = finish(process, 30)
+        assert out.splitlines()[-1:] == [b"%d" % signum], (out, finish(guard))
+        guard.terminate()
+        ended(guard)
 
 
 def test_a_log_that_cannot_be_written_any_more_does_not_stop_the_guard(place: Guarded) -> None:
@@ -528,7 +659,7 @@ def test_a_kill_on_its_way_is_told_when_memmon_is_ended(place: Guarded) -> None:
 @pytest.mark.parametrize(
     "words, status, part",
     [
-        (["--limit", "0"], 2, "--limit: '0'"),
+        (["--limit", "0.0001"], 2, "--limit: '0.0001'"),
         (["--limit", "-5"], 2, "--limit: '-5'"),
         (["--limit", "abc"], 2, "--limit: 'abc'"),
         (["--limit", "1e3"], 2, "'1e3'"),
@@ -543,6 +674,8 @@ def test_a_kill_on_its_way_is_told_when_memmon_is_ended(place: Guarded) -> None:
         (["--pid", "1"], 2, "--pid 1"),
         (["--pid", "0"], 2, "--pid"),
         (["--pid", "-1"], 2, "--pid"),
+        (["--pid", "1" * 5000], 2, "--pid"),
+        (["--token", "x", "--", "true"], 2, "--token"),
         (["--pid", "abc\x1b[0m"], 2, "--pid"),
         (["--pid", "99999999"], 1, "no such process"),
         (["--frob"], 2, "--frob"),
@@ -562,7 +695,7 @@ def test_bad_input_is_one_line_and_a_documented_status(
 
 
 @pytest.mark.parametrize("name", ["MEMORY_LIMIT_MB", "CHECK_INTERVAL", "SEQEXEC_MEMORY_LIMIT_MB"])
-@pytest.mark.parametrize("junk", ["2G", "-1", "0", "two", "1 2"])
+@pytest.mark.parametrize("junk", ["2G", "-1", "0x0", "two", "1 2"])
 def test_junk_in_the_environment_is_named_never_taken_for_a_number(
     place: Guarded, name: str, junk: str
 ) -> None:

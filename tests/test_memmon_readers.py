@@ -360,17 +360,17 @@ def test_no_signal_ever_goes_to_groups_everybody_or_init(memmon: ModuleType, pid
 
 
 def test_a_thaw_is_sure_also_when_a_signal_cannot_be_sent(memmon: ModuleType, project: Project) -> None:
-    root = project.start(program("hog", "--cap", 20))
+    root = project.start(program("hog", "--cap", 20, "--children", 1))
     read_line(root)
     limits = memmon.Limits()
     guard = memmon.Guard(limits, memmon.read_process(root.pid), lambda text: None)
     guard.discover()
-    (member,) = guard.members.values()
+    member, child = guard.members.values()
     (kill,) = guard.convict(member, "")
     sent = []
 
     def send(kill: Any, member: Any, signum: int) -> bool:
-        sent.append(signum)
+        sent.append((member.process.pid, signum))
         if signum == signal.SIGTERM:
             raise KeyboardInterrupt
         return bool(memmon.signal_process(member.process, signum))
@@ -378,7 +378,13 @@ def test_a_thaw_is_sure_also_when_a_signal_cannot_be_sent(memmon: ModuleType, pr
     guard.send = send
     with pytest.raises(KeyboardInterrupt):
         guard.strike([kill], signal.SIGTERM, "")
-    assert sent == [signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT]
+    assert sent == [
+        (root.pid, signal.SIGSTOP),
+        (child.process.pid, signal.SIGSTOP),
+        (root.pid, signal.SIGTERM),
+        (child.process.pid, signal.SIGCONT),
+        (root.pid, signal.SIGCONT),
+    ]
     assert memmon.read_process(root.pid).state != "T"
 
 
