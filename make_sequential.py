@@ -84,6 +84,10 @@ trap 'case $? in 12[67])
     "$_seqexec_python" >&2
   exit 125
 esac' 0
+[ -d /dev/fd/0 ] && {
+  printf '%s: standard input is a directory, with which no Python starts: give it </dev/null\n' "${0##*/}" >&2
+  exit 125
+}
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
   exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
 else
@@ -452,6 +456,8 @@ def signal_process(process: Process, signum: int) -> bool:
         now = read_process(process.pid)
         if now is None or now.start != process.start:
             return False
+        if PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid()):
+            return False  # it is of another PID namespace: its numbers are others' here
         if pidfd >= 0:
             _signal.pidfd_send_signal(pidfd, signum)
         else:
@@ -1833,7 +1839,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 if take_lock(claim):
                     break
                 continue
-            if looked_at is not claim.scope:
+            if looked_at is not claim.scope or time.monotonic() - began > LEFTOVERS_TOLD:
                 looked_at = claim.scope
                 if is_inside(claim):
                     raise Displaced
@@ -1992,16 +1998,17 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
 
 
 def is_inside(claim: Claim) -> bool:
-    """Tell whether a holder waits for me, its command or something in it; the chain tells of it from now on.
+    """Tell whether a holder waits for me, as what it started or what that left; the chain tells of it from now on.
 
     Something in between has cleared the environment: `env -i`, or make before 4.4, whose $(shell) gets no export.
     """
     chain, above = setting("SEQEXEC_RUN"), ancestors(posix.getpid())
     for name, living in owners(claim.scope).items():
         if living and name not in chain and make_blocker(name, True).process:
-            pid, _, start = record_in(LOCK, name, claim.scope.fd).get("child", "").partition(" ")
+            record = record_in(LOCK, name, claim.scope.fd)
+            pid, _, start = record.get("child", "").partition(" ")
             process = read_process(int(pid)) if is_pid(pid) and int(pid) in above else None
-            if process and process.start == start:
+            if process and process.start == start or claim.name in record.get("left", "").split():
                 posix.environ[b"SEQEXEC_RUN"] = ((chain + ":" if chain else "") + name).encode()
                 return True
     return False
@@ -2039,7 +2046,7 @@ def recover(claim: Claim, name: str) -> None:
         remove_tree(name, nested)
         posix.close(nested)
         attempt(posix.rmdir, NESTED, scope.fd)
-    attempt(posix.unlink, name, home)
+    remove(name, home)
     posix.close(home)
     shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5]) or "nothing"
     who = printable(record.get("command", ""), 60) or "a command"
@@ -3261,6 +3268,7 @@ def end_leftovers(
         return status, guard
     deadline = began + plan.timeout if plan.timeout else float("inf")
     ended, told, guarded = time.monotonic(), False, guard is not None
+    noted = ended
     while True:
         living = [each for each in find() if str(each.sid) == record["sid"]]
         now = time.monotonic()
@@ -3271,6 +3279,9 @@ def end_leftovers(
             return TIMED_OUT, guard
         if not guarded and now - began >= MEMORY_WATCHED:
             guard, guarded = start_guard(claim, plan), True
+        if now - noted >= LOOK:
+            noted = now + LEFTOVERS_TOLD - LOOK
+            note_waiters(claim, living)
         if not told and now - ended >= LEFTOVERS_TOLD:
             told = True
             shown = ", ".join("PID %d (%s)" % (each.pid, printable(read_command(each.pid), 60)) for each in living[:5])
@@ -3290,6 +3301,18 @@ def end_leftovers(
         elif signum in FORWARDED:
             end_processes(find)
             return -signum, guard
+
+
+def note_waiters(claim: Claim, living: list[Process]) -> None:
+    """Tell those of the living who wait for me to end that they are inside: they have lost their environment."""
+    pids = {str(each.pid) for each in living}
+    names = [name for name in read_queue(claim.scope) if name.split(".")[3] in pids]
+    inside = [name for name in names if make_blocker(name, False).process]
+    if inside:
+        try:
+            write(claim.file, ("left %s\n" % " ".join(inside)).encode())  # they wake at this
+        except OSError:  # a full disk: the next time, then
+            pass
 
 
 def end_in_time(claim: Claim, plan: Plan) -> None:

@@ -91,6 +91,10 @@ trap 'case $? in 12[67])
     "$_seqexec_python" >&2
   exit 125
 esac' 0
+[ -d /dev/fd/0 ] && {
+  printf '%s: standard input is a directory, with which no Python starts: give it </dev/null\n' "${0##*/}" >&2
+  exit 125
+}
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
   exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
 else
@@ -488,6 +492,8 @@ def signal_process(process: Process, signum: int) -> bool:
         now = read_process(process.pid)
         if now is None or now.start != process.start:
             return False
+        if PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid()):
+            return False  # it is of another PID namespace: its numbers are others' here
         if pidfd >= 0:
             _signal.pidfd_send_signal(pidfd, signum)
         else:

@@ -371,6 +371,14 @@ def test_what_stands_behind_two_dashes_is_a_command(project: Project, seqexec: T
         assert_one_line(project.run([seqexec.path, *words], input=b"echo it ran"), 127, words[1].replace("--", "-c"))
 
 
+def test_a_standard_input_that_python_does_not_start_with_is_named(project: Project, tool: Tool) -> None:
+    """Python would say so, but on a stderr that is parked at that time."""
+    stdin = os.open("/", os.O_RDONLY)
+    result = project.run(tool.wrap(["true"]), stdin=stdin)
+    os.close(stdin)
+    assert_one_line(result, FAILED, "standard input", "/dev/null", tool=tool.name + ".py")
+
+
 @pytest.mark.parametrize("shell_name", ["sh", "dash", "bash"])
 def test_a_python_that_cannot_be_started_is_named(project: Project, tool: Tool, shell_name: str) -> None:
     interpreter = shutil.which(shell_name)

@@ -41,6 +41,12 @@ def bash(line: str, *arguments: object) -> list[str]:
     return ["bash", "-c", line, "bash", *map(str, arguments)]
 
 
+def record_of(scope: Path) -> list[str]:
+    """Return the lines of the one who holds the lock."""
+    (path,) = (scope / "executor.lock").iterdir()
+    return path.read_text().splitlines()
+
+
 # ---- inside itself -----------------------------------------------------------------------------------------
 
 
@@ -149,6 +155,20 @@ def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Pr
     status, out, err = finish(outer)
     assert (status, out, err) == (0, b"inner\n", b"")
     assert finish(outside)[:2] == (0, b"outside\n")
+    nothing_left(tool.scope(project))
+
+
+def test_what_a_run_leaves_behind_without_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
+    """The run waits for it, and nobody else has anything to do with it any more: its parent has ended."""
+    clear = ["env", "-i", *("%s=%s" % each for each in project.environment.items() if each[0] in KEPT)]
+    inner = quoted([*clear, *tool.wrap(shell("echo inner"), quiet=True)])
+    line = "exec 3<&0; (read line <&3; exec %s) & echo ready; exit 7" % inner
+    outer = project.start(tool.wrap(shell(line)))
+    read_line(outer)
+    (child,) = [int(each.split()[1]) for each in record_of(tool.scope(project)) if each.startswith("child ")]
+    wait_until(lambda: not lives(child), "only what it left behind is there")
+    status, out, err = finish(outer, 30)
+    assert (status, out) == (7, b"inner\n"), err
     nothing_left(tool.scope(project))
 
 
