@@ -454,6 +454,8 @@ def signal_process(process: Process, signum: int) -> bool:
     pidfd = open_pidfd(process.pid)
     try:
         now = read_process(process.pid)
+        if now is None and is_hidden(process.pid):
+            raise PermissionError
         if now is None or now.start != process.start:
             return False
         if PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid()):
@@ -493,6 +495,11 @@ def is_nobody(pid: int) -> bool:
     except PermissionError:
         pass
     return False
+
+
+def is_hidden(pid: int) -> bool:
+    """Tell whether somebody has a PID, and I may not see who: hidepid of proc(5), a ps that fails."""
+    return PROC in ("", "/proc") and read_process(pid) is None and not is_nobody(pid)
 
 
 PS_START = ["lstart="]  # emptied for good where ps does not know it (busybox)
@@ -1611,11 +1618,16 @@ def waiter_of(scope: Scope, name: str) -> Blocker | None:
     return None if is_passed else blocker
 
 
+def shares_pids(name: str) -> bool:
+    """Tell whether an identity is of my PID namespace."""
+    return own_name().split(".")[:3] == name.split(".")[:3]
+
+
 def make_blocker(name: str, holds: bool) -> Blocker:
     """Look up the process behind an identity, as far as this process can see it."""
-    mine, theirs = own_name().split("."), name.split(".")
+    theirs = name.split(".")
     pid = int(theirs[3]) if theirs[0] == FORMAT else 0
-    process = read_process(pid) if theirs[:3] == mine[:3] else None
+    process = read_process(pid) if shares_pids(name) else None
     if process and process.start != theirs[4]:
         process = None
     return Blocker(name, holds, process, pid)
@@ -2097,6 +2109,8 @@ def run_members(name: str, record: dict[str, str], known: dict[int, Process]) ->
     for process in descendants(table, list(found)):
         if process.sid in sessions:
             found[process.pid] = process
+    if child:  # also where it is hidden
+        found[child.pid] = child
     for pid in lineage(table):
         found.pop(pid, None)
     known.update(found)
@@ -2113,7 +2127,7 @@ def run_sessions(name: str, record: dict[str, str], table: dict[int, Process]) -
 
 
 def recorded_child(name: str, record: dict[str, str], table: dict[int, Process]) -> Process | None:
-    """Return the command that a holder recorded, if it is still that process. A file alone is not to be believed.
+    """Return the command that a holder recorded, if it is still that process, or may be. A file alone is no proof.
 
     It is younger than the holder, and carries the token; or, if it has cleared its environment, its parent is the
     holder, or is who orphans are given to: init, or a child of init's. Root believes nobody else's file so far.
@@ -2121,6 +2135,8 @@ def recorded_child(name: str, record: dict[str, str], table: dict[int, Process])
     # child 4243 t148046
     pid, _, start = record.get("child", "").partition(" ")
     process = table.get(int(pid)) if is_pid(pid) else None
+    if process is None and is_pid(pid) and shares_pids(name) and is_hidden(int(pid)):
+        return Process(int(pid), 0, 0, 0, 0, start, "?", "hidden", 0)
     if process is None or process.start != start or is_younger(name, process):
         return None
     parent = table.get(process.ppid)
@@ -2514,11 +2530,16 @@ def say(message: str, patience: float | None = None) -> bool:
     return put("%s: %s\n" % (TOOL, message), patience)
 
 
+HOLDS: list[bool] = []  # not empty: others wait for me
+
+
 def put(text: str, patience: float | None = None) -> bool:
     """Print a text on stderr; one that is closed or full is no reason to fail.
 
-    patience: seconds that it may wait for a reader, while others wait for me; False where that was not enough.
+    patience: seconds that it may wait for a reader; for ever only while nobody waits for me. False: not enough.
     """
+    if patience is None and HOLDS:
+        patience = READER
     try:
         if patience is not None and not takes(2, patience):
             return False
@@ -2598,6 +2619,7 @@ def run(claim: Claim, plan: Plan) -> int:
     if child_ignored:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else its status would be lost: wait(2)
     began = time.monotonic()
+    HOLDS.append(True)
     if plan.verbose:
         tell(plan, "runs, after %.1f s in the queue of %s" % (plan.waited, claim.scope.path))
     pid = first = 0
@@ -2627,6 +2649,7 @@ def run(claim: Claim, plan: Plan) -> int:
     if is_passing:
         remember(claim, plan, status, seconds, usage)
     release(claim)
+    HOLDS.clear()
     posix.sched_yield()  # whoever it woke may be on this processor
     if not is_passing:
         remember(claim, plan, status, seconds, usage)
@@ -2764,7 +2787,7 @@ def execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> i
             wanted = scripts[0][2:].decode("utf-8", "replace").strip()
             say("%s: cannot be executed: there is no %s" % (printable(argv[0]), printable(wanted)))
             return NOT_FOUND
-        origin = " (SEQEXEC_SHELL)" if argv[0] == setting("SEQEXEC_SHELL") else ""
+        origin = " (SEQEXEC_SHELL)" if argv[0] and argv[0] == setting("SEQEXEC_SHELL") else ""
         say("%s: command not found%s" % (printable(argv[0]) or "(an empty word)", origin))
         return NOT_FOUND
     say("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror))
@@ -3691,6 +3714,8 @@ def show(text: str) -> int:
             data = data[posix.write(1, data) :]
     except BrokenPipeError:
         pass
+    except OSError as error:
+        raise Failure("cannot write to standard output: %s" % reason(error)) from None
     return 0
 
 
@@ -4331,6 +4356,7 @@ def keep(plan: Plan, make: Process, pipe: int) -> None:
     """
     show_pipe(make)
     claim = take_turn(plan)
+    HOLDS.append(True)
 
     def pass_on(signum: int, frame: object) -> None:
         plan.leftovers = "kill"  # who wants this ended wants all of it ended

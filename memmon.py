@@ -490,6 +490,8 @@ def signal_process(process: Process, signum: int) -> bool:
     pidfd = open_pidfd(process.pid)
     try:
         now = read_process(process.pid)
+        if now is None and is_hidden(process.pid):
+            raise PermissionError
         if now is None or now.start != process.start:
             return False
         if PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid()):
@@ -529,6 +531,11 @@ def is_nobody(pid: int) -> bool:
     except PermissionError:
         pass
     return False
+
+
+def is_hidden(pid: int) -> bool:
+    """Tell whether somebody has a PID, and I may not see who: hidepid of proc(5), a ps that fails."""
+    return PROC in ("", "/proc") and read_process(pid) is None and not is_nobody(pid)
 
 
 PS_START = ["lstart="]  # emptied for good where ps does not know it (busybox)

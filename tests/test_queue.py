@@ -831,6 +831,18 @@ def test_a_waiter_that_never_comes_is_passed_over(project: Project, seqexec: Too
     settle(project, seqexec)
 
 
+@pytest.mark.parametrize("words", [["nonexistent"], ["--verbose", "true"]], ids=" ".join)
+def test_a_holder_whose_lines_nobody_reads_holds_nobody_up(
+    project: Project, seqexec: Tool, words: list[str]
+) -> None:
+    with full_pipe() as (reader, writer):
+        first = project.start([seqexec.path, *words], stderr=writer)
+        wait_until(lambda: holder_pids(project.state) == [first.pid], "it holds the lock")
+        assert project.run(seqexec.wrap(["true"])).returncode == 0
+        os.read(reader, 1 << 20)
+        assert ended(first) in (0, 127)
+
+
 def test_a_waiter_whose_lines_nobody_reads_holds_nobody_up(project: Project, tool: Tool, holder: Holder) -> None:
     with full_pipe() as (_, writer):
         mute = project.start(tool.wrap(["true"]), stderr=writer)

@@ -19,14 +19,17 @@ from typing import Any, Callable
 import pytest
 from support import (
     FAILED,
+    HAS_STRANGER,
     IDENTITY,
     IS_ROOT,
     LINUX,
     SOON,
+    STRANGER,
     Holder,
     Project,
     Tool,
     Witness,
+    as_stranger,
     children_of,
     command_of,
     ended,
@@ -41,6 +44,7 @@ from support import (
     settle,
     shell,
     state_of,
+    stranger_has_python,
     wait_for_waiter,
     wait_until,
 )
@@ -514,6 +518,26 @@ def test_two_containers_on_one_state_directory_exclude_each_other(project: Proje
     ended(first)
     assert finish(second)[:2] == (0, b"ran\n")
     assert ended(outside) == 0
+    nothing_left(tool.scope(project))
+
+
+@needs_namespaces
+def test_a_dead_holders_command_that_cannot_be_seen_is_waited_for(project: Project, tool: Tool) -> None:
+    """hidepid of proc(5): of others' processes nothing is told but that somebody has the PID."""
+    if not (HAS_STRANGER and stranger_has_python(project)):
+        pytest.skip("needs a second user")
+    project.base.chmod(0o1777)
+    os.chown(str(project.path), STRANGER, STRANGER)
+    work = quoted(tool.wrap(shell("echo ready; read line <go; echo first")))
+    then = quoted(as_stranger(tool.wrap(shell("echo second"))))
+    line = "mount -t proc -o hidepid=2 proc /proc || exit 77; mkfifo go; %s & holder=$!; "
+    line += "until grep -q '^child ' %s/executor.lock/*; do sleep 0.05; done; kill -9 $holder; "
+    line += "%s 2>said & until grep -q hidden said; do sleep 0.05; done; echo >go; wait"
+    script = shell(line % (work, quoted([tool.scope(project)]), then))
+    result = project.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", *script], timeout=30)
+    if result.returncode == 77:
+        pytest.skip("cannot mount here")
+    assert result.stdout == b"ready\nfirst\nsecond\n", result.stderr
     nothing_left(tool.scope(project))
 
 

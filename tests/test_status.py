@@ -390,3 +390,10 @@ def test_what_has_finished_is_remembered(project: Project, seqexec: Tool) -> Non
     found = wait_until(lambda: status_json(project, seqexec).get("history"))
     assert found[-1]["status"] == 3
     assert "remember me" in found[-1]["command"]
+
+
+def test_a_standard_output_that_is_full_is_named(project: Project, tool: Tool) -> None:
+    with open("/dev/full", "w") as full:
+        result = project.run([tool.path, *STATUS[tool.name]], stdout=full)
+    assert result.returncode == FAILED
+    assert result.stderr.decode() == "%s: cannot write to standard output: No space left on device\n" % tool.name
