@@ -634,6 +634,7 @@ ABANDONED = 300.0  # seconds without a sign of life after which what cannot be p
 LOOK = 0.2  # seconds between two looks at what gives no event
 READER = 1.0  # seconds that a line of mine waits for somebody to read it, while others wait for me
 SHORTEST_NAP = 0.001  # seconds before the first look again at who is about to be gone
+LONG = 2.0  # seconds of waiting after which it is worth a look whether the holder waits for me
 TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
 FIRST_TICK = 0.05  # the same of who has a pipe, whose other end may get the lock: as long as it has waited, to TICK
 HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next one takes it
@@ -1837,6 +1838,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     claim.deadline = None if plan.wait is None else began + plan.wait
     claim.pipes = pipes_of(posix.getpid())
     looked_at: Scope | None = None
+    recalled = False
     while True:
         if parent and posix.getppid() != parent.pid:
             raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
@@ -1849,10 +1851,14 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 if take_lock(claim):
                     break
                 continue
-            if looked_at is not claim.scope or time.monotonic() - began > LEFTOVERS_TOLD:
+            waited = time.monotonic() - began
+            if looked_at is not claim.scope or waited >= LONG:
                 looked_at = claim.scope
                 if is_inside(claim):
                     raise Displaced
+            if not recalled and waited >= (LONG if blocker.holds else REPEAT):
+                recalled = True
+                recall_runs(claim)
         except Displaced:
             line_up_again(claim, plan)
             continue
@@ -1862,7 +1868,6 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
         if join_pipeline(claim):
             break
         break_circle(claim)
-        waited = time.monotonic() - began
         if plan.wait is not None and waited >= plan.wait:
             screen.clear()
             text = "gave up after %s (%s): %s" % (duration(waited), plan.origin["wait"], describe_wait(claim, blocker))
@@ -1879,6 +1884,8 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 plan.child = fork_early(claim, plan, alarm)
         if setting("SEQEXEC_RUN"):
             limits.append(TICK)  # a circle may have been closed elsewhere
+        elif blocker.holds and not recalled:
+            limits.append(max(LONG - waited, 0.01))
         tick = min(max(FIRST_TICK, waited), TICK) if any(claim.pipes) else TICK
         sleep_behind(claim, blocker, alarm, min(limits), tick, before)
     if not plan.child:
@@ -2022,6 +2029,32 @@ def is_inside(claim: Claim) -> bool:
                 posix.environ[b"SEQEXEC_RUN"] = ((chain + ":" if chain else "") + name).encode()
                 return True
     return False
+
+
+def recall_runs(claim: Claim) -> None:
+    """Put into the chain what a cleared environment has lost: my ancestors that have their owner files open.
+
+    So I find the way out of another scope's queue, or the others the circle that I am in. Only /proc tells.
+    """
+    chain = [name for name in setting("SEQEXEC_RUN").split(":") if name]
+    lost = []
+    for pid in reversed(ancestors(posix.getppid()) if PROC else []):
+        process = read_process(pid)
+        name = "%s.%d.%s" % (own_name().rsplit(".", 2)[0], pid, process.start if process else "")
+        if name not in chain and has_open(pid, name):
+            lost.append(name)
+    if lost:
+        posix.environ[b"SEQEXEC_RUN"] = ":".join(lost + chain).encode()
+        write(claim.file, b"chain %s\n" % posix.environ[b"SEQEXEC_RUN"])
+
+
+def has_open(pid: int, name: str) -> bool:
+    """Tell whether a process has a file of some name open."""
+    here = "%s/%d/fd/" % (PROC, pid)
+    try:
+        return any(posix.readlink(here + fd).endswith("/" + name) for fd in posix.listdir(here))
+    except OSError:  # another user's, or one has just been closed
+        return False
 
 
 def dismiss_child(plan: Plan) -> None:

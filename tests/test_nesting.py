@@ -41,6 +41,11 @@ def bash(line: str, *arguments: object) -> list[str]:
     return ["bash", "-c", line, "bash", *map(str, arguments)]
 
 
+def cleared(project: Project) -> list[str]:
+    """Return the start of a command line whose environment tells of no run."""
+    return ["env", "-i", *("%s=%s" % each for each in project.environment.items() if each[0] in KEPT)]
+
+
 def record_of(scope: Path) -> list[str]:
     """Return the lines of the one who holds the lock."""
     (path,) = (scope / "executor.lock").iterdir()
@@ -146,7 +151,7 @@ def test_through_another_project_and_back_it_is_still_inside(project: Project, t
 
 def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
     """Also behind somebody who waits from outside, and two calls deep."""
-    clear = ["env", "-i", *("%s=%s" % each for each in project.environment.items() if each[0] in KEPT)]
+    clear = cleared(project)
     command = tool.wrap([*clear, *tool.wrap([*clear, *tool.wrap(shell("echo inner"))])])
     outer = project.start(tool.wrap(shell("echo ready; read line; " + quoted([*clear, *command]))))
     read_line(outer)
@@ -160,7 +165,7 @@ def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Pr
 
 def test_what_a_run_leaves_behind_without_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
     """The run waits for it, and nobody else has anything to do with it any more: its parent has ended."""
-    clear = ["env", "-i", *("%s=%s" % each for each in project.environment.items() if each[0] in KEPT)]
+    clear = cleared(project)
     inner = quoted([*clear, *tool.wrap(shell("echo inner"), quiet=True)])
     line = "exec 3<&0; (read line <&3; exec %s) & echo ready; exit 7" % inner
     outer = project.start(tool.wrap(shell(line)))
@@ -373,16 +378,17 @@ def test_a_killed_pipeline_leaves_the_lock_free(project: Project, tool: Tool) ->
 # ---- circles -----------------------------------------------------------------------------------------------
 
 
-def go_on_to(project: Project, tool: Tool, other: Project) -> list[str]:
+def go_on_to(project: Project, tool: Tool, other: Project, has_lost: bool = False) -> list[str]:
     """Return a call in `project` that, when all are ready, calls `tool` in `other`."""
     line = "echo ready; read line; cd '%s'; exec %s"
-    return tool.wrap(shell(line % (other.path, quoted(tool.wrap(["true"])))))
+    inner = [*(cleared(project) if has_lost else []), *tool.wrap(["true"])]
+    return tool.wrap(shell(line % (other.path, quoted(inner))))
 
 
-def run_circle(projects: list[Project], tool: Tool) -> list[tuple[int, bytes, bytes]]:
+def run_circle(projects: list[Project], tool: Tool, lost: int) -> list[tuple[int, bytes, bytes]]:
     calls = []
     for number, each in enumerate(projects):
-        calls.append(each.start(go_on_to(each, tool, projects[(number + 1) % len(projects)])))
+        calls.append(each.start(go_on_to(each, tool, projects[(number + 1) % len(projects)], number < lost)))
     for call in calls:
         read_line(call)
     for call in calls:
@@ -393,12 +399,13 @@ def run_circle(projects: list[Project], tool: Tool) -> list[tuple[int, bytes, by
 
 
 @pytest.mark.parametrize("size", [2, 3])
+@needs_proc
 def test_in_a_circle_exactly_one_gives_up_and_names_every_member(
     project: Project, tool: Tool, size: int
 ) -> None:
     projects = [project, project.other("second"), project.other("third")][:size]
-    for _ in range(3):
-        results = run_circle(projects, tool)
+    for lost in 0, 0, 0, 1, 2:  # so many have lost their environment
+        results = run_circle(projects, tool, lost)
         assert sorted(status for status, _, _ in results) == [0] * (size - 1) + [GAVE_UP]
         errors = next(errors for status, _, errors in results if status == GAVE_UP).decode()
         last = errors.splitlines()[-1]
@@ -425,15 +432,19 @@ def test_a_chain_that_is_no_circle_waits(project: Project, tool: Tool) -> None:
     assert ended(behind) == 0
 
 
-def test_both_tools_inside_each_other_in_both_orders_at_once(project: Project, tools: Path) -> None:
+@pytest.mark.parametrize("has_lost", [False, True])
+def test_both_tools_inside_each_other_in_both_orders_at_once(
+    project: Project, tools: Path, has_lost: bool
+) -> None:
     from support import TOOLS, there_is
 
     if not there_is("make_sequential"):
         pytest.skip("make_sequential.py is not there")
     one, two = TOOLS["seqexec"](tools), TOOLS["make_sequential"](tools)
     inner = "echo ready; read line; exec %s"
+    clear = cleared(project) if has_lost else []
     calls = [
-        project.start(outer.wrap(shell(inner % quoted(other.wrap(["true"])))), stderr=subprocess.PIPE)
+        project.start(outer.wrap(shell(inner % quoted(clear + other.wrap(["true"])))), stderr=subprocess.PIPE)
         for outer, other in ((one, two), (two, one))
     ]
     for call in calls:
