@@ -2381,9 +2381,10 @@ def job_pids() -> list[int]:
 
 def ancestors(pid: int) -> list[int]:
     """Return a PID and those of its ancestors."""
+    table = {} if PROC else read_processes()  # one ps for all
     pids = [pid]
     while pids[-1] > 1 and len(pids) < 100:
-        process = read_process(pids[-1])
+        process = read_process(pids[-1]) if PROC else table.get(pids[-1])
         pids.append(process.ppid if process else 0)
     return pids
 

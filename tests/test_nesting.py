@@ -33,7 +33,7 @@ from support import (
 )
 
 needs_bash = pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-KEPT = ("PATH", "SEQEXEC_DIR", "SEQEXEC_TEST")
+KEPT = ("PATH", "SEQEXEC_DIR", "SEQEXEC_PROC", "SEQEXEC_PYTHON", "SEQEXEC_TEST")
 needs_proc = pytest.mark.skipif(not LINUX, reason="pipes are followed through /proc")
 
 
