@@ -295,6 +295,7 @@ STILL_GROWING = 0.05  # of the limit, after SIGTERM: it does not mean to end
 ROOM = 0.95  # of the limit on the whole tree, to which it is brought down: it goes on growing while some end
 UNKILLABLE = 5.0  # s after SIGKILL: it hangs in the kernel, say so and go on
 FREEZE_WAIT = 0.5  # s for all to have stopped: on a busy machine they have to come by a core first
+FOLLOWS = 2.0  # s in which whoever stops itself for what was stopped below it is continued
 RELIEF = 0.3  # s at most for which the rest of a tree over its total stands still while the largest end
 
 # Bytes per second that a core can be handed. Measured with two: first touch of 4 kB pages 2.5 GB/s by one
@@ -1003,7 +1004,6 @@ class Kill:
         self.began = time.monotonic()
         self.deadline = self.began + grace
         self.struck: set[int] = set()  # PIDs that were signalled
-        self.above: list[Process] = []  # parents that ran when their children were stopped
         self.signals: list[str] = []  # what was done, in words
         self.denied = False
         self.final = False  # SIGKILL was sent
@@ -1030,6 +1030,7 @@ class Guard:
         self.protected = ancestors(posix.getpid())
         self.margin = int(self.reader.speed * SHORTEST_SLEEP)
         self.total, self.total_key = limits.total, 0
+        self.followers: dict[int, tuple[Process, float]] = {}  # who may stop itself for what was stopped below it
         self.is_hopeless = False  # to end all that may be ended would not bring the tree below its total
         self.peak = self.most = 0
         self.shared = 0  # the tree's bytes with shared pages counted once
@@ -1141,6 +1142,7 @@ class Guard:
             self.inspect_due()
         for kill in list(self.kills):
             self.follow(kill)
+        self.continue_followers()
 
     def inspect_all(self) -> None:
         """Read every member, and judge the tree as a whole."""
@@ -1171,6 +1173,8 @@ class Guard:
         self.spent += cost
         wait = (self.danger - self.handed) / self.reader.speed
         floor = SHORTEST_SLEEP
+        if self.followers:
+            wait = min(wait, FOLLOWS / 20)
         if self.kills:
             wait = min(wait, KILL_SLEEP)
         elif self.credit <= 0:
@@ -1288,8 +1292,10 @@ class Guard:
     def stop_all(self, still: list[Member]) -> None:
         """Stop all members that run, and note them."""
         for member in [] if self.limits.dry_run else list(self.members.values()):
-            if member.process.pid not in self.protected and not is_stopped(member) and not is_job(member):
+            now = read_process(member.process.pid)
+            if now and now.pid not in self.protected and now.state not in "Tt" and not is_job(now):
                 still.append(member)  # first: whatever happens, it is continued
+                self.note_followers(now)
                 self.send(None, member, _signal.SIGSTOP)
 
     def relieve(self, shares: dict[int, int], still: list[Member]) -> None:
@@ -1395,19 +1401,32 @@ class Guard:
                         fresh.append(member)
             for member in fresh:
                 frozen[member.process.pid] = member
-                self.note_above(member, frozen)
+                now = read_process(member.process.pid)
+                if now:
+                    self.note_followers(now)
                 self.send(kills[0], member, _signal.SIGSTOP)
             if still and not fresh:
                 return
             if not fresh:
                 time.sleep(SHORTEST_SLEEP)
 
-    def note_above(self, member: Member, frozen: dict[int, Member]) -> None:
-        """Note a parent that runs on while its child is stopped: su, for one, then stops itself, for ever."""
-        now = read_process(member.process.pid)
-        parent = read_process(now.ppid) if now and now.ppid not in frozen else None
-        if member.kill and parent and parent.pid != posix.getpid() and parent.state not in "TtZX":
-            member.kill.above.append(parent)
+    def note_followers(self, process: Process) -> None:
+        """Note who may stop itself for what is stopped below it, as su does, and for ever: a process and its parent.
+
+        Also one that is stopped, too: it may have heard of the other one before, and act on it as soon as it goes on.
+        """
+        for each in process, read_process(process.ppid):
+            if each and each.pid != posix.getpid() and each.state not in "TtZX":
+                self.followers[each.pid] = each, time.monotonic() + FOLLOWS
+
+    def continue_followers(self) -> None:
+        """Continue those who have stopped themselves."""
+        for process, until in list(self.followers.values()):
+            now = read_process(process.pid)
+            if now and now.start == process.start and now.state in "Tt":
+                self.send(None, Member(now, None, NEVER), _signal.SIGCONT)
+            if now is None or now.start != process.start or time.monotonic() > until:
+                del self.followers[process.pid]
 
     def send(self, kill: Kill | None, member: Member, signum: int) -> bool:
         """Send a signal to a member; return whether it was there to get it."""
@@ -1423,10 +1442,6 @@ class Guard:
         for member in self.lineage(kill.offender):
             if member.process.pid in self.members:
                 self.inspect(member)
-        for parent in kill.above:
-            now = read_process(parent.pid)
-            if now and now.start == parent.start and now.state in "Tt":
-                self.send(kill, Member(now, None, NEVER), _signal.SIGCONT)
         alive = self.lineage(kill.offender)
         if alive and time.monotonic() < kill.deadline:
             return
@@ -1468,17 +1483,10 @@ def comes_from(member: Member | None, offender: Member) -> bool:
     return member is offender
 
 
-def is_stopped(member: Member) -> bool:
-    """Tell whether a process has been stopped, by a person or a debugger."""
-    now = read_process(member.process.pid)
-    return now is None or now.state in "Tt"
-
-
-def is_job(member: Member) -> bool:
+def is_job(process: Process) -> bool:
     """Tell whether a process is a job of a shell with job control, which would take it for stopped by its user."""
-    now = read_process(member.process.pid)
-    parent = read_process(now.ppid) if now and now.pgid == now.pid else None  # it leads a group of its own
-    return now is not None and parent is not None and now.sid == parent.sid
+    parent = read_process(process.ppid) if process.pgid == process.pid else None  # it leads a group of its own
+    return parent is not None and parent.sid == process.sid
 
 
 def is_moving(member: Member) -> bool:

@@ -2571,6 +2571,7 @@ def put(text: str, patience: float | None = None) -> bool:
     patience: seconds that it may wait for a reader; for ever only while nobody waits for me. False: not enough.
     """
     if patience is None and HOLDS:
+        unfold()
         patience = READER
     try:
         if patience is not None and not takes(2, patience):
@@ -3439,12 +3440,17 @@ def since(text: str) -> float:
 
 
 class Screen:
-    """The waiting line: one that updates itself on a terminal, else a line at a change and every REPEAT seconds."""
+    """The waiting line: one that updates itself on a terminal, else a line at a change and every REPEAT seconds.
+
+    A terminal that somebody else has the foreground of is not drawn on: it is lines there, too. Where that is a part of
+    my own job (`make -j` with me as its shell), which everybody sees at work there, they come after REPEAT seconds.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.quiet = plan.quiet
         self.terminal = posix.isatty(2) and setting("TERM") != "dumb"  # an editor's: it can take nothing back
         self.shown, self.at = "", -REPEAT
+        self.is_drawn = False
 
     def pause(self, waited: float) -> float:
         """Return the seconds until there is something to say."""
@@ -3458,13 +3464,17 @@ class Screen:
         """Say what is waited for, if that is new."""
         if self.quiet or waited < PATIENCE:
             return
-        width = terminal_width() if self.terminal else 1000
+        is_own_job = self.terminal and blocker.process is not None and blocker.process.pgid == posix.getpgrp()
+        if is_own_job and waited < REPEAT:
+            return
+        draws = self.terminal and is_in_foreground() and not is_own_job
+        width = terminal_width() if draws else 1000
         start = TOOL + ": waiting, "
-        text = "waiting, " + describe_wait(claim, blocker, max(40, width - 1 - len(start)) if self.terminal else 0)
+        text = "waiting, " + describe_wait(claim, blocker, max(40, width - 1 - len(start)) if draws else 0)
         head, _, tail = text.rpartition(")")  # what people typed stands before it
         key = head + tail.partition(" for ")[0]
-        if self.terminal:
-            self.shown = key
+        if draws:
+            self.shown, self.is_drawn = key, True
             put("\r\x1b[K" + fit(TOOL + ": " + text, width - 1), 0)
         elif self.shown and not blocker.holds and not inode(LOCK, claim.scope.fd):
             pass  # between two holders
@@ -3472,9 +3482,17 @@ class Screen:
             self.shown, self.at = (key, waited) if say(text, 0) else (self.shown, waited + 1 - REPEAT)
 
     def clear(self) -> None:
-        """Take the line off the terminal."""
-        if self.terminal and self.shown:
+        """Take the line off the terminal, if it still is the last one there."""
+        if self.is_drawn and is_in_foreground():
             put("\r\x1b[K", 0)
+
+
+def is_in_foreground() -> bool:
+    """Tell whether I belong to the job that has the terminal; also where there is no job control on it."""
+    try:
+        return posix.tcgetpgrp(2) == posix.getpgrp()
+    except OSError:
+        return True
 
 
 def terminal_width(fd: int = 2) -> int:

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
@@ -406,7 +407,10 @@ def test_no_limit_is_zero_as_everywhere(place: Guarded) -> None:
 
 @pytest.mark.parametrize("signum", [32, 33, 40])
 def test_a_command_that_dies_of_a_signal_that_has_no_name(place: Guarded, signum: int) -> None:
-    """The C library keeps two for itself: signal(7)."""
+    """The C library keeps two for itself, signal(7), and ignores them in what its posix_spawn() starts, as make's."""
+    status = Path("/proc/self/status").read_text() if LINUX else "SigIgn: 0"
+    if int(status.partition("SigIgn:")[2].split()[0], 16) >> (signum - 1) & 1:
+        pytest.skip("it is ignored here")
     command = [program("hog")[0], "-c", "import os; os.kill(os.getpid(), %d)" % signum]
     assert place.run("--", *command).returncode == -signum
     assert place.project.run([place.project.seqexec, *command]).returncode == -signum

@@ -244,6 +244,25 @@ def test_a_waiter_on_a_terminal_shows_one_line_that_updates_itself(project: Proj
     assert terminal.screen() == ["mine", ""]
 
 
+def test_a_waiter_in_the_background_draws_over_nothing(project: Project, tool: Tool) -> None:
+    """There is a prompt, with what its user types, or an editor."""
+    holder = Holder(project, tool)
+    terminal = JobShell(project, set={"TERM": "xterm"})
+    terminal.line(quoted(tool.wrap(["true"])) + " &")
+    terminal.expect(r"waiting, 1 of 1 in the queue[^\r]*\r\n")
+    assert holder.release() == 0
+    terminal.do("wait")
+    assert "\x1b[K" not in terminal.output
+
+
+def test_a_waiter_draws_over_nothing_of_its_own_job(project: Project, tool: Tool) -> None:
+    """`make -j2` with the tool as its shell: what waits for a recipe has that one's output on its terminal."""
+    first = quoted(tool.wrap(shell("printf 'half '; touch begun; sleep 1.5; echo line")))
+    line = "%s & until test -e begun; do sleep 0.02; done; %s; wait"
+    terminal = Terminal(project, shell(line % (first, quoted(tool.wrap(["echo", "second"])))), set={"TERM": "xterm"})
+    assert terminal.drain() == "half line\r\nsecond\r\n"
+
+
 def test_a_terminal_that_can_only_print_gets_plain_lines(project: Project, tool: Tool) -> None:
     """An editor's shell buffer, for one."""
     holder = Holder(project, tool)
