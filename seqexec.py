@@ -2300,6 +2300,9 @@ def join_pipeline(claim: Claim) -> bool:
     A pipe between two runs was inherited by both wrappers, which keep it open, so looking at the wrappers is enough.
     The owner file is linked into the very directory that was looked at. Whoever is still in it then cannot have
     given the lock away in between; if nobody is, the founder has gone, and I withdraw and stay in the queue.
+
+    Several at one end of a pipe (`make -j8 | tee`, both through me) are no pipeline among themselves: they take turns.
+    Who is before me in the queue is looked at first: it takes itself out only when it is in the lock.
     """
     if not any(claim.pipes):
         return False
@@ -2308,8 +2311,9 @@ def join_pipeline(claim: Claim) -> bool:
         home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
     except OSError:
         return False
-    holders = [name for name in posix.listdir(home) if is_identity(name) and lives(name, home)]
-    if any(leads_to(*claim.pipes, make_blocker(name, True)) for name in holders):
+    linked = ends_that_lead_to(claim, members(home))
+    if any(linked) and not has_rival(claim, linked, names_before(claim), members(home)):
+        holders = members(home)
         try:
             posix.link(claim.name, claim.name, src_dir_fd=claim.home, dst_dir_fd=home)
         except OSError:
@@ -2323,6 +2327,40 @@ def join_pipeline(claim: Claim) -> bool:
         attempt(posix.unlink, claim.name, home)
         attempt(posix.rmdir, LOCK, scope.fd)
     posix.close(home)
+    return False
+
+
+def members(home: int) -> list[str]:
+    """Return the living in a lock's directory."""
+    return [name for name in posix.listdir(home) if is_identity(name) and lives(name, home)]
+
+
+def names_before(claim: Claim) -> list[str]:
+    """Return those who wait before me in the queue."""
+    names = list(read_queue(claim.scope))
+    before = names[: names.index(claim.name)] if claim.name in names else []
+    return [name for name in before if waits(claim.scope, name)]
+
+
+def ends_that_lead_to(claim: Claim, names: list[str]) -> Pipes:
+    """Return those of the pipes that I read, and that I write, that lead to one of some identities' processes."""
+    holders, none = [make_blocker(name, True) for name in names], frozenset("")
+    reads, writes = claim.pipes
+    if not any(leads_to(reads, writes, holder) for holder in holders):
+        return none, none
+    return (
+        frozenset(each for each in reads if any(leads_to(frozenset({each}), none, holder) for holder in holders)),
+        frozenset(each for each in writes if any(leads_to(none, frozenset({each}), holder) for holder in holders)),
+    )
+
+
+def has_rival(claim: Claim, linked: Pipes, before: list[str], holders: list[str]) -> bool:
+    """Tell whether somebody, who is or will be in the lock, has one of my ends of these pipes, too, and none to me."""
+    for rival in [make_blocker(name, False) for name in before + holders]:
+        theirs = pipes_of(rival.pid) if rival.process else ((), ())
+        if linked[0] & frozenset(theirs[0]) or linked[1] & frozenset(theirs[1]):
+            if not leads_to(*claim.pipes, rival):
+                return True
     return False
 
 
@@ -2518,6 +2556,10 @@ FORWARDED = frozenset(
         _signal.SIGUSR2,
         _signal.SIGTSTP,
         _signal.SIGALRM,
+        _signal.SIGVTALRM,
+        _signal.SIGPROF,
+        _signal.SIGXCPU,
+        _signal.SIGABRT,
     )
 )
 ENDING = frozenset((_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM))  # somebody wants it to end

@@ -349,6 +349,30 @@ def test_commands_that_write_to_the_same_pipe_do_not_join(
 
 @needs_bash
 @needs_proc
+@pytest.mark.parametrize(
+    "line",
+    [
+        "({all} & wait) | {one}",
+        "{one} | ({all} & wait)",
+        "({all} & wait) | cat | {one}",
+        "exec 3> >({one}); {all} & exec 3>&-; wait",
+    ],
+)
+def test_several_at_one_end_of_a_pipe_take_turns(
+    project: Project, tool: Tool, witness: Witness, line: str
+) -> None:
+    """`make -j8 | tee log`, both through it: the recipes are no pipeline among themselves."""
+    all_of_them = " & ".join(quoted(tool.wrap(witness.command(number, 0.03))) for number in range(5))
+    one = "seq 3" if line.startswith("{one}") else "cat"
+    line = line.format(all=all_of_them, one=quoted(tool.wrap(["/bin/sh", "-c", one])))
+    assert project.run(bash(line), timeout=40).returncode == 0
+    assert len(witness.finished()) == 5
+    witness.check()
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
 def test_a_reader_whose_writer_has_gone_queues(project: Project, tool: Tool, witness: Witness) -> None:
     line = "%s | (read x; exec %s)" % (
         quoted(tool.wrap(["echo", "x"])),

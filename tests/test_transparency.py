@@ -36,7 +36,7 @@ from support import (
 )
 
 needs_proc = pytest.mark.skipif(not LINUX, reason="needs /proc to look at what was inherited")
-SIGNALS_THAT_REACH = ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2"]
+SIGNALS_THAT_REACH = ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "VTALRM", "PROF", "XCPU", "ABRT"]
 
 
 def assert_same(project: Project, tool: Tool, command: list[str], **changes: Any) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-NAMES = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH", "CONT")
+NAMES = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH", "CONT", "VTALRM", "PROF", "XCPU", "ABRT")
 OUT = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666) if len(sys.argv) > 1 else 1
 
 
