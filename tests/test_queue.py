@@ -23,6 +23,7 @@ from support import (
     LINUX,
     PRODUCT_DIRECTORY,
     Holder,
+    NotInTime,
     Project,
     Tool,
     Witness,
@@ -551,8 +552,9 @@ def test_a_look_at_a_stopped_waiter_takes_nothing_out_of_the_lock(
     hold = "    for each in names:\n        if not is_identity(each):\n"
     copy = changed(project, tmp_path, (hold, "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n" + hold))
     holder, scope = Holder(project, seqexec), seqexec.scope(project)
-    reader, writer = os.pipe()
-    founder = project.start([project.seqexec, *shell("echo began; read line; true")], pass_fds=[writer])
+    pipes = [os.pipe() for _ in range(3)]  # at one end of one they would take turns
+    writers = [writer for _, writer in pipes]
+    founder = project.start([project.seqexec, *shell("echo began; read line; true")], pass_fds=writers)
     wait_for_waiter(scope, founder)
     founder.send_signal(signal.SIGSTOP)
     wait_until(lambda: state_of(founder.pid) == "T")
@@ -562,15 +564,15 @@ def test_a_look_at_a_stopped_waiter_takes_nothing_out_of_the_lock(
     holder.release()
     assert read_line(founder) == "began"
     argv = [project.seqexec, *shell("echo joined; read line; true")]
-    joiners = [project.start(argv, pass_fds=[reader]) for _ in range(3)]
+    joiners = [project.start(argv, pass_fds=[reader]) for reader, _ in pipes]
     assert [read_line(joiner) for joiner in joiners] == ["joined"] * 3
     owners = set((scope / "executor.lock").iterdir())
     assert len(owners) == 4
     late.send_signal(signal.SIGCONT)
     wait_until(lambda: state_of(late.pid) == "S", "it goes on waiting")
     assert set((scope / "executor.lock").iterdir()) == owners
-    os.close(reader)
-    os.close(writer)
+    for end in (end for ends in pipes for end in ends):
+        os.close(end)
     for each in [founder, *joiners]:
         assert finish(each)[0] == 0
     assert finish(late)[:2] == (0, b"late\n")
@@ -703,16 +705,24 @@ def test_a_waiter_that_gets_a_signal_dies_of_it_at_once(
 def test_ctrl_c_at_any_moment_of_a_wait_shows_no_traceback(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
-    strange = []
+    strange: list[tuple[int, bytes, bytes]] = []
+    lost: list[int] = []
     for step in range(25):
         process = project.start(tool.wrap(shell("echo it ran")))
         time.sleep(step * 0.003)
         os.killpg(process.pid, signal.SIGINT)
-        status, out, errors = finish(process)
+        try:
+            status, out, errors = finish(process)
+        except NotInTime:
+            process.kill()
+            lost.append(step)
+            continue
         if status != -signal.SIGINT or out or not tool.says(errors):
             strange.append((status, out, errors))
-    # While Python itself starts, before any line of ours, an interrupt makes it end with status 1.
+    # While Python itself starts, before any line of ours, an interrupt makes it end with status 1, and one in some
+    # hundreds it swallows: in the weak references' callbacks of importlib's locks.
     assert strange == [(1, b"", b"")] * len(strange) and len(strange) <= 6, strange
+    assert not lost or lost[1:] == [] and lost[0] < 10, lost
     holder.release()
     settle(project, tool)
 
