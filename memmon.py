@@ -2028,11 +2028,16 @@ def run(options: Options) -> int:
 
 
 def tell_peak(watch: Watch, options: Options, least: int) -> None:
-    """Tell of the most that was held. least: as much, in bytes, had our own fork before it became COMMAND."""
+    """Tell of the most that was held. least: as much, in bytes, had our own fork before it became COMMAND.
+
+    The kernel's count of the largest process is exact also for one that came and went between two looks.
+    """
     guard = watch.guard
     if least and not options.quiet:
-        largest = ", the largest with %s resident" % show_size(watch.usage_peak) if watch.usage_peak > least else ""
-        guard.say("peak %s in up to %d processes%s" % (show_size(guard.peak), guard.most, largest))
+        resident = watch.usage_peak if watch.usage_peak > least else 0
+        largest = ", the largest with %s resident" % show_size(resident) if resident else ""
+        peak = "%s in up to %d processes" % (show_size(max(guard.peak, resident)), max(guard.most, 1))
+        guard.say("peak %s%s" % (peak if guard.peak or resident else "unknown: it ended before a look at it", largest))
     if options.peak:
         guard.handed = guard.reader.handed_out()
         guard.inspect_all()

@@ -405,6 +405,12 @@ def test_no_limit_is_zero_as_everywhere(place: Guarded) -> None:
     assert result.returncode == 3 and "peak" in told(result.stderr, "")[0]
 
 
+def test_the_peak_of_a_short_command_is_what_the_kernel_counted(place: Guarded) -> None:
+    result = place.run("--", program("hog")[0], "-c", "x = bytearray(b'x') * (100 << 20)")
+    (line,) = told(result.stderr, "peak")
+    assert 100 <= float(line.split()[2]) <= 130, line
+
+
 @pytest.mark.parametrize("signum", [32, 33, 40])
 def test_a_command_that_dies_of_a_signal_that_has_no_name(place: Guarded, signum: int) -> None:
     """The C library keeps two for itself, signal(7), and ignores them in what its posix_spawn() starts, as make's."""
