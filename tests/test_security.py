@@ -489,6 +489,8 @@ def test_root_leaves_nothing_that_the_owner_cannot_remove(project: Project, tool
     done = run_as_stranger(project, tool.wrap(shell("echo ran")))
     assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
     killed = Holder(project, tool)
+    shown = tool.scope(project) / "current.pid"  # made as root's, and given away in the next call
+    wait_until(lambda: shown.exists() and shown.read_text() == "%d\n" % killed.pid)
     killed.process.kill()
     wait_until(lambda: killed.process.poll() is not None)
     done = run_as_stranger(
