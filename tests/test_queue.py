@@ -504,7 +504,7 @@ def test_junk_that_looks_like_a_waiter_is_none(project: Project, seqexec: Tool, 
 def test_the_release_wakes_and_not_the_exit(project: Project, tmp_path: Path) -> None:
     """The first wrapper cannot exit before its memory guard has, and that one does not want to."""
     source = (project.tools / "seqexec.py").read_text()
-    for tick in "\nTICK = 2.0", "\nFIRST_TICK = 0.05":  # nothing else is to wake it
+    for tick in "\nTICK = 2.0", "\nFIRST_TICK = 0.05", "\nLONG = 2.0":  # nothing else is to wake it
         assert source.count(tick) == 1
         source = source.replace(tick, tick.partition("=")[0] + "= 600.0")
     (tmp_path / "seqexec.py").write_text(source)

@@ -62,7 +62,7 @@ FIRST = ' or next(iter(read_queue(claim.scope)), "") != claim.name'
 MUTANTS = [
     Mutant(
         "recovery removes the lock by its fixed name",
-        (("    attempt(posix.unlink, name, home)\n", "    remove(LOCK, scope.fd)\n"),),
+        (("    remove(name, home)\n", "    remove(LOCK, scope.fd)\n"),),
         within="recover",
         first="two, one stopped, after a holder that was killed",
     ),
