@@ -524,6 +524,20 @@ def test_the_release_wakes_and_not_the_exit(project: Project, tmp_path: Path) ->
     nothing_left(project.state)
 
 
+@pytest.mark.skipif(not LINUX, reason="SCHED_BATCH")
+@pytest.mark.parametrize("status, policy", [(0, 3), (7, 0)])
+def test_the_guard_takes_no_processor_from_the_next(project: Project, tmp_path: Path, status: int, policy: int) -> None:
+    """It ends after the release, or before that where it may have something to say about a failure."""
+    guard = "trap 'read -r stat </proc/$$/stat; set -- $stat; shift 40; echo policy $1 >&2; exit' TERM\n"
+    (tmp_path / "memmon.py").write_text(guard + "echo guarding >&2\nwhile :; do sleep 0.1; done\n")
+    copy = shutil.copy(project.seqexec, str(tmp_path))
+    first = project.start([copy, *shell("echo ready; read line; exit %d" % status)])
+    read_line(first)
+    assert "guarding" in read_line(first, "stderr")
+    _, said = first.communicate(b"go\n", timeout=20)
+    assert (first.returncode, said.decode()) == (status, "policy %d\n" % policy)
+
+
 @pytest.mark.skipif(not LINUX, reason="pipes are found in /proc")
 def test_a_reader_behind_a_stranger_joins_as_its_writer_begins(
     project: Project, seqexec: Tool, tmp_path: Path
