@@ -3499,7 +3499,7 @@ class Screen:
 
     def __init__(self, plan: Plan) -> None:
         self.quiet = plan.quiet
-        self.terminal = posix.isatty(2) and setting("TERM") != "dumb"  # an editor's: it can take nothing back
+        self.terminal = can_take_back(2)
         self.shown, self.at = "", -REPEAT
         self.is_drawn = False
 
@@ -3536,6 +3536,11 @@ class Screen:
         """Take the line off the terminal, if it still is the last one there."""
         if self.is_drawn and is_in_foreground():
             put("\r\x1b[K", 0)
+
+
+def can_take_back(fd: int) -> bool:
+    """Tell whether a descriptor is a terminal that understands more than lines: an editor's is "dumb"."""
+    return posix.isatty(fd) and setting("TERM") not in ("", "dumb")
 
 
 def is_in_foreground() -> bool:
@@ -3832,7 +3837,7 @@ def show_status(root: str, as_json: bool) -> int:
 
 def uses_colours() -> bool:
     """Tell whether stdout is a terminal that may be coloured."""
-    return posix.isatty(1) and not setting("NO_COLOR") and setting("TERM") != "dumb"
+    return can_take_back(1) and not setting("NO_COLOR")
 
 
 HISTORY_HEAD = ["ended", "status", "waited", "ran", "peak", "command"]
@@ -3945,7 +3950,7 @@ def watch(root: str) -> int:
     import select
     import termios
 
-    if not posix.isatty(0) or not posix.isatty(1) or setting("TERM") == "dumb":
+    if not posix.isatty(0) or not can_take_back(1):
         raise Failure("--watch wants a terminal that can move its cursor: use --status")
     before = termios.tcgetattr(0)
     raw = termios.tcgetattr(0)
