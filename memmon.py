@@ -27,8 +27,8 @@
 #
 # How it works.
 #   1. Members are the descendants of the root. Who was one stays one (PID and start time), also after a
-#      double fork or setsid; -- COMMAND also marks the environment (MEMMON_RUN), so that nobody is lost
-#      between looks.
+#      double fork or setsid; -- COMMAND also marks the environment (MEMMON_RUN), by which those are found
+#      who lose their parents between two looks.
 #   2. Memory is what cannot be taken back: anonymous, shared and swapped-out pages, not mapped files. The
 #      RSS is read first, the kernel's breakdown only where that passes a limit. In the total, shared pages
 #      count once. What a fork has not copied yet, or a vfork borrows, is its parent's.
@@ -43,11 +43,11 @@
 #   5. Never ended: memmon, its ancestors, PID 1, with --children-only the root, and whoever is no
 #      descendant.
 #
-# Assumptions: CPython 3.8 or newer; Linux, or a ps with lstart (macOS, BSD). Known gaps: under --pid, a
-# process that clears its environment, or has no token, and loses its parents between two looks; memory of
-# no process (files on tmpfs, pipes, hugetlbfs); a process that maps existing shared memory is seen at the
-# next --interval; a SIGKILL of memmon in the middle of item 4 (ms, with --total up to 0.3 s) leaves stopped
-# what it has stopped; a shell with job control takes an offender with descendants for stopped by its user; INT
+# Assumptions: CPython 3.8 or newer; Linux, or a ps with lstart (macOS, BSD). Known gaps: a process that
+# clears its environment (under --pid: has no token) and loses its parents between two looks; memory of no
+# process (files on tmpfs, pipes, hugetlbfs); a process that maps existing shared memory is seen at the next
+# --interval; a SIGKILL of memmon in the middle of item 4 (ms, with --total up to 0.3 s) leaves stopped what
+# it has stopped; a shell with job control takes an offender with descendants for stopped by its user; INT
 # and QUIT reach COMMAND only from the terminal.
 
 # BEGIN SHARED start
@@ -1561,6 +1561,7 @@ class Watch:
                 _signal.signal(signum, self.on_signal)
         for signum in (_signal.SIGINT, _signal.SIGQUIT) if self.child else ():
             _signal.signal(signum, self.on_terminal_signal)
+        _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # in the background, with `stty tostop`, a line would stop me
         return reading
 
     def on_signal(self, signum: int, frame: object) -> None:
@@ -1696,7 +1697,7 @@ def execute(command: list[str], mark: tuple[bytes, bytes]) -> int:
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
     path = environment.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
     worst: int | None = errno.ENOENT
-    for directory in [""] if "/" in command[0] else path.split(":"):
+    for directory in [""] if "/" in command[0] else path.split(":") if command[0] else []:
         file = directory + "/" + command[0] if directory else command[0]
         try:
             posix.execve(file, command, environment)
@@ -1705,7 +1706,7 @@ def execute(command: list[str], mark: tuple[bytes, bytes]) -> int:
                 posix.execve("/bin/sh", ["sh", file] + command[1:], environment)
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 worst = error.errno
-    say("%s: %s" % (printable(command[0]), posix.strerror(worst or 0)))
+    say("%s: %s" % (printable(command[0]) or "(an empty word)", posix.strerror(worst or 0)))
     return 127 if worst == errno.ENOENT else 126
 
 
@@ -1897,6 +1898,8 @@ def apply_values(options: Options, given: dict[str, str]) -> None:
     options.log = given.get("--log", "")
     if "--pid" in given:
         options.pid = parse_pid(given["--pid"])
+    if given.get("--token") == "":
+        raise Failure("--token: an identity is wanted, as SEQEXEC_RUN has them", 2)
     if "--token" in given:
         options.mark = (b"SEQEXEC_RUN", given["--token"].encode("utf-8", "surrogateescape"))
     if options.command and ("--pid" in given or "--token" in given or options.once):
@@ -1912,9 +1915,11 @@ def apply_number(options: Options, attribute: str, name: str, text: str) -> None
         attribute, (0.001, 1 << 40)
     )
     number = float(text) if digits.isascii() and digits.isdecimal() else -1.0
-    if not least <= number <= most and (number or attribute not in ("limit", "total")):
-        raise Failure("%s: '%s' is no number from %g to %g" % (name, printable(text, 40), least, most), 2)
-    setattr(options, attribute, (int(number * MB) or NEVER) if attribute in ("limit", "total") else number)
+    is_size = attribute in ("limit", "total")
+    if not least <= number <= most and (number or not is_size):
+        none = ", nor 0 for none" if is_size else ""
+        raise Failure("%s: '%s' is no number from %g to %g%s" % (name, printable(text, 40), least, most, none), 2)
+    setattr(options, attribute, (int(number * MB) or NEVER) if is_size else number)
     if attribute == "limit":
         options.limit_name = name
 
@@ -1989,7 +1994,10 @@ def find_myself(options: Options) -> Process | None:
 def run(options: Options) -> int:
     """Watch what the options name. A COMMAND that cannot be watched any longer runs on, and its status counts."""
     if options.log:
-        append(options.log, "")  # cannot be written: better told now than at the first kill
+        try:
+            append(options.log, "")  # cannot be written: better told now than at the first kill
+        except OSError as error:
+            raise Failure("--log %s: %s" % (printable(options.log), error.strerror), 125) from None
     me, tied = find_myself(options), options.mark is not None
     if options.pid == 1 and not options.children_only:  # else it is a wrapper of ours that a container starts with
         raise Failure("--pid 1 is the whole machine: not watched", 2)

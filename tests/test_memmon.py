@@ -389,6 +389,16 @@ def test_a_job_of_an_interactive_shell_is_not_stopped(place: Guarded) -> None:
     terminal.do("kill %1")
 
 
+def test_a_line_in_the_background_does_not_stop_the_guard(place: Guarded) -> None:
+    """As `stty tostop` has it for others: then nobody would watch any more."""
+    terminal = JobShell(place.project)
+    terminal.do("stty tostop")
+    terminal.do("mkfifo go; %s -- sh -c 'read line <go; exit 7' &" % shlex.quote(place.memmon))
+    terminal.line("echo >go; wait %1; echo status $?")
+    terminal.expect(r"memmon: peak")
+    terminal.expect("status 7")
+
+
 def test_a_total_that_nothing_helps_ends_nobody(place: Guarded) -> None:
     source = "x = bytearray(b'x') * (150 << 20)\nimport subprocess, sys\n"
     source += "other = subprocess.Popen(['sleep', '60'])\nguard = subprocess.Popen(sys.argv[1:])\n"
@@ -559,6 +569,8 @@ def test_a_commands_status_output_and_input_are_untouched(place: Guarded) -> Non
     assert result.stderr.startswith(b"error\n") and b"memmon: peak " in result.stderr
     assert place.run("--", *shell("kill -USR1 $$")).returncode == -signal.SIGUSR1
     assert place.run("--", "/nonexistent/x").returncode == 127
+    nothing = place.run("--", "")
+    assert nothing.returncode == 127 and told(nothing.stderr, "(an empty word): "), nothing
     assert place.run("--", "/etc/passwd").returncode == 126
 
 
@@ -686,6 +698,9 @@ def test_a_kill_on_its_way_is_told_when_memmon_is_ended(place: Guarded) -> None:
         (["--pid", "-1"], 2, "--pid"),
         (["--pid", "1" * 5000], 2, "--pid"),
         (["--token", "x", "--", "true"], 2, "--token"),
+        (["--token", "", "--pid", "1"], 2, "--token"),
+        (["--limit", "x"], 2, "nor 0 for none"),
+        (["--log", "/dev/full", "--", "true"], 125, "--log /dev/full"),
         (["--pid", "abc\x1b[0m"], 2, "--pid"),
         (["--pid", "99999999"], 1, "no such process"),
         (["--frob"], 2, "--frob"),
