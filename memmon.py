@@ -1555,7 +1555,7 @@ class Watch:
         posix.set_blocking(reading, False)
         posix.set_blocking(writing, False)
         _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        _signal.signal(_signal.SIGCHLD, lambda signum, frame: None)
+        _signal.signal(_signal.SIGCHLD, (lambda signum, frame: None) if self.child else _signal.SIG_DFL)
         for signum in FORWARDED if self.child else ENDING:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
@@ -1584,17 +1584,25 @@ class Watch:
         """Look and sleep until there is nothing left to watch. Told to stop, and with no kill under way: at once."""
         while not self.stopped or self.guard.kills:
             self.guard.look()
+            self.drain()
             catch_up()
             if self.stopped or self.has_ended():
                 break
             self.sleep(self.guard.pause())
         self.guard.flush()
 
+    def drain(self) -> None:
+        """Forget the signals so far: a look's ps has ended, or what they mean is about to be looked at."""
+        try:
+            posix.read(self.alarm, 4096)
+        except BlockingIOError:
+            pass
+
     def sleep(self, seconds: float) -> None:
         """Sleep for some seconds, less when something happens."""
         for fd, _ in self.poll.poll(seconds * 1000):
             if fd == self.alarm:
-                posix.read(fd, 4096)
+                self.drain()
             elif fd == 2:
                 self.stopped = True
             elif fd == self.root_fd and not self.root_gone:
@@ -1648,6 +1656,7 @@ class Watch:
             pid, status, usage = posix.wait4(whom, posix.WNOHANG)
         if pid:
             self.status, self.child = status, 0
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from here on it would be a ps that has ended
             self.note_root_gone()
             self.usage_peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

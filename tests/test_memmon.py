@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -673,6 +674,16 @@ def test_a_kill_on_its_way_is_told_when_memmon_is_ended(place: Guarded) -> None:
     guard.send_signal(signal.SIGTERM)
     (line,) = told(finish(guard)[2], "ended ")
     assert "1 still there" in line
+
+
+@pytest.mark.parametrize("line", ["sleep 3", "sleep 3 & exit"], ids=["command", "heir"])
+def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) -> None:
+    """The budget is 5 % of a core; woken by the end of each look's ps, it takes all of one."""
+    began, before = time.monotonic(), os.times()
+    assert place.run("--", *shell(line), set={"SEQEXEC_PROC": "ps"}).returncode == 0
+    wall, after = time.monotonic() - began, os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    assert 3 <= wall and used < wall / 2
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------
