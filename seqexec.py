@@ -509,6 +509,7 @@ def read_ps_table() -> dict[int, Process]:
     busybox lets a six-digit number touch the next column, so a column of letters stands behind each.
     """
     columns = "pid= stat= ppid= stat= pgid= stat= tty= stat= rss=".split()
+    PS_LINES.clear()  # what is asked about its processes comes from a later look than this
     own, lines = run_ps("-A", columns + PS_START + ["comm="])
     if not lines and PS_START:
         PS_START.clear()

@@ -676,6 +676,17 @@ def test_a_kill_on_its_way_is_told_when_memmon_is_ended(place: Guarded) -> None:
     assert "1 still there" in line
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_a_command_that_becomes_a_daemon_is_still_watched(place: Guarded, reader: str) -> None:
+    """Its last process may be younger than the environments that a ps has shown a moment ago."""
+    source = "import os, time\nfor step in range(2):\n    if os.fork():\n        os._exit(0)\n    os.setpgid(0, 0)\n"
+    source += "    time.sleep(0.03)\ntime.sleep(0.5)\nx = bytearray(b'x') * (150 << 20)\ntime.sleep(20)\n"
+    for _ in range(3):
+        argv = ["--quiet", "--limit", "100", "--", program("hog")[0], "-c", source]
+        result = place.run(*argv, set={"SEQEXEC_PROC": reader})
+        assert result.returncode == 0 and told(result.stderr, "ended "), result
+
+
 @pytest.mark.parametrize("line", ["sleep 3", "sleep 3 & exit"], ids=["command", "heir"])
 def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) -> None:
     """The budget is 5 % of a core; woken by the end of each look's ps, it takes all of one."""
