@@ -313,7 +313,8 @@ EXEC_TIME = 0.5  # s for which an empty environment may mean that an exec is on 
 PRIORITY = -20  # nice value, where there is no real-time scheduling
 PROBES = 500  # PIDs tried one by one (3 us each) before a listing of /proc (300 us and more) is cheaper
 SPARE_DESCRIPTORS = 16  # for what is opened and closed again, a ps and its pipes too
-NEVER = 1 << 62  # bytes, a limit nobody reaches
+NEVER = 1 << 62  # bytes, a limit nobody reaches: of who is not to be ended, or has been sent all there is
+NO_LIMIT = 1 << 61  # bytes, another one: of who may be ended for the total all the same
 
 # BEGIN SHARED processes
 # What is asked of the system about a process is asked here, of one of two readers: /proc (Linux), or ps
@@ -1642,7 +1643,7 @@ class Watch:
         self.guard.discover()
         self.guard.inspect_all()
         orphans = [describe(m.process) for m in self.guard.members.values() if not m.kill]
-        if orphans and not self.tied:
+        if orphans and not self.tied and not self.guard.limits.quiet:
             more = " and %d more" % (len(orphans) - 3) if len(orphans) > 3 else ""
             self.guard.say(
                 "%d (%s) has ended; still watching what it left behind: %s%s"
@@ -1815,7 +1816,8 @@ def show_tree(guard: Guard, as_json: bool) -> str:
         listed = [{name: getattr(p, name) for name in names} for _, _, p, _, _ in rows]
         for entry, (_, level, process, size, share) in zip(listed, rows):
             entry.update(depth=level, memory=size, share=share, command=read_command(process.pid))
-        total = {"root": guard.root.pid, "limit": guard.limits.limit, "total": sum(row[4] for row in rows)}
+        limit = guard.limits.limit if guard.limits.limit != NO_LIMIT else None
+        total = {"root": guard.root.pid, "limit": limit, "total": sum(row[4] for row in rows)}
         return json.dumps({**total, "processes": listed})
     lines = ["%8s %10s %10s  %s" % ("PID", "MEMORY", "SHARE", "COMMAND")]
     for _, level, process, size, share in rows:
@@ -1919,17 +1921,22 @@ def apply_values(options: Options, given: dict[str, str]) -> None:
 
 
 def apply_number(options: Options, attribute: str, name: str, text: str) -> None:
-    """Set a limit from a decimal number."""
-    digits = text.replace(".", "", 1)
+    """Set a limit from a number. The environment's CHECK_INTERVAL is also others': 0 and years are brought in range."""
     least, most = {"grace": (0, 86400), "warn": (1, 100), "interval": (0.001, 86400)}.get(
         attribute, (0.001, 1 << 40)
     )
-    number = float(text) if digits.isascii() and digits.isdecimal() else -1.0
+    try:
+        number = float(text) if text.isascii() and "_" not in text else -1.0
+    except ValueError:
+        number = -1.0
+    if attribute == "interval" and name[0] != "-" and number >= 0:
+        number = min(max(number or DEFAULT_INTERVAL, least), most)
     is_size = attribute in ("limit", "total")
     if not least <= number <= most and (number or not is_size):
-        none = ", nor 0 for none" if is_size else ""
-        raise Failure("%s: '%s' is no number from %g to %g%s" % (name, printable(text, 40), least, most, none), 2)
-    setattr(options, attribute, (int(number * MB) or NEVER) if is_size else number)
+        or_none = ", nor 0 for none" if is_size else ""
+        raise Failure("%s: '%s' is no number from %g to %g%s" % (name, printable(text, 40), least, most, or_none), 2)
+    none = NO_LIMIT if attribute == "limit" else NEVER
+    setattr(options, attribute, (int(number * MB) or none) if is_size else number)
     if attribute == "limit":
         options.limit_name = name
 

@@ -411,9 +411,25 @@ def test_a_total_that_nothing_helps_ends_nobody(place: Guarded) -> None:
     assert (status, out) == (0, b"None\n") and b"ended 1" not in err, err
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_without_a_limit_for_each_the_total_still_holds(place: Guarded, reader: str) -> None:
+    words = ["--limit", 0, "--total", 100, "--", *program("hog", "--cap", 200)]
+    result = place.run(*words, set={"SEQEXEC_PROC": reader}, timeout=30)
+    assert result.returncode == -signal.SIGTERM and told(result.stderr, "the tree holds"), result
+
+
+@pytest.mark.parametrize("interval", ["0", "1e9", "1e-9", "0.5"])
+def test_the_environment_is_understood_as_seqexec_understands_it(place: Guarded, interval: str) -> None:
+    changes = {"set": {"CHECK_INTERVAL": interval, "MEMORY_LIMIT_MB": "1e3"}}
+    assert place.run("--", *shell("exit 3"), **changes).returncode == 3
+    assert json.loads(place.run("--once", "--json", **changes).stdout)["limit"] == 1000 << 20
+    assert place.project.run([place.project.seqexec, *shell("exit 3")], **changes).returncode == 3
+
+
 def test_no_limit_is_zero_as_everywhere(place: Guarded) -> None:
     result = place.run("--", *shell("exit 3"), set={"MEMORY_LIMIT_MB": "0"})
     assert result.returncode == 3 and "peak" in told(result.stderr, "")[0]
+    assert json.loads(place.run("--once", "--json", "--limit", 0).stdout)["limit"] is None
 
 
 def test_the_peak_of_a_short_command_is_what_the_kernel_counted(place: Guarded) -> None:
@@ -706,7 +722,8 @@ def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) ->
         (["--limit", "0.0001"], 2, "--limit: '0.0001'"),
         (["--limit", "-5"], 2, "--limit: '-5'"),
         (["--limit", "abc"], 2, "--limit: 'abc'"),
-        (["--limit", "1e3"], 2, "'1e3'"),
+        (["--limit", "1e20"], 2, "'1e20'"),
+        (["--limit", "1_0"], 2, "'1_0'"),
         (["--limit", "\u0663"], 2, "--limit"),
         (["--limit"], 2, "--limit needs a value"),
         (["--limit=nan"], 2, "'nan'"),
