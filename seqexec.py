@@ -1859,7 +1859,9 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                     raise Displaced
             if not recalled and waited >= (LONG if blocker.holds else REPEAT):
                 recalled = True
-                recall_runs(claim)
+                JOB.clear()
+                if recall_runs(claim):
+                    dismiss_child(plan)  # it has the environment from before
         except Displaced:
             line_up_again(claim, plan)
             continue
@@ -2020,7 +2022,9 @@ def is_inside(claim: Claim) -> bool:
 
     Something in between has cleared the environment: `env -i`, or make before 4.4, whose $(shell) gets no export.
     """
-    chain, above = setting("SEQEXEC_RUN"), ancestors(posix.getpid())
+    chain = setting("SEQEXEC_RUN")
+    runs = [make_blocker(name, True) for name in chain.split(":") if is_identity(name)]  # I may have lost my parents
+    above = [pid for one in runs if one.process for pid in ancestors(one.pid)] + ancestors(posix.getpid())
     for name, living in owners(claim.scope).items():
         if living and name not in chain and make_blocker(name, True).process:
             record = record_in(LOCK, name, claim.scope.fd)
@@ -2032,10 +2036,11 @@ def is_inside(claim: Claim) -> bool:
     return False
 
 
-def recall_runs(claim: Claim) -> None:
+def recall_runs(claim: Claim) -> bool:
     """Put into the chain what a cleared environment has lost: my ancestors that have their owner files open.
 
-    So I find the way out of another scope's queue, or the others the circle that I am in. Only /proc tells.
+    So I find the way out of another scope's queue, or the others the circle that I am in. Only /proc tells. False:
+    nothing was lost.
     """
     chain = [name for name in setting("SEQEXEC_RUN").split(":") if name]
     lost = []
@@ -2047,6 +2052,7 @@ def recall_runs(claim: Claim) -> None:
     if lost:
         posix.environ[b"SEQEXEC_RUN"] = ":".join(lost + chain).encode()
         write(claim.file, b"chain %s\n" % posix.environ[b"SEQEXEC_RUN"])
+    return bool(lost)
 
 
 def has_open(pid: int, name: str) -> bool:
@@ -2312,8 +2318,8 @@ def join_pipeline(claim: Claim) -> bool:
         home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
     except OSError:
         return False
-    linked = ends_that_lead_to(claim, members(home))
-    if any(linked) and not has_rival(claim, linked, names_before(claim), members(home)):
+    leads = any(leads_to(*claim.pipes, make_blocker(name, True)) for name in members(home))
+    if leads and not has_rival(claim, names_before(claim), members(home)):
         holders = members(home)
         try:
             posix.link(claim.name, claim.name, src_dir_fd=claim.home, dst_dir_fd=home)
@@ -2343,25 +2349,30 @@ def names_before(claim: Claim) -> list[str]:
     return [name for name in before if waits(claim.scope, name)]
 
 
-def ends_that_lead_to(claim: Claim, names: list[str]) -> Pipes:
-    """Return those of the pipes that I read, and that I write, that lead to one of some identities' processes."""
-    holders, none = [make_blocker(name, True) for name in names], frozenset("")
-    reads, writes = claim.pipes
-    if not any(leads_to(reads, writes, holder) for holder in holders):
-        return none, none
-    return (
-        frozenset(each for each in reads if any(leads_to(frozenset({each}), none, holder) for holder in holders)),
-        frozenset(each for each in writes if any(leads_to(none, frozenset({each}), holder) for holder in holders)),
-    )
+def has_rival(claim: Claim, before: list[str], holders: list[str]) -> bool:
+    """Tell whether somebody, who is or will be in the lock, leads to the same end of a holder's pipe as I, not to me.
 
-
-def has_rival(claim: Claim, linked: Pipes, before: list[str], holders: list[str]) -> bool:
-    """Tell whether somebody, who is or will be in the lock, has one of my ends of these pipes, too, and none to me."""
-    for rival in [make_blocker(name, False) for name in before + holders]:
-        theirs = pipes_of(rival.pid) if rival.process else ((), ())
-        if linked[0] & frozenset(theirs[0]) or linked[1] & frozenset(theirs[1]):
-            if not leads_to(*claim.pipes, rival):
+    One in the queue is none that cannot go before me: it has a rival in the lock, which my pipes lead to.
+    """
+    held = [make_blocker(name, True) for name in holders]
+    for rival in held + [make_blocker(name, False) for name in before]:
+        theirs = pipes_of(rival.pid) if rival.process else NO_PIPES
+        if compete(claim.pipes, theirs, held) and not leads_to(*claim.pipes, rival):
+            if rival.holds or not any(
+                compete(theirs, pipes_of(each.pid), held) and not leads_to(*theirs, each)
+                for each in held
+                if leads_to(*claim.pipes, each)
+            ):
                 return True
+    return False
+
+
+def compete(some: Pipes, others: Pipes, held: list[Blocker]) -> bool:
+    """Tell whether two processes' pipes lead to the same end of one of the holders' pipes."""
+    for holder in held:
+        ends, their_ends = ends_of(*some, holder), ends_of(*others, holder)
+        if ends[0] & their_ends[0] or ends[1] & their_ends[1]:
+            return True
     return False
 
 
@@ -2372,25 +2383,31 @@ def leads_to_holder(claim: Claim) -> bool:
 
 
 def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> bool:
-    """Tell whether one of my pipes leads to a holder, through others of the same job (`a | cat | b`) if need be.
+    """Tell whether one of these pipes leads to a holder."""
+    return any(ends_of(reads, writes, holder))
 
-    That is a long search, and not for a crowd that has the same pipes, as behind `| tee`: nobody among them leads to
-    another one.
+
+def ends_of(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> Pipes:
+    """Return a holder's pipes that one of these leads to: what it writes, and what it reads.
+
+    Through others of the same session (`a | cat | b`) if need be. That is a long search, and not for a crowd that has
+    the same pipes, as behind `| tee`: nobody among them leads to another one.
     """
     if not holder.process:
-        return False
+        return NO_PIPES
     theirs = pipes_of(holder.pid)
     if reads & theirs[1] or writes & theirs[0]:
-        return True
+        return reads & theirs[1], writes & theirs[0]
     if (reads, writes) == theirs or not (reads and theirs[1] or writes and theirs[0]):
-        return False
+        return NO_PIPES
     skip = {*ancestors(holder.pid)} & {*ancestors(posix.getpid())}  # who started us both
     if posix.getppid() in skip:
         above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
         ABOVE.append(above)
         if not reads - above[1] and not writes - above[0]:  # who started us has the other ends: a harness, a CI runner
-            return False
+            return NO_PIPES
     job = [pipes_of(pid) for pid in job_pids() if pid not in skip]
+    found = []
     for side, other in (0, 1), (1, 0):  # upstream: from what I read to who writes it; then downstream
         reached = set((reads, writes)[side])
         while True:
@@ -2398,20 +2415,19 @@ def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> 
             if not beyond:
                 break
             reached |= beyond
-        if reached & theirs[other]:
-            return True
-    return False
+        found.append(frozenset(reached & theirs[other]))
+    return found[0], found[1]
 
 
 ABOVE: list[Pipes] = []  # my parent's pipes at the first looks: a shell closes its ends early on
-JOB: list[int] = []  # the others in my process group, looked up once: a shell starts a pipeline in one go
+JOB: list[int] = []  # the others in my session, looked up twice: a shell starts a pipeline in one go
 
 
 def job_pids() -> list[int]:
-    """Return the PIDs of the other processes in my process group."""
+    """Return the PIDs of the other processes in my session: a filter may have a group of its own (`timeout 9 cat`)."""
     if not JOB:
-        group, me = posix.getpgrp(), posix.getpid()
-        JOB.extend(each.pid for each in read_processes().values() if each.pgid == group and each.pid != me)
+        session, me = posix.getsid(0), posix.getpid()
+        JOB.extend(each.pid for each in read_processes().values() if each.sid == session and each.pid != me)
         JOB.append(0)
     return JOB
 
@@ -2527,7 +2543,8 @@ def read_record(name: str, home: int) -> dict[str, str]:
     """Return what an owner wrote into its file: data to be shown, never to be believed."""
     # command make test
     found: dict[str, str] = {}
-    for line in read_lines(name, home)[:20]:
+    lines = read_lines(name, home)
+    for line in lines[:20] + lines[20:][-5:]:  # the last ones: whom what it has left behind starts changes
         key, _, value = line[:4096].decode("utf-8", "replace").partition(" ")
         found[key] = value
     return found

@@ -710,9 +710,9 @@ class Program:
             there = {101: (none, one), 102: (one, none)}.get(pid, (none, none))
             return there if watched and (pid == self.pid or self.call("pipes", pid)) else (none, none)
 
-        def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Any) -> bool:
+        def ends_of(reads: frozenset[str], writes: frozenset[str], holder: Any) -> Any:
             theirs = pipes_of(holder.pid) if holder.process else (frozenset(), frozenset())
-            return bool(reads & theirs[1] or writes & theirs[0])
+            return reads & theirs[1], writes & theirs[0]
 
         def has_left_nothing(*arguments: Any) -> Any:
             return False

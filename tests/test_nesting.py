@@ -356,6 +356,8 @@ def test_commands_that_write_to_the_same_pipe_do_not_join(
         "{one} | ({all} & wait)",
         "({all} & wait) | cat | {one}",
         "exec 3> >({one}); {all} & exec 3>&-; wait",
+        "({filtered} & wait) | {one}",
+        "{one} | (seq 3 | {filtered} & wait)",
     ],
 )
 def test_several_at_one_end_of_a_pipe_take_turns(
@@ -364,10 +366,33 @@ def test_several_at_one_end_of_a_pipe_take_turns(
     """`make -j8 | tee log`, both through it: the recipes are no pipeline among themselves."""
     all_of_them = " & ".join(quoted(tool.wrap(witness.command(number, 0.03))) for number in range(5))
     one = "seq 3" if line.startswith("{one}") else "cat"
-    line = line.format(all=all_of_them, one=quoted(tool.wrap(["/bin/sh", "-c", one])))
+    filtered = all_of_them.replace(" & ", " | cat & ", 2)  # some by themselves, some through somebody
+    line = line.format(all=all_of_them, filtered=filtered, one=quoted(tool.wrap(["/bin/sh", "-c", one])))
     assert project.run(bash(line), timeout=40).returncode == 0
     assert len(witness.finished()) == 5
     witness.check()
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_who_waits_for_a_pipeline_does_not_keep_it_from_joining(project: Project, tool: Tool) -> None:
+    """All write into one log. The second of the pipeline would have to wait for who waits for the first."""
+    calls = shell("echo alone >&2"), ["echo", "data"], shell("cat; echo both")
+    alone, first, second = (quoted(tool.wrap(argv)) for argv in calls)
+    line = "{ (sleep 0.4; exec %s) & (sleep 0.8; exec %s) | %s; wait; } 2>&1 | %s"
+    result = project.run(bash(line % (alone, first, second, quoted(tool.wrap(["cat"])))), timeout=30)
+    lines = [each for each in result.stdout.decode().split("\n") if "waiting" not in each]
+    assert lines == ["data", "both", "alone", ""]
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
+def test_a_filter_in_a_group_of_its_own_connects_a_pipeline(project: Project, tool: Tool) -> None:
+    first, last = (quoted(tool.wrap(stage, quiet=True)) for stage in (STAGES[0], STAGES[2]))
+    result = project.run(bash("%s | timeout 20 cat | %s" % (first, last)), timeout=30)
+    assert (result.returncode, result.stdout.strip()) == (0, str(BIG).encode())
     nothing_left(tool.scope(project))
 
 
@@ -398,6 +423,48 @@ def test_a_killed_pipeline_leaves_the_lock_free(project: Project, tool: Tool) ->
         assert ended(waiter) == 0
         assert ended(piped) is not None
     nothing_left(tool.scope(project))
+
+
+# ---- who has lost its environment, and more ----------------------------------------------------------------
+
+
+@needs_proc
+def test_a_run_without_its_environment_is_still_a_way_in(project: Project, tool: Tool) -> None:
+    """The inner call has neither its parents nor the outer run's token, but that of a run which is inside of it."""
+    other = project.other("other")
+    inner = "(cd '%s'; exec %s) &" % (project.path, quoted(tool.wrap(["echo", "inner"])))
+    middle = "cd '%s'; exec %s" % (other.path, quoted(cleared(project) + tool.wrap(shell(inner))))
+    result = project.run(tool.wrap(shell(middle)), timeout=20)
+    assert (result.returncode, result.stdout) == (0, b"inner\n"), result
+    nothing_left(tool.scope(project))
+
+
+@needs_proc
+def test_an_early_child_has_what_was_recalled_after_its_fork(project: Project, tool: Tool) -> None:
+    other = project.other("other")
+    holder, scope = Holder(other, tool), tool.scope(other)
+    middle = "cd '%s'; exec %s" % (other.path, quoted(cleared(project) + tool.wrap(shell("echo $SEQEXEC_RUN"))))
+    outer = project.start(tool.wrap(shell(middle)))
+    (waiter,) = wait_until(lambda: set(queued_pids(scope)) - {holder.pid})
+    (record,) = wait_until(lambda: list((scope / "waiters").glob("*.%d.*/*" % waiter)))
+    wait_until(lambda: "\nchain 1." in record.read_text(), "it knows the run that it is in")
+    holder.release()
+    status, out, _ = finish(outer)
+    assert (status, len(out.decode().strip().split(":"))) == (0, 2), out
+
+
+@needs_proc
+def test_a_leftover_without_its_environment_may_call_often(project: Project, tmp_path: Path) -> None:
+    """Each call is noted in the owner file, of which not all lines are read."""
+    source = (project.tools / "seqexec.py").read_text()
+    assert source.count("\nLEFTOVERS_TOLD = 2.0") == 1
+    copy = tmp_path / "seqexec.py"
+    copy.write_text(source.replace("\nLEFTOVERS_TOLD = 2.0", "\nLEFTOVERS_TOLD = 0.2"))
+    copy.chmod(0o755)
+    call = quoted(cleared(project) + [str(copy), "--quiet", "--wait", "10", "echo", "called"])
+    line = "(for each in %s; do %s || exit; done) & exit 5" % (" ".join(map(str, range(25))), call)
+    result = project.run([str(copy), *shell(line)])
+    assert (result.returncode, result.stdout) == (5, 25 * b"called\n"), result.stderr
 
 
 # ---- circles -----------------------------------------------------------------------------------------------
