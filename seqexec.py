@@ -2350,29 +2350,37 @@ def names_before(claim: Claim) -> list[str]:
 
 
 def has_rival(claim: Claim, before: list[str], holders: list[str]) -> bool:
-    """Tell whether somebody, who is or will be in the lock, leads to the same end of a holder's pipe as I, not to me.
+    """Tell whether somebody, who is or will be in the lock, competes with me for a holder's pipe, and leads not to me.
 
-    One in the queue is none that cannot go before me: it has a rival in the lock, which my pipes lead to.
+    One in the queue is none that cannot go before me: it has a rival in the lock, which my pipes lead to. Those who
+    have the same ends themselves are looked for first, as a crowd behind `| tee` has; then those behind filters.
     """
-    held = [make_blocker(name, True) for name in holders]
-    for rival in held + [make_blocker(name, False) for name in before]:
-        theirs = pipes_of(rival.pid) if rival.process else NO_PIPES
-        if compete(claim.pipes, theirs, held) and not leads_to(*claim.pipes, rival):
-            if rival.holds or not any(
-                compete(theirs, pipes_of(each.pid), held) and not leads_to(*theirs, each)
-                for each in held
-                if leads_to(*claim.pipes, each)
-            ):
-                return True
+    held, me = [make_blocker(name, True) for name in holders], posix.getpid()
+    rivals = held + [make_blocker(name, False) for name in before]
+    for is_quick in True, False:
+        job = {} if is_quick else job_pipes(held)
+        for rival in rivals:
+            if rival.process and compete(me, rival.pid, held, job) and not leads_to(*claim.pipes, rival):
+                if rival.holds or not any(
+                    compete(rival.pid, each.pid, held, job) and not leads_to(*pipes_of(rival.pid), each)
+                    for each in held
+                    if leads_to(*claim.pipes, each)
+                ):
+                    return True
     return False
 
 
-def compete(some: Pipes, others: Pipes, held: list[Blocker]) -> bool:
-    """Tell whether two processes' pipes lead to the same end of one of the holders' pipes."""
-    for holder in held:
-        ends, their_ends = ends_of(*some, holder), ends_of(*others, holder)
-        if ends[0] & their_ends[0] or ends[1] & their_ends[1]:
-            return True
+def compete(one: int, other: int, held: list[Blocker], job: dict[int, Pipes]) -> bool:
+    """Tell whether two processes have ends of one pipe that leads to a holder, themselves or through a job's filters.
+
+    Not where both go through the same one: tee may not go on before both read, nor paste before both write.
+    """
+    for side in 0, 1:
+        mine, theirs = (routes_from(pipes_of(pid)[side], side, pid, job) for pid in (one, other))
+        for pipe in mine.keys() & theirs.keys():
+            ends = frozenset({pipe}), frozenset("")
+            if not mine[pipe] & theirs[pipe] and any(leads_to(ends[side], ends[1 - side], each) for each in held):
+                return True
     return False
 
 
@@ -2383,40 +2391,56 @@ def leads_to_holder(claim: Claim) -> bool:
 
 
 def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> bool:
-    """Tell whether one of these pipes leads to a holder."""
-    return any(ends_of(reads, writes, holder))
+    """Tell whether one of these pipes leads to a holder, through others of my session (`a | cat | b`) if need be.
 
-
-def ends_of(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> Pipes:
-    """Return a holder's pipes that one of these leads to: what it writes, and what it reads.
-
-    Through others of the same session (`a | cat | b`) if need be. That is a long search, and not for a crowd that has
-    the same pipes, as behind `| tee`: nobody among them leads to another one.
+    That is a long search, and not for a crowd that has the same pipes, as behind `| tee`: nobody among them leads to
+    another one.
     """
     if not holder.process:
-        return NO_PIPES
+        return False
     theirs = pipes_of(holder.pid)
     if reads & theirs[1] or writes & theirs[0]:
-        return reads & theirs[1], writes & theirs[0]
+        return True
     if (reads, writes) == theirs or not (reads and theirs[1] or writes and theirs[0]):
-        return NO_PIPES
-    skip = {*ancestors(holder.pid)} & {*ancestors(posix.getpid())}  # who started us both
-    if posix.getppid() in skip:
+        return False
+    if posix.getppid() in started_both(holder):
         above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
         ABOVE.append(above)
         if not reads - above[1] and not writes - above[0]:  # who started us has the other ends: a harness, a CI runner
-            return NO_PIPES
-    job = [pipes_of(pid) for pid in job_pids() if pid not in skip]
-    found = []
-    for side, other in (0, 1), (1, 0):  # upstream: from what I read to who writes it; then downstream
-        reached = set((reads, writes)[side])
-        while True:
-            beyond = set().union(*(pair[side] for pair in job if pair[other] & reached)) - reached
-            if not beyond:
-                break
-            reached |= beyond
-        found.append(frozenset(reached & theirs[other]))
-    return found[0], found[1]
+            return False
+    ends, job = (reads, writes), job_pipes([holder])
+    return any(routes_from(ends[side], side, 0, job).keys() & theirs[1 - side] for side in (0, 1))
+
+
+def routes_from(ends: frozenset[str], side: int, pid: int, job: dict[int, Pipes]) -> dict[str, set[int]]:
+    """Return the pipes that the data of a process's ends passes, each with those through whom it comes there.
+
+    side: 0 upstream, from what it reads to who writes it; 1 downstream.
+    """
+    routes = {end: {pid} for end in ends}
+    while True:
+        further = [
+            (pipe, each)
+            for each, pair in job.items()
+            if pair[1 - side] & routes.keys()
+            for pipe in pair[side]
+            if each not in routes.get(pipe, ())
+        ]
+        if not further:
+            return routes
+        for pipe, each in further:
+            routes.setdefault(pipe, set()).add(each)
+
+
+def job_pipes(held: list[Blocker]) -> dict[int, Pipes]:
+    """Return the others in my session with their pipes, without those who started both a holder and me."""
+    skip = {pid for holder in held for pid in started_both(holder)}
+    return {pid: pipes_of(pid) for pid in job_pids() if pid not in skip}
+
+
+def started_both(holder: Blocker) -> set[int]:
+    """Return the ancestors that a holder and I have in common."""
+    return {*ancestors(holder.pid)} & {*ancestors(posix.getpid())}
 
 
 ABOVE: list[Pipes] = []  # my parent's pipes at the first looks: a shell closes its ends early on

@@ -389,6 +389,20 @@ def test_who_waits_for_a_pipeline_does_not_keep_it_from_joining(project: Project
 
 @needs_bash
 @needs_proc
+@pytest.mark.parametrize("line", ["{all} | tee >({count} >&2) | {count}", "paste <({all}) <({all}) | {count}"])
+def test_those_at_one_filter_run_together(project: Project, tool: Tool, line: str) -> None:
+    """It may not go on before both read, or write."""
+    calls = {"all": ["seq", "300000"], "count": ["wc", "-l"]}
+    wrapped = {name: quoted(tool.wrap(argv, quiet=True)) for name, argv in calls.items()}
+    result = project.run(bash(line.format(**wrapped)), timeout=30)
+    counts = (result.stdout + result.stderr).split()
+    assert set(counts) == {b"300000"} and len(counts) == line.count("count")
+    wait_until(lambda: not holder_pids(tool.scope(project)), "all have ended")
+    nothing_left(tool.scope(project))
+
+
+@needs_bash
+@needs_proc
 def test_a_filter_in_a_group_of_its_own_connects_a_pipeline(project: Project, tool: Tool) -> None:
     first, last = (quoted(tool.wrap(stage, quiet=True)) for stage in (STAGES[0], STAGES[2]))
     result = project.run(bash("%s | timeout 20 cat | %s" % (first, last)), timeout=30)
