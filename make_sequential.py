@@ -2358,17 +2358,20 @@ def has_rival(claim: Claim, before: list[str], holders: list[str]) -> bool:
     have the same ends themselves are looked for first, as a crowd behind `| tee` has; then those behind filters.
     """
     held, me = [make_blocker(name, True) for name in holders], posix.getpid()
-    rivals = held + [make_blocker(name, False) for name in before]
+    rivals = [each for each in held + [make_blocker(name, False) for name in before] if each.process]
     for is_quick in True, False:
         job = {} if is_quick else job_pipes(held)
         for rival in rivals:
-            if rival.process and compete(me, rival.pid, held, job) and not leads_to(*claim.pipes, rival):
+            if compete(me, rival.pid, held, job) and not leads_to(*claim.pipes, rival):
                 if rival.holds or not any(
                     compete(rival.pid, each.pid, held, job) and not leads_to(*pipes_of(rival.pid), each)
                     for each in held
                     if leads_to(*claim.pipes, each)
                 ):
                     return True
+        rivals = [each for each in rivals if not leads_to(*claim.pipes, each)]
+        if not rivals:
+            break
     return False
 
 
