@@ -46,7 +46,7 @@
 # BEGIN SHARED start
 """:"  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
 # sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
-# what Python's own start destroys: which signals are ignored, the size of the environment, whether LC_CTYPE was set.
+# what Python's own start destroys: which signals are ignored, the size of the environment, LC_CTYPE.
 # The first two stand in its stat line, which sh reads byte by byte (0.2 ms): only where a signal springs no trap, or
 # where no shell has been before this one. stderr is parked on 9 until SIGINT is safe: it would print a traceback.
 _seqexec_stat=
@@ -70,7 +70,7 @@ done
   printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
   exit 125
 }
-set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -c '
+set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c '
 import sys, posix, _signal
 if _signal.getsignal(2) is _signal.default_int_handler: _signal.signal(2, _signal.SIG_DFL)
 sys.excepthook = lambda kind, error, trace: (
@@ -159,7 +159,8 @@ def start_again() -> NoReturn:
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
     boot = text.partition("-c '\n")[2].partition('\n\' "$0"')[0]
-    ctype = "ctype=set" if b"LC_CTYPE" in posix_environ else "ctype="
+    before = posix_environ.get(b"LC_CTYPE")
+    ctype = "ctype=" + ("" if before is None else "=" + before.decode("ascii", "surrogateescape"))
     argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
     try:
         posix.execve(sys.executable, argv, posix_environ)
@@ -2809,8 +2810,11 @@ def command_environment(name: str) -> dict[bytes, bytes]:
     """Return the environment as it was before sh and Python added to it, with this run's token in the chain."""
     environ = dict(posix.environ)
     options = sys._xoptions
-    if not options.get("ctype", "set"):
-        environ.pop(b"LC_CTYPE", None)  # PEP 538
+    ctype = options.get("ctype")  # "" or "=" and what it was, where Python may have put another: PEP 538
+    if ctype:
+        environ[b"LC_CTYPE"] = str(ctype)[1:].encode("utf-8", "surrogateescape")
+    elif ctype == "":
+        environ.pop(b"LC_CTYPE", None)
     words = str(options.get("stat", "")).rpartition(")")[2].split()
     if len(words) > 48 and b"PWD" in environ:  # env_start, env_end: proc_pid_stat(5)
         size = sum(len(key) + len(value) + 2 for key, value in environ.items())

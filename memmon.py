@@ -53,7 +53,7 @@
 # BEGIN SHARED start
 """:"  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
 # sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
-# what Python's own start destroys: which signals are ignored, the size of the environment, whether LC_CTYPE was set.
+# what Python's own start destroys: which signals are ignored, the size of the environment, LC_CTYPE.
 # The first two stand in its stat line, which sh reads byte by byte (0.2 ms): only where a signal springs no trap, or
 # where no shell has been before this one. stderr is parked on 9 until SIGINT is safe: it would print a traceback.
 _seqexec_stat=
@@ -77,7 +77,7 @@ done
   printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
   exit 125
 }
-set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+set}" -c '
+set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c '
 import sys, posix, _signal
 if _signal.getsignal(2) is _signal.default_int_handler: _signal.signal(2, _signal.SIG_DFL)
 sys.excepthook = lambda kind, error, trace: (
@@ -166,7 +166,8 @@ def start_again() -> NoReturn:
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
     boot = text.partition("-c '\n")[2].partition('\n\' "$0"')[0]
-    ctype = "ctype=set" if b"LC_CTYPE" in posix_environ else "ctype="
+    before = posix_environ.get(b"LC_CTYPE")
+    ctype = "ctype=" + ("" if before is None else "=" + before.decode("ascii", "surrogateescape"))
     argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
     try:
         posix.execve(sys.executable, argv, posix_environ)
@@ -1702,8 +1703,11 @@ def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
 def execute(command: list[str], mark: tuple[bytes, bytes]) -> int:
     """Become a command, looked up as a shell would; return 126 or 127, said, where that cannot be done."""
     environment = posix.environ
-    if not sys._xoptions.get("ctype", "set"):
-        environment.pop(b"LC_CTYPE", None)  # Python's own addition, PEP 538
+    ctype = sys._xoptions.get("ctype")  # "" or "=" and what it was, where Python may have put another: PEP 538
+    if ctype:
+        environment[b"LC_CTYPE"] = str(ctype)[1:].encode("utf-8", "surrogateescape")
+    elif ctype == "":
+        environment.pop(b"LC_CTYPE", None)
     chain = environment.get(mark[0])
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
     path = environment.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")

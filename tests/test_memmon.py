@@ -418,6 +418,13 @@ def test_without_a_limit_for_each_the_total_still_holds(place: Guarded, reader: 
     assert result.returncode == -signal.SIGTERM and told(result.stderr, "the tree holds"), result
 
 
+@pytest.mark.parametrize("locale", ["C", "", None])
+def test_the_command_has_the_locale_that_it_was_given(place: Guarded, locale: str | None) -> None:
+    argv = ["--quiet", "--", *shell('echo "${LC_CTYPE-unset}"')]
+    result = place.run(*argv, set={"LANG": None, "LC_CTYPE": locale})
+    assert result.stdout.decode() == ("unset" if locale is None else locale) + "\n"
+
+
 @pytest.mark.parametrize("interval", ["0", "1e9", "1e-9", "0.5"])
 def test_the_environment_is_understood_as_seqexec_understands_it(place: Guarded, interval: str) -> None:
     changes = {"set": {"CHECK_INTERVAL": interval, "MEMORY_LIMIT_MB": "1e3"}}

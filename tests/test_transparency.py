@@ -207,6 +207,10 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "C locale": {"LANG": None, "LC_ALL": "C"},
     "no locale": {"LANG": None},
     "POSIX locale": {"LANG": "POSIX"},
+    "C characters": {"LANG": None, "LC_CTYPE": "C"},
+    "POSIX characters": {"LC_CTYPE": "POSIX"},
+    "characters of no locale": {"LC_CTYPE": "xx_YY.ISO-8859-15"},
+    "empty characters": {"LANG": None, "LC_CTYPE": ""},
     "limits of others": {"TIMEOUT": "600", "VERBOSE": "0", "MAKEFLAGS": "", "HOME": None},
 }
 
