@@ -3377,6 +3377,7 @@ def start_guard(claim: Claim, plan: Plan) -> Guard | None:
 def start_memmon(claim: Claim, plan: Plan) -> Guard | None:
     """Start the memmon.py beside this file. Without one there is no guard: said only where a limit was asked for."""
     import fcntl
+    import gc
 
     try:
         place = posix.readlink(__file__)
@@ -3410,6 +3411,7 @@ def start_memmon(claim: Claim, plan: Plan) -> Guard | None:
     posix.close(writer)
     fcntl.fcntl(reader, fcntl.F_SETOWN, posix.getpid())
     fcntl.fcntl(reader, fcntl.F_SETFL, posix.O_NONBLOCK | posix.O_ASYNC)
+    gc.collect()  # it writes to the pages that the fork shared: else each would fault as the lock is handed over
     return Guard(pid, reader, plan.quiet)
 
 
