@@ -115,7 +115,7 @@ base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape")
 cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
 s = posix.stat(__file__)
 if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this from the next one, and leaves it so
-    for fd in range(10, 20):
+    for fd in range(10, 64):
         try:
             d = posix.fstat(fd)
             if (d.st_ino, d.st_dev) == (s.st_ino, s.st_dev):
