@@ -696,27 +696,26 @@ class Failure(Exception):
 
 
 class Member:
-    """A process of the tree, and what is known of its memory (sizes in bytes).
+    """A process of the tree, and what is known of its memory (in bytes).
 
     parent stays after that process has ended: it tells whose descendant this
     is. key and danger are counts of bytes handed out: the process has to be
     read again at key, and could be at its limit 1 ms after danger.
     """
 
-    __slots__ = (
-        *("process", "parent", "ending", "statm", "executed", "lazy_count"),
-        *("size", "anonymous", "limit", "threshold", "key", "danger"),
-    )
-
     def __init__(self, process: Process, parent: Member | None, limit: int) -> None:
         self.process, self.parent, self.limit = process, parent, limit
         self.ending: Ending | None = None
-        self.statm = -1  # a descriptor that stands for this very process; -1: none, use the path
         self.executed = False  # True once it is known to have executed a program: for good
         self.lazy_count = 0  # of the machine, before this process could give back any page
-        self.size = self.anonymous = process.rss
+        self.size = process.rss  # at least what it holds
         self.threshold = 0  # the next size at which something is to be done
         self.key = self.danger = 0
+        self.status = -1  # a descriptor of its status file, -1: none
+
+    def __del__(self) -> None:
+        if self.status >= 0:
+            posix.close(self.status)
 
 
 class ProcReader:
@@ -730,10 +729,9 @@ class ProcReader:
         self.last_pid = -1
         self.seen: set[int] = set()  # PIDs in the last listing
         self.late: list[int] = []  # PIDs given out, but not there yet: a fork on its way
-        self.swapping = False
         self.lazy_count = -1  # pages given back with MADV_FREE since boot; -1: unknown
         self.files = 0  # bytes of mapped files, the most that one process had
-        self.speed = machine_speed()
+        self.most_fd = raise_descriptor_limit() - SPARE_DESCRIPTORS
 
     def handed_out(self) -> int:
         """Return a count of bytes: no process grows by more than its difference."""
@@ -741,171 +739,114 @@ class ProcReader:
         text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
         first, last = text.find(b"\npgalloc_"), text.rfind(b"\npgalloc_")
         if first < 0:  # some containers, tests: as if all cores had done nothing else
-            return int(time.monotonic() * self.speed)
+            return int(time.monotonic() * machine_speed())
         _, found, lazy = text.partition(b"\npglazyfree ")
         self.lazy_count = int(lazy.split(None, 1)[0]) if found else -1
         counts = text[first : text.find(b"\n", last + 1)].split()[1::2]
         return sum(map(int, counts)) * PAGE_SIZE
 
     def newcomers(self, thorough: bool) -> list[Process]:
-        """Return all processes that were not there at the last call."""
-        now = self.read_last_pid()
-        if now == self.last_pid and not self.late and not thorough:
-            return []
-        late, self.late = self.late, []
-        if thorough or self.last_pid < 0 or not 0 <= now - self.last_pid <= PROBES:
-            found = [read_process(pid) for pid in self.list_pids(now)]
-        else:
-            found = [self.probe(pid) for pid in range(self.last_pid + 1, now + 1)]
-            found += [read_thread_leader(pid) for pid in late]
-        self.last_pid = now
-        return [process for process in found if process]
-
-    def read_last_pid(self) -> int:
-        """Return the PID that the machine gave out last, 0 where that is unknown."""
+        """Return all processes that were not there at the last call, or more."""
         # 0.20 0.06 0.02 1/83 6733
         text = posix.pread(self.loadavg, 128, 0) if self.loadavg >= 0 else b"0"
-        return int(text.split()[-1])
+        now, last = int(text.split()[-1]), self.last_pid
+        if now == last and not self.late and not thorough:
+            return []
+        if thorough or last < 0 or not 0 <= now - last <= PROBES:
+            listed = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
+            pids = [pid for pid in sorted(listed) if now < last or pid > last or pid not in self.seen]
+            self.seen, probed = listed, range(max(now - 8, last + 1, 1), now + 1)
+        else:
+            pids = [*self.late, *range(last + 1, now + 1)]
+            probed = range(last + 1, now + 1)
+        found = {pid: read_thread_leader(pid) for pid in pids}
+        self.late = [pid for pid in probed if not found.get(pid)] if self.loadavg >= 0 else []
+        self.last_pid = now
+        return [process for process in found.values() if process]
 
-    def probe(self, pid: int) -> Process | None:
-        """Return the process that was given a PID, if it is a process."""
-        process = read_thread_leader(pid)
-        if process is None:
-            self.late.append(pid)
-        return process
-
-    def list_pids(self, now: int) -> list[int]:
-        """Return the PIDs that are new since the last listing, or were given out again since."""
-        pids = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
-        last = self.last_pid
-        if last <= now:
-            again = {pid for pid in pids if last < pid <= now}
-        else:  # the counter has wrapped
-            again = {pid for pid in pids if not now < pid <= last}
-        fresh = pids - self.seen | again
-        self.seen = pids
-        if self.loadavg >= 0:
-            self.late = [pid for pid in range(max(now - 8, 1), now + 1) if pid not in pids]
-        return sorted(fresh)
-
-    def is_another(self, process: Process) -> bool:
-        """True if a process has ended, and its PID now belongs to another one."""
-        now = read_process(process.pid)
-        return now is not None and now.start != process.start
-
-    def notice_swap(self) -> None:
-        """Find out whether pages have been swapped out: RSS alone then tells too little."""
-        # SwapTotal:       2097148 kB
-        fields = parse_fields(read_file(PROC + "/meminfo"))
-        self.swapping = fields.get(b"SwapTotal", 0) > fields.get(b"SwapFree", 0)
+    def read(self, pid: int) -> Process | None:
+        """Return a process as it is now, None when it is gone."""
+        return None if is_nobody(pid) else read_process(pid)
 
     def measure(self, member: Member) -> int | None:
         """Return at least the bytes that a process holds, None when it is gone.
 
-        The exact figure is read only where a cheaper upper bound reaches the
-        member's threshold: RSS (10 us), then the sum of three counters (20 us).
+        The exact figure is read only where the sum of three counters, which
+        takes 20 us, reaches the member's threshold.
         """
-        # 765 419 390 5 0 123 0
-        try:
-            text = posix.pread(member.statm, 256, 0) if member.statm >= 0 else self.open_statm(member)
-            words = text.split()
-            resident, shared = int(words[1]) * PAGE_SIZE, int(words[2]) * PAGE_SIZE
-        except (ProcessLookupError, IndexError, ValueError):
-            resident = shared = 0
-        if not resident:
-            return None if is_nobody(member.process.pid) else self.measure_idle(member)
-        member.anonymous = resident - shared
-        self.files = max(self.files, shared)
-        if resident < member.threshold and not self.swapping:
-            return resident
-        return self.weigh(member, False, member.threshold)[0]
-
-    def open_statm(self, member: Member, path: str = "statm") -> bytes:
-        """Return a statm, and keep it open while enough descriptors are left for all else."""
-        path = "%s/%d/%s" % (PROC, member.process.pid, path)
-        try:
-            member.statm = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-            text = posix.pread(member.statm, 256, 0)
-        except OSError:
-            return b""
-        most = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
-        if member.statm >= most and not raise_descriptor_limit():
-            self.forget(member)
-        return text
-
-    def measure_idle(self, member: Member) -> int | None:
-        """Return the bytes of a process without a statm of its own.
-
-        One whose first thread has ended looks like a zombie, while its other
-        threads go on.
-        """
-        now = read_process(member.process.pid)
-        if now is None or now.start != member.process.start:
+        fields = self.read_status(member)
+        if not fields:
             return None
-        if now.state not in "ZX":
-            return now.rss
-        self.forget(member)
-        for thread in list_threads(now.pid)[1:]:
-            words = self.open_statm(member, "task/%d/statm" % thread).split()
-            if words[1:] and words[1] != b"0":
-                return int(words[1]) * PAGE_SIZE
-            self.forget(member)
-        return None
+        bound = self.sum_status(fields)
+        return bound if bound < member.threshold else self.weigh(member, False, fields)[0]
 
-    def forget(self, member: Member) -> None:
-        """Close what is open for a process."""
-        if member.statm >= 0:
-            posix.close(member.statm)
-            member.statm = -1
+    def read_status(self, member: Member) -> dict[bytes, int]:
+        """Return the sizes in a status file, none when the process is gone.
 
-    def weigh(self, member: Member, is_shared: bool, least: int = 0) -> tuple[int, int]:
-        """Return the bytes that a process holds, and those that count in its tree's total.
+        The file stays open: it stands for this very process, and to look for
+        one that is being taken away spins until it is, for 0.4 s at worst. A
+        process whose first thread has ended looks like a zombie, while its
+        other threads go on.
+        """
+        # RssAnon:	     108 kB
+        pid, text = member.process.pid, b""
+        try:
+            if member.status < 0 and not is_nobody(pid):
+                path = "%s/%d/status" % (PROC, pid)
+                member.status = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+            if member.status >= 0:
+                text = posix.pread(member.status, 65536, 0)
+            if member.status >= self.most_fd:
+                posix.close(member.status)
+                member.status = -1
+        except OSError:  # it is gone
+            return {}
+        if b"\nVmRSS:" not in text and b"\nThreads:\t1\n" not in text:
+            texts = [read_proc(pid, "task/%d/status" % thread) for thread in list_threads(pid)[1:]]
+            text = max([text or b"" for text in texts], key=len, default=b"")
+        first = text.find(b"\nVmRSS:")
+        return parse_fields(text[first : text.find(b"\nThreads:")]) if first >= 0 else {}
 
-        That is memory which is freed when the process ends. Of pages that a
-        fork shares, it holds its part. is_shared: descendants may share pages
-        with this one. Below least, an upper bound will do.
+    def sum_status(self, fields: dict[bytes, int]) -> int:
+        """Return at least what a process holds. Linux before 4.5 has no RssAnon: RSS stands in."""
+        self.files = max(self.files, fields.get(b"RssFile", 0))
+        resident = fields[b"VmRSS"]
+        if not self.count_files:
+            resident = fields.get(b"RssAnon", resident) + fields.get(b"RssShmem", 0)
+        return resident + fields.get(b"VmSwap", 0)
 
-        Sources: proc_pid_status(5), proc_pid_smaps(5). Linux before 5.4 has
-        no Pss_Anon (Pss stands in: files count), before 4.14 no smaps_rollup
-        (RssAnon, RssShmem and VmSwap stand in), before 4.5 RSS is all.
+    def weigh(
+        self, member: Member, is_shared: bool, status: dict[bytes, int] | None = None
+    ) -> tuple[int, int]:
+        """Return the bytes that a process holds, and its part of its tree's total.
+
+        That is memory which is freed when the process ends. Of the pages that
+        a fork shares, it holds its part. is_shared: descendants may share
+        pages with this one. status: what has been read of that file already.
+
+        Without shared pages, and if no process of the machine has given back
+        pages in this one's time, status tells all: 20 us in place of 10 ms a
+        GB. It also stands in where there is no smaps_rollup (Linux 4.14).
         """
         for _ in range(3):  # again, if it executes a program meanwhile
             is_fork = self.is_fork(member)
-            if not self.count_files:
-                bound = self.weigh_by_status(member, is_fork or is_shared, least)
-                if bound is not None:
-                    return bound, bound
-            fields = self.read_fields(member.process.pid, "smaps_rollup")
-            if b"Rss" not in fields:
-                bound = self.weigh_by_status(member, False, NEVER) or 0
+            fields = status or self.read_status(member)
+            bound = self.sum_status(fields) if fields else 0
+            is_shared = is_shared or is_fork or fields.get(b"RssShmem", 0) > 0
+            if not (self.count_files or is_shared) and self.lazy_count == member.lazy_count:
                 return bound, bound
-            if is_fork and self.is_borrower(member, fields):
+            rollup = read_rollup(member.process.pid)
+            if b"Rss" not in rollup:
+                return bound, bound
+            if is_fork and is_borrower(member.process, rollup):
                 return 0, 0
             if self.is_fork(member) == is_fork:
                 break
-        if is_fork and not self.is_alive(member):
+            status = None
+        if is_fork and not is_alive(member.process.pid):
             return 0, 0
-        alone, part = sum_rollup(fields, self.count_files)
+        alone, part = sum_rollup(rollup, self.count_files)
         return part if is_fork else alone, part
-
-    def weigh_by_status(self, member: Member, is_shared: bool, least: int) -> int | None:
-        """Return the bytes of a process by its status file, None if that does not tell enough.
-
-        It does if no page is shared, and no process of the machine has given
-        back a page while this one has lived, or where the figure is below least.
-        """
-        # RssAnon:	     108 kB
-        fields = self.read_fields(member.process.pid, "status")
-        if b"RssAnon" not in fields:
-            return member.process.rss if least == NEVER else None
-        shared = fields.get(b"RssShmem", 0)
-        size = fields[b"RssAnon"] + shared + fields.get(b"VmSwap", 0)
-        is_exact = not (shared or is_shared) and self.lazy_count == member.lazy_count
-        return size if is_exact or size < least else None
-
-    def read_fields(self, pid: int, name: str) -> dict[bytes, int]:
-        """Return the "Name:   123 kB" lines of a file of a process, in bytes."""
-        return parse_fields(read_proc(pid, name) or b"")
 
     def is_fork(self, member: Member) -> bool:
         """True until a process has executed a program since it was forked."""
@@ -914,38 +855,16 @@ class ProcReader:
             member.executed = len(words) > 6 and not int(words[6]) & PF_FORKNOEXEC
         return not member.executed
 
-    def is_alive(self, member: Member) -> bool:
-        """True unless a process is gone or a zombie."""
-        return (read_stat_words(member.process.pid) or [b"Z"])[0] not in (b"Z", b"X")
-
-    def is_borrower(self, member: Member, fields: dict[bytes, int]) -> bool:
-        """True while a child runs on its parent's very memory: vfork(2), posix_spawn(3).
-
-        Its figures are then its parent's, and a thread of that parent waits
-        for it. On a busy machine that thread may yet have to come to its wait;
-        so a child without any shared page counts as a borrower while it is
-        too young for its parent to have rewritten them all.
-        """
-        pid = member.process.ppid
-        lender = self.read_fields(pid, "smaps_rollup")
-        for name in b"Anonymous", b"Pss_Anon":
-            if abs(lender.get(name, 0) - fields.get(name, 0)) > lender.get(name, 0) // 50:
-                return False
-        if fields.get(b"Pss_Anon", -1) == fields.get(b"Anonymous") and is_young(member.process):
-            return True
-        return any(is_lending(pid, thread) for thread in list_threads(pid))
-
     def own(self, member: Member, size: int) -> int:
-        """Return the bytes that a process holds and shares with no other one, if it is a fork.
+        """Return the bytes that no other process shares, if this one is a fork.
 
-        A page counts that is private to it, of anonymous memory and of shared
-        memory. The part that a fork has in its parent's pages convicts no fork.
+        Its part of its parent's pages convicts no fork.
         """
         if self.count_files or not self.is_fork(member):
             return size
-        text = read_proc(member.process.pid, "smaps") or b""
-        found = sum_private(text) if text else size
-        return min(found, size) if self.is_fork(member) else self.weigh(member, False)[0]
+        text = read_proc(member.process.pid, "smaps")
+        private = min(sum_private(text), size) if text else size
+        return private if self.is_fork(member) else self.weigh(member, False)[0]
 
 
 class PsReader:
@@ -956,36 +875,29 @@ class PsReader:
 
     def __init__(self, count_files: bool) -> None:
         self.table: dict[int, Process] = {}
-        self.suspects: set[int] = set()
-        self.speed = machine_speed()
+        self.suspects: set[tuple[int, str]] = set()  # that have been over a threshold before
 
     def handed_out(self) -> int:
         """Return a count of bytes: no process grows by more than its difference."""
-        return int(time.monotonic() * self.speed)
+        return int(time.monotonic() * machine_speed())
 
     def newcomers(self, thorough: bool) -> list[Process]:
-        """Return all processes that were not there at the last call."""
-        before, self.table = self.table, read_processes()
-        found = self.table.values()
-        return [p for p in found if p.pid not in before or before[p.pid].start != p.start]
+        """Return all processes."""
+        self.table = read_processes()
+        return list(self.table.values())
 
-    def is_another(self, process: Process) -> bool:
-        """True if a process has ended, and its PID now belongs to another one."""
-        now = self.table.get(process.pid)
-        return now is not None and now.start != process.start
-
-    def notice_swap(self) -> None:
-        """Do nothing: ps tells nothing of swap."""
+    def read(self, pid: int) -> Process | None:
+        """Return a process as of the last call of newcomers, None when it is gone."""
+        return self.table.get(pid)
 
     def measure(self, member: Member) -> int | None:
-        """Return the bytes of a process as of the last call of newcomers, None when it is gone."""
+        """Return the bytes of a process, None when it is gone."""
         now = self.table.get(member.process.pid)
         if now is None or now.start != member.process.start or now.state in "ZX":
             return None
-        member.anonymous = now.rss
         return now.rss
 
-    def weigh(self, member: Member, is_shared: bool, least: int = 0) -> tuple[int, int]:
+    def weigh(self, member: Member, is_shared: bool) -> tuple[int, int]:
         """Return the bytes of a process, twice."""
         size = self.measure(member) or 0
         return size, size
@@ -995,23 +907,31 @@ class PsReader:
         return False
 
     def own(self, member: Member, size: int) -> int:
-        """Return a process's bytes, 0 while they may be its parent's: before an exec, at a first look."""
+        """Return a process's bytes, 0 while they may be its parent's.
+
+        So they are before an exec; ps tells only by the name, or a second look.
+        """
         process = self.table[member.process.pid]
         parent = self.table.get(process.ppid)
         if parent and parent.name == process.name and parent.rss >= process.rss:
             return 0
-        known = process.pid in self.suspects
-        self.suspects.add(process.pid)
+        known = (process.pid, process.start) in self.suspects
+        self.suspects.add((process.pid, process.start))
         return size if known else 0
-
-    def forget(self, member: Member) -> None:
-        """Forget what is known of a process."""
-        self.suspects.discard(member.process.pid)
 
 
 def machine_speed() -> int:
     """Return the bytes per second that this machine can hand out at most."""
     return CORE_SPEED * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), CORES_THAT_COUNT)
+
+
+def raise_descriptor_limit() -> int:
+    """Allow this process as many descriptors as may be; return how many that are."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return posix.sysconf("SC_OPEN_MAX")
 
 
 def open_file(name: str) -> int:
@@ -1022,68 +942,57 @@ def open_file(name: str) -> int:
         return -1
 
 
-def read_file(path: str) -> bytes:
-    """Return the first 64 kB of a file, nothing when it cannot be read."""
-    try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return posix.read(fd, 65536)
-    except OSError:
-        return b""
-    finally:
-        posix.close(fd)
+def read_rollup(pid: int) -> dict[bytes, int]:
+    """Return the sizes in a smaps_rollup, none when it is not there or hidden."""
+    return parse_fields(read_proc(pid, "smaps_rollup") or b"")
 
 
 def parse_fields(text: bytes) -> dict[bytes, int]:
     """Return the "Name:   123 kB" lines of a text, in bytes."""
     # Pss_Anon:           108 kB
-    fields = {}
-    for line in text.split(b"\n"):
-        name, _, rest = line.partition(b":")
-        if rest.endswith(b" kB"):
-            fields[name] = int(rest[:-3]) * 1024
-    return fields
+    lines = [line.split() for line in text.split(b"\n")]
+    return {words[0][:-1]: int(words[1]) * 1024 for words in lines if words[2:] == [b"kB"]}
 
 
 def sum_rollup(fields: dict[bytes, int], count_files: bool) -> tuple[int, int]:
-    """Return what a smaps_rollup says a process holds: with shared pages whole, and its part of them."""
-    swap, swap_part = fields.get(b"Swap", 0), fields.get(b"SwapPss", 0)
+    """Return what a smaps_rollup counts: shared pages whole, and in part.
+
+    Fields: proc_pid_smaps(5). Linux before 5.4 has no Pss_Anon: Pss stands in.
+    """
+    swap, swap_part, part = (fields.get(name, 0) for name in (b"Swap", b"SwapPss", b"Pss"))
     if count_files:
-        return fields[b"Rss"] + swap, fields[b"Pss"] + swap_part
+        return fields[b"Rss"] + swap, part + swap_part
     common = fields.get(b"Pss_Shmem", 0) - fields.get(b"LazyFree", 0)
-    part = fields.get(b"Pss_Anon", fields[b"Pss"])
+    part = fields.get(b"Pss_Anon", part)
     alone = fields.get(b"Anonymous", part)
     return max(alone + common + swap, 0), max(part + common + swap_part, 0)
 
 
 def sum_private(text: bytes) -> int:
-    """Return the private bytes of the anonymous and the shared memory in a smaps file."""
+    """Return the private bytes of anonymous and of shared memory in a smaps file."""
     # 7f2c5a000000-7f2c6c000000 rw-s 00000000 00:01 2053                  /dev/zero (deleted)
     # Private_Dirty:    294912 kB
-    total, private, anonymous, counts = 0, 0, 0, False
+    total, private, is_memory = 0, 0, False
     for line in text.split(b"\n"):
         name, _, rest = line.partition(b":")
-        if name in (b"Private_Clean", b"Private_Dirty"):
-            private += int(rest[:-3]) * 1024
-        elif name == b"Anonymous":  # it stands behind both of them
-            anonymous = int(rest[:-3]) * 1024
-            total += private if counts else min(private, anonymous)
-        elif b" " in name:  # the first line of a mapping
+        if b" " in name:  # the first line of a mapping
             words = line.split(None, 5)
             private = 0
-            counts = len(words) < 6 or words[5][:1] == b"[" or words[5].startswith(SHARED_MEMORY)
+            is_memory = not words[5:] or words[5].startswith((b"[", *SHARED_MEMORY))
+        elif name in (b"Private_Clean", b"Private_Dirty"):
+            private += int(rest[:-3]) * 1024
+        elif name == b"Anonymous":  # it comes behind these two
+            total += private if is_memory else min(private, int(rest[:-3]) * 1024)
     return total
 
 
-def read_stat_words(pid: int) -> list[bytes]:
-    """Return the fields of a /proc/PID/stat after the name, none when the process is gone."""
-    return (read_proc(pid, "stat") or b"").rpartition(b")")[2].split()
+def read_stat_words(pid: int, name: str = "stat") -> list[bytes]:
+    """Return the fields of a stat file after the name, none when it is gone."""
+    return (read_proc(pid, name) or b"").rpartition(b")")[2].split()
 
 
 def read_thread_leader(pid: int) -> Process | None:
-    """Return the process with a PID, None when there is none or it is a thread's number.
+    """Return the process with a PID, None if there is none or a thread has it.
 
     /proc answers for threads too, though it does not list them; their exit
     signal (field 38) is -1.
@@ -1102,28 +1011,41 @@ def list_threads(pid: int) -> list[int]:
     return sorted({int(name) for name in names if name.isdecimal()} | {pid})
 
 
+def is_alive(pid: int) -> bool:
+    """True unless a process is gone or a zombie."""
+    return not is_nobody(pid) and (read_stat_words(pid) or [b"Z"])[0] not in (b"Z", b"X")
+
+
+def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
+    """True while a fork runs on its parent's very memory: vfork(2), posix_spawn(3).
+
+    Its figures are then its parent's, and a thread of that parent waits for
+    it. On a busy machine that thread may yet have to come to its wait; so a
+    child without any shared page counts as a borrower while it is too young
+    for its parent to have rewritten them all.
+    """
+    lender = read_rollup(process.ppid)
+    for name in b"Anonymous", b"Pss_Anon":
+        there = lender.get(name, 0)
+        if abs(there - fields.get(name, 0)) > there // 50:  # threads allocate meanwhile
+            return False
+    if fields.get(b"Pss_Anon") == fields.get(b"Anonymous") and is_young(process):
+        return True
+    return any(is_lending(process.ppid, thread) for thread in list_threads(process.ppid))
+
+
 def is_lending(pid: int, thread: int) -> bool:
-    """True if a thread sleeps until a vfork child executes: state D in kernel_clone (kernel/fork.c)."""
+    """True if a thread waits for a vfork child, in state D (kernel/fork.c)."""
     task = "task/%d/" % thread
-    words = (read_proc(pid, task + "stat") or b"").rpartition(b")")[2].split()
-    return words[:1] == [b"D"] and (read_proc(pid, task + "wchan") or b"0") in CLONE_WAITS
+    if read_stat_words(pid, task + "stat")[:1] != [b"D"]:
+        return False
+    return (read_proc(pid, task + "wchan") or b"0") in CLONE_WAITS
 
 
 def is_young(process: Process) -> bool:
-    """True in the first moments of a process. Its start time counts ticks since boot."""
+    """True in the first moments of a process; its start counts ticks since boot."""
     now = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
     return now - int(process.start[1:]) / posix.sysconf("SC_CLK_TCK") < EXEC_TIME
-
-
-def raise_descriptor_limit() -> bool:
-    """Allow as many descriptors as may be; return whether those are more than before."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        return False
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return True
 
 
 # ---- the heart: which processes belong to the tree, when to look, which to end
@@ -1191,7 +1113,8 @@ class MemoryGuard:
         self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec, or too new for ps
         self.protected = ancestors(posix.getpid())
         self.least_limit = min(limits.limit, limits.total)
-        self.margin = int(self.reader.speed * SHORTEST_SLEEP)
+        self.speed = machine_speed()
+        self.margin = int(self.speed * SHORTEST_SLEEP)
         self.total_key = 0
         self.is_hopeless = False  # all that may be ended would not bring the tree below its total
         self.peak = self.most = 0  # of the tree: bytes, processes
@@ -1224,6 +1147,8 @@ class MemoryGuard:
         known = self.members.get(process.pid)
         if known and known.process.start == process.start:
             return True
+        if known:  # its PID is another process's now
+            del self.members[process.pid]
         if (process.pid, process.start) == (self.root.pid, self.root.start):
             if not self.limits.children_only:
                 self.enter(process, None)
@@ -1232,13 +1157,14 @@ class MemoryGuard:
         if process.pid == me or process.ppid == me > 1:  # PID 1 of a container is given all orphans
             return True
         parent = self.members.get(process.ppid)
-        if parent and self.reader.is_another(parent.process):
-            self.bury(parent)
-            parent = None
         born_to = parent.process if parent else self.root
-        if process.ppid != born_to.pid or is_older(process, born_to):
+        now = self.reader.read(born_to.pid)
+        if now and now.start != born_to.start:  # its PID is another process's now
+            if parent:
+                del self.members[parent.process.pid]
+                return self.adopt(process)
             return False
-        if not parent and self.reader.is_another(self.root):
+        if process.ppid != born_to.pid or is_older(process, born_to):
             return False
         self.enter(process, parent)
         return True
@@ -1263,8 +1189,6 @@ class MemoryGuard:
 
         An orphan has no parent any more; it shares the root's end.
         """
-        if process.pid in self.members:
-            self.bury(self.members[process.pid])
         member = Member(process, parent, self.limits.limit)
         member.threshold = self.warnings.next_threshold(0)
         member.lazy_count = self.lazy_count
@@ -1277,11 +1201,6 @@ class MemoryGuard:
             if ending.offender.process.pid == self.root.pid:
                 return ending
         return None
-
-    def bury(self, member: Member) -> None:
-        """Drop a member that has ended."""
-        self.reader.forget(member)
-        del self.members[member.process.pid]
 
     def has_heirs(self) -> bool:
         """True if a member is left. Processes that fork and end in turn are sought three times, by their mark."""
@@ -1297,8 +1216,6 @@ class MemoryGuard:
         now = time.monotonic()
         self.handed = self.reader.handed_out()
         thorough = now >= self.thorough_at
-        if thorough:
-            self.reader.notice_swap()
         self.discover(thorough)
         self.lazy_count = self.reader.lazy_count
         moved = self.handed - self.refreshed >= min(self.least_limit, 1 << 30) >> 6
@@ -1338,7 +1255,7 @@ class MemoryGuard:
         cost = cpu_time() - self.spent
         self.spent += cost
         room = self.danger - self.handed
-        wait = room / self.reader.speed
+        wait = room / self.speed
         floor = SHORTEST_SLEEP
         if self.endings:
             wait = min(wait, KILL_SLEEP)
@@ -1357,11 +1274,11 @@ class MemoryGuard:
         """
         grown = 0
         for member in self.members.values():
-            over = member.parent.anonymous if member.parent and self.reader.is_fork(member) else 0
-            grown += max(member.anonymous - over, 0)
+            shown = member.parent.size if member.parent and self.reader.is_fork(member) else 0
+            grown += max(member.size - shown, 0)
         plain = sum(member.size for member in self.members.values())
         if (plain if thorough else grown) > self.peak:
-            if (self.danger - self.handed) / self.reader.speed > plain * SHARE_COST:
+            if (self.danger - self.handed) / self.speed > plain * SHARE_COST:
                 self.count_shares()
         self.most = max(self.most, len(self.members))
 
@@ -1394,6 +1311,15 @@ class MemoryGuard:
         self.peak = max(self.peak, self.counted, self.largest)
         return shares
 
+    def bound_peak(self, resident: int) -> int:
+        """Return what a process held that had so many bytes resident, at the most.
+
+        The kernel's figure is exact also for what came and went between two
+        looks, but counts mapped files.
+        """
+        grown = self.reader.handed_out() - self.counted_at
+        return max(min(resident - self.reader.files, self.counted + grown), 0)
+
     def note_largest(self, member: Member, size: int) -> None:
         """Remember the greatest process."""
         if size > self.largest:
@@ -1405,7 +1331,7 @@ class MemoryGuard:
         """Read one member and act on what it holds."""
         size = self.reader.measure(member)
         if size is None:
-            self.bury(member)
+            del self.members[member.process.pid]
             return
         member.size = size
         if size >= member.threshold:
@@ -1526,7 +1452,15 @@ class MemoryGuard:
             ending.denied, reached = True, False
         if reached:
             ending.struck[pid] = ending.signal
+            self.hurry(pid)
         return reached
+
+    def hurry(self, pid: int) -> None:
+        """Let a process end before the others grow, as far as this user may."""
+        try:
+            posix.setpriority(posix.PRIO_PROCESS, pid, PRIORITY)
+        except (OSError, AttributeError):
+            pass
 
     def follow(self, ending: Ending) -> None:
         """See how far the end of a family has come. It is over when two looks in a row find no process."""
@@ -1552,7 +1486,10 @@ class MemoryGuard:
         self.say(ending.summary(alive))
 
     def flush(self) -> None:
-        """Tell of all that is under way: memmon ends now."""
+        """Count once more, and tell of all that is under way: memmon ends now."""
+        self.handed = self.reader.handed_out()
+        self.inspect_all(False)
+        self.count_shares()
         for ending in list(self.endings):
             family = self.family(ending)
             self.close(ending, sum(self.reader.measure(member) is not None for member in family))
@@ -1650,13 +1587,9 @@ class Watch:
         self.guard, self.tied = guard, tied
         self.child = child  # the PID of COMMAND; 0: none, or none any more
         self.stopped = self.root_gone = False
-        self.heir_fd = -1  # a pidfd of a process that the root left behind
         self.status = -1  # the wait status of COMMAND
-        self.usage_peak = 0
+        self.resident = 0  # the most bytes that COMMAND held, as far as its rusage tells
         self.poll = select.poll()
-        self.root_fd = open_pidfd(guard.root.pid) if not child and PROC == "/proc" else -1
-        if self.root_fd >= 0:
-            self.poll.register(self.root_fd, select.POLLIN)
         take_precedence()
         self.alarm = self.catch_signals()
         self.poll.register(self.alarm, select.POLLIN)
@@ -1713,40 +1646,22 @@ class Watch:
 
     def sleep(self, seconds: float) -> None:
         """Sleep for some seconds, less when something happens."""
-        for fd, _ in self.poll.poll(seconds * 1000):
-            if fd == self.alarm:
-                self.drain()
-                continue
-            self.poll.unregister(fd)
-            if fd == self.root_fd:
-                self.note_root_gone()
-            else:
-                posix.close(fd)
-                self.heir_fd = -1
+        self.poll.poll(seconds * 1000)
+        self.drain()
 
     def has_ended(self) -> bool:
         """True once all that was to be watched is gone; an end under way is seen to its end."""
         if self.child:
             self.reap()
-        elif self.root_fd < 0 and not self.root_gone:
-            root = read_process(self.guard.root.pid)
+        elif not self.root_gone:
+            root = self.guard.reader.read(self.guard.root.pid)
             if root is None or root.start != self.guard.root.start or root.state in "ZX":
                 self.note_root_gone()
-        elif self.root_gone and not self.tied:
+        elif not self.tied:
             self.guard.inspect_all(False)
-            self.watch_an_heir()
         if not self.root_gone or self.guard.endings:
             return False
         return self.tied or not self.guard.has_heirs()
-
-    def watch_an_heir(self) -> None:
-        """Have the end of a process that the root left behind wake the sleep: the last end is to be seen."""
-        import select
-
-        if self.heir_fd < 0 and self.guard.members:
-            self.heir_fd = open_pidfd(min(self.guard.members))
-            if self.heir_fd >= 0:
-                self.poll.register(self.heir_fd, select.POLLIN)
 
     def note_root_gone(self) -> None:
         """Tell of the descendants that the root has left behind: they are watched to their end."""
@@ -1769,21 +1684,10 @@ class Watch:
             pid, status, usage = posix.wait4(whom, posix.WNOHANG)
         if pid:
             self.status, self.child = status, 0
+            resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            self.resident = self.guard.bound_peak(resident)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it
             self.note_root_gone()
-            self.usage_peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-    def find_peak(self, least: int) -> int:
-        """Return the most bytes that the tree held at a time.
-
-        The kernel's count of COMMAND's resident pages is exact also for what
-        came and went between two looks, but counts mapped files. It tells
-        something above least: the size that memmon had when it started COMMAND.
-        """
-        guard = self.guard
-        handed = guard.reader.handed_out() - guard.counted_at
-        resident = self.usage_peak - guard.reader.files if self.usage_peak > least else 0
-        return max(guard.peak, min(resident, guard.counted + handed))
 
 
 FORWARDED = {_signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2}
@@ -1811,6 +1715,8 @@ def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
 
     try:
         try:
+            if not command[0]:
+                raise OSError(errno.ENOENT, posix.strerror(errno.ENOENT))
             return start(command)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
@@ -2194,29 +2100,33 @@ def run(options: Options) -> int:
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would hide COMMAND's status
     options.mark = (b"MEMMON_RUN", ("%d.%s" % (me.pid, me.start)).encode())
     child = spawn(options.command, options.mark, mask)
-    watch: Watch | None = None
+    watched: Watch | None = None
     try:
         root = find_root(child)
-        watch = Watch(MemoryGuard(options, root, OUTPUT.say), child, False)
+        watch = watched = Watch(MemoryGuard(options, root, OUTPUT.say), child, False)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask - {_signal.SIGCHLD})
         return finish(watch, options, me.rss)
     except (Failure, OSError) as error:
         text = str(error) if isinstance(error, Failure) else error.strerror
         OUTPUT.say("cannot watch %d any longer, it runs on without a limit: %s" % (child, text))
-        if watch and watch.status >= 0:
-            return die_like(watch.status)
+        if watched and watched.status >= 0:
+            return die_like(watched.status)
         return die_like(posix.waitpid(child, 0)[1])
 
 
 def finish(watch: Watch, options: Options, least: int) -> int:
-    """Watch to the end, tell of it, and return the exit status. least: see find_peak()."""
+    """Watch to the end, tell of it, and return the exit status.
+
+    least: the bytes that memmon had when it started COMMAND: the kernel has
+    counted them for COMMAND too.
+    """
     gc.disable()  # there are no reference cycles to speak of
     guard = watch.guard
     guard.look()
     if is_folded is None:
         store_bytecode()
     watch.run()
-    peak = watch.find_peak(least)
+    peak = max(guard.peak, watch.resident if watch.resident > least else 0)
     if options.command and not options.quiet:
         most = plural(max(guard.most, 1), "process")
         text = "peak %s in up to %s" % (show_size(peak), most)
