@@ -1260,9 +1260,8 @@ class MemoryGuard:
         if self.endings:
             wait = min(wait, KILL_SLEEP)
         elif self.credit <= 0:
-            floor = cost / self.reader.budget
-            if PROC or room < self.least_limit // 2:
-                floor = min(floor, max(self.reader.blind, 4 * cost))
+            blind = self.reader.blind * (1 if room < self.least_limit // 2 else 2)
+            floor = min(cost / self.reader.budget, max(blind, 4 * cost))
         sleep = min(max(min(wait, LONGEST_SLEEP), floor), self.limits.interval)
         self.credit = min(BURST, self.credit - cost + (cost + sleep) * self.reader.budget)
         return sleep

@@ -65,7 +65,6 @@ class Mock:
         )
         more = " 0" * 12 + " %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n" % exit_signal
         (directory / "stat").write_bytes(head + (rest + more).encode())
-        files.setdefault("statm", "%d %d 0 1 0 1 0\n" % (2 * pages, pages))
         files.setdefault("status", status(anonymous=megabytes))
         files.setdefault("cmdline", "prog%d\0" % pid)
         for file, text in files.items():
@@ -74,9 +73,17 @@ class Mock:
 
 def status(anonymous: int = 0, files: int = 0, shared: int = 0, swap: int = 0) -> str:
     """Return the part of a /proc/PID/status that counts memory, from MB."""
-    names = ("RssAnon", "RssFile", "RssShmem", "VmSwap")
-    sizes = (anonymous, files, shared, swap)
-    return "Name:\ta\n" + "".join("%s:\t%8d kB\n" % (n, s * 1024) for n, s in zip(names, sizes))
+    names = ("VmRSS", "RssAnon", "RssFile", "RssShmem", "VmSwap")
+    sizes = (anonymous + files + shared, anonymous, files, shared, swap)
+    return "Name:\ta\n" + "".join("%s:\t%8d kB\n" % (n, s * 1024) for n, s in zip(names, sizes)) + "Threads:\t1\n"
+
+
+def rollup(anonymous: int = 0, part: int | None = None, shared: int = 0, lazy: int = 0, swap: int = 0) -> str:
+    """Return a smaps_rollup, from MB; part: what the process has of its anonymous pages."""
+    names = ("Rss", "Pss", "Pss_Anon", "Pss_Shmem", "Anonymous", "LazyFree", "Swap", "SwapPss")
+    part = anonymous if part is None else part
+    sizes = (anonymous + shared, part + shared, part, shared, anonymous, lazy, swap, swap)
+    return "x\n" + "".join("%s: %d kB\n" % (n, s * 1024) for n, s in zip(names, sizes))
 
 
 @pytest.fixture
@@ -190,21 +197,26 @@ def test_threads_that_outlive_their_first_are_counted_and_a_zombie_is_not(
     project: Project, mock: Mock
 ) -> None:
     mock.add(4242, 1)
-    mock.add(4243, 4242, 0, state="Z")
-    mock.add(4250, 4242, 0, state="Z", status="Name:\ta\n")
+    mock.add(4243, 4242, 0, state="Z", status="Name:\ta\nThreads:\t1\n")
+    mock.add(4250, 4242, 0, state="Z", status="Name:\ta\nThreads:\t2\n")
     thread = mock.path / "4250" / "task" / "4251"
     thread.mkdir(parents=True)
-    (thread / "statm").write_text("200000 %d 0 1 0 1 0\n" % ((300 << 20) // PAGE))
+    (thread / "status").write_text(status(anonymous=300))
     (line,) = dry_run(project, mock, "--limit", 200)
     assert " 4250 " in line and "300 MB" in line
 
 
 def test_what_a_fork_has_from_its_parent_does_not_count(project: Project, mock: Mock) -> None:
-    rollup = "Rss: 307200 kB\nPrivate_Dirty:      %d kB\nPss_Shmem: 0 kB\nSwapPss: 0 kB\n"
-    mock.add(4242, 1, 300)
-    mock.add(4243, 4242, 300, flags=0x40)  # vfork: just its parent's numbers
-    mock.add(4244, 4242, 299, flags=0x40, smaps_rollup="x\n" + rollup % 9000)
-    mock.add(4245, 4242, 299, flags=0x40, smaps_rollup="x\n" + rollup % 290000)
+    whole = rollup(anonymous=300)
+    thread = "task/%d/" % 4242
+    mock.add(4242, 1, 300, smaps_rollup=whole)
+    (mock.path / "4242" / "task" / "4242").mkdir(parents=True)
+    (mock.path / (str(4242) + "/" + thread + "stat")).write_text("4242 (a) D 1 1 1 0")
+    (mock.path / (str(4242) + "/" + thread + "wchan")).write_text("kernel_clone")
+    mock.add(4243, 4242, 300, flags=0x40, smaps_rollup=whole)  # vfork: just its parent's figures
+    own = "1000-2000 rw-p 00000000 00:00 0\nPrivate_Clean: 0 kB\nPrivate_Dirty: %d kB\nAnonymous: 300000 kB\n"
+    mock.add(4244, 4242, 299, flags=0x40, smaps_rollup=rollup(299, 150), smaps=own % 9000)
+    mock.add(4245, 4242, 290, flags=0x40, smaps_rollup=rollup(290, 290), smaps=own % 290000)
     mock.add(4246, 4242, 299)
     lines = dry_run(project, mock, "--limit", 200, "--children-only")
     assert [line.split()[3] for line in lines] == ["4245", "4246"]
@@ -218,12 +230,49 @@ def test_one_that_is_being_taken_away_is_not_looked_for(
     read_line(hog)
     reader = memmon.ProcReader(False)
     member = memmon.Member(memmon.read_process(hog.pid), None, 1 << 30)
+    member.threshold = 1 << 30
     assert reader.measure(member)
     hog.kill()
-    hog.wait()
+    os.waitid(os.P_PID, hog.pid, os.WEXITED | os.WNOWAIT)
     monkeypatch.setattr(memmon, "read_proc", lambda pid, name: pytest.fail("looked"))
+    assert reader.measure(member) is None, "a zombie"
+    hog.wait()
     assert reader.measure(member) is None
-    reader.forget(member)
+
+
+@pytest.mark.parametrize(
+    "text, private",
+    [
+        ("rw-p 00000000 00:00 0 [heap]", 30),
+        ("rw-s 00000000 00:01 2053                  /dev/zero (deleted)", 30),
+        ("rw-s 00000000 00:01 2053                  /memfd:a b: c (deleted)", 30),
+        ("rw-s 00000000 00:30 2053                  /dev/shm/x", 30),
+        ("rw-s 00000000 08:01 2053                  /home/x: y", 7),
+        ("rw-p 00000000 08:01 2053                  /usr/lib/libc.so", 7),
+    ],
+)
+def test_private_pages_are_those_of_anonymous_and_of_shared_memory(
+    memmon: ModuleType, text: str, private: int
+) -> None:
+    lines = "7f2c5a000000-7f2c6c000000 %s\nRss: 50 kB\nShared_Clean: 9 kB\nPrivate_Clean: 10 kB\n"
+    lines += "Private_Dirty: 20 kB\nAnonymous: 7 kB\nVmFlags: rd wr\n"
+    assert memmon.sum_private((lines % text).encode() * 2) == 2 * private * 1024
+
+
+@pytest.mark.parametrize(
+    "rollup_text, alone, part",
+    [
+        (rollup(250, 125, shared=300), 550, 425),
+        (rollup(885, lazy=800), 85, 85),
+        (rollup(20, swap=500), 520, 520),
+        ("Rss: 1024 kB\nPss: 512 kB\nAnonymous: 1024 kB\nSwap: 0 kB\n", 1, 0.5),  # Linux before 5.4
+    ],
+)
+def test_the_formula_of_what_a_process_holds(
+    memmon: ModuleType, rollup_text: str, alone: float, part: float
+) -> None:
+    fields = memmon.parse_fields(rollup_text.encode())
+    assert memmon.sum_rollup(fields, False) == (alone * (1 << 20), part * (1 << 20))
 
 
 def test_a_thread_is_no_process(memmon: ModuleType, mock: Mock) -> None:
@@ -357,35 +406,6 @@ def test_no_signal_ever_goes_to_groups_everybody_or_init(memmon: ModuleType, pid
     process = memmon.Process(pid, 0, 0, 0, 0, "t0", "S", "x", 0)
     memmon.posix = None  # whoever would ask the system fails
     assert memmon.signal_process(process, signal.SIGTERM) is False
-
-
-def test_a_thaw_is_sure_also_when_a_signal_cannot_be_sent(memmon: ModuleType, project: Project) -> None:
-    root = project.start(program("hog", "--cap", 20, "--children", 1))
-    read_line(root)
-    limits = memmon.Limits()
-    guard = memmon.Guard(limits, memmon.read_process(root.pid), lambda text: None)
-    guard.discover()
-    member, child = guard.members.values()
-    (kill,) = guard.convict(member, "")
-    sent = []
-
-    def send(kill: Any, member: Any, signum: int) -> bool:
-        sent.append((member.process.pid, signum))
-        if signum == signal.SIGTERM:
-            raise KeyboardInterrupt
-        return bool(memmon.signal_process(member.process, signum))
-
-    guard.send = send
-    with pytest.raises(KeyboardInterrupt):
-        guard.strike([kill], signal.SIGTERM, "")
-    assert sent == [
-        (root.pid, signal.SIGSTOP),
-        (child.process.pid, signal.SIGSTOP),
-        (root.pid, signal.SIGTERM),
-        (child.process.pid, signal.SIGCONT),
-        (root.pid, signal.SIGCONT),
-    ]
-    assert memmon.read_process(root.pid).state != "T"
 
 
 @pytest.mark.parametrize(

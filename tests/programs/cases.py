@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""cases.py CASE: hold memory in one of the ways that are easily counted wrongly.
+
+Prints "ready PID", waits for a line on stdin, does what the case says, prints
+"done", and waits for the end of stdin. Each process has a hard cap on its
+address space, and an alarm ends it after a minute.
+"""
+
+import mmap
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+MB = 1 << 20
+MADV_FREE = 8  # linux/mman.h; the mmap module knows it from Python 3.8 on
+
+
+def take(megabytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, fd=-1):
+    """Touch each page of a new mapping."""
+    memory = mmap.mmap(fd, megabytes * MB, flags=flags)
+    page = b"x" * MB
+    for _ in range(megabytes):
+        memory.write(page)
+    return memory
+
+
+def fork(work):
+    """Run a function in a fork; return once it has said that it is done. The fork lives on."""
+    reader, writer = os.pipe()
+    if not os.fork():
+        signal.alarm(60)
+        kept = work()
+        os.write(writer, b"x")
+        signal.pause()
+        del kept
+        os._exit(0)
+    os.close(writer)
+    os.read(reader, 1)
+
+
+def run_commands():
+    """600 MB, and one short command after another, for a second and a half."""
+    kept = take(600)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        subprocess.run(["/bin/true"], check=True)
+    return kept
+
+
+def run_beside_threads():
+    """300 MB; a thread maps and unmaps 4 MB while another starts commands."""
+    kept = take(300)
+    end = time.monotonic() + 1.5
+
+    def spawn():
+        while time.monotonic() < end:
+            os.waitpid(os.posix_spawn("/bin/true", ["true"], os.environ), 0)
+
+    thread = threading.Thread(target=spawn)
+    thread.start()
+    while thread.is_alive():
+        take(4).close()
+    return kept
+
+
+def share():
+    """250 MB; a fork writes 290 MB of shared memory of its own."""
+    kept = take(250)
+    fork(lambda: take(290, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))
+    return kept
+
+
+def dirty_file():
+    """300 MB; a fork dirties 300 MB of a mapped file and takes 220 MB."""
+    kept = take(300)
+    with tempfile.TemporaryFile(dir=".") as file:
+        file.truncate(300 * MB)
+        fork(lambda: (take(300, mmap.MAP_SHARED, file.fileno()), take(220)))
+    return kept
+
+
+def double_fork():
+    """400 MB, and a worker that has lost its parent takes 150 MB."""
+    kept = take(400)
+    reader, writer = os.pipe()
+    first = os.fork()
+    if not first:
+        if os.fork():
+            os._exit(0)
+        signal.alarm(60)
+        worker = take(150)
+        os.write(writer, b"x")
+        signal.pause()
+        del worker
+        os._exit(0)
+    os.waitpid(first, 0)
+    os.read(reader, 1)
+    return kept
+
+
+def give_back():
+    """900 MB, touched and given back with MADV_FREE in pieces of 45 MB."""
+    memory = mmap.mmap(-1, 900 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for start in range(0, 900, 45):
+        for _ in range(45):
+            memory.write(b"x" * MB)
+        memory.madvise(MADV_FREE, start * MB, 45 * MB)
+    return memory
+
+
+def four_children():
+    """Four forks that take 100 MB each, and live for a second."""
+    for _ in range(4):
+        fork(lambda: take(100))
+    time.sleep(1)
+
+
+def own_fork():
+    """100 MB, and a fork that takes 150 MB of its own."""
+    kept = take(100)
+    fork(lambda: take(150))
+    return kept
+
+
+def hold():
+    """150 MB and nothing else."""
+    return take(150)
+
+
+def hold_workers():
+    """40 workers that hold 12 MB each."""
+    for _ in range(40):
+        fork(lambda: take(12))
+
+
+resource.setrlimit(resource.RLIMIT_AS, (1300 * MB, 1300 * MB))
+signal.alarm(60)
+os.write(1, b"ready %d\n" % os.getpid())
+sys.stdin.readline()
+kept = {name: value for name, value in globals().items() if callable(value)}[sys.argv[1]]()
+os.write(1, b"done\n")
+sys.stdin.read()
