@@ -721,7 +721,7 @@ class Member:
 class ProcReader:
     """Read memory from /proc (Linux)."""
 
-    budget, blind = BUDGET, BLIND
+    budget, blind, is_doubtful = BUDGET, BLIND, False
 
     def __init__(self, count_files: bool) -> None:
         self.count_files = count_files
@@ -731,7 +731,11 @@ class ProcReader:
         self.late: list[int] = []  # PIDs given out, but not there yet: a fork on its way
         self.lazy_count = -1  # pages given back with MADV_FREE since boot; -1: unknown
         self.files = 0  # bytes of mapped files, the most that one process had
-        self.most_fd = raise_descriptor_limit() - SPARE_DESCRIPTORS
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.most_fd = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
 
     def handed_out(self) -> int:
         """Return a count of bytes: no process grows by more than its difference."""
@@ -872,8 +876,9 @@ class PsReader:
 
     budget, blind = PS_BUDGET, PS_BLIND
     files = lazy_count = 0
+    is_doubtful = False  # True: a second look is due
 
-    def __init__(self, count_files: bool) -> None:
+    def __init__(self) -> None:
         self.table: dict[int, Process] = {}
         self.suspects: set[tuple[int, str]] = set()  # that have been over a threshold before
 
@@ -915,23 +920,16 @@ class PsReader:
         parent = self.table.get(process.ppid)
         if parent and parent.name == process.name and parent.rss >= process.rss:
             return 0
-        known = (process.pid, process.start) in self.suspects
+        if (process.pid, process.start) in self.suspects:
+            return size
         self.suspects.add((process.pid, process.start))
-        return size if known else 0
+        self.is_doubtful = True
+        return 0
 
 
 def machine_speed() -> int:
     """Return the bytes per second that this machine can hand out at most."""
     return CORE_SPEED * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), CORES_THAT_COUNT)
-
-
-def raise_descriptor_limit() -> int:
-    """Allow this process as many descriptors as may be; return how many that are."""
-    import resource
-
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return posix.sysconf("SC_OPEN_MAX")
 
 
 def open_file(name: str) -> int:
@@ -1054,49 +1052,36 @@ def is_young(process: Process) -> bool:
 class Limits:
     """What the options ask for: sizes in bytes, times in seconds."""
 
-    def __init__(self) -> None:
-        self.limit, self.total = DEFAULT_LIMIT, NEVER
-        self.interval, self.grace, self.warn = DEFAULT_INTERVAL, DEFAULT_GRACE, 50.0
-        self.limit_name = "default"
-        self.dry_run = self.quiet = self.children_only = self.count_files = False
-        self.mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
+    limit, total, limit_name = DEFAULT_LIMIT, NO_LIMIT, "default"
+    interval, grace, warn = DEFAULT_INTERVAL, DEFAULT_GRACE, 50.0
+    dry_run = quiet = children_only = count_files = False
+    mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
 
 
 class Ending:
     """An offender and its descendants, on their way out."""
 
-    def __init__(self, offender: Member, size: int, why: str, grace: float) -> None:
+    def __init__(self, offender: Member, size: int, why: str) -> None:
         self.offender, self.size, self.why = offender, size, why
         self.command = describe(offender.process)
-        self.began = time.monotonic()
-        self.deadline = self.began + grace
-        self.signal = 0  # the last one that was chosen
+        self.began = self.deadline = time.monotonic()
+        self.signal = 0  # that each process of the family gets from now on
         self.struck: dict[int, int] = {}  # PID -> the last signal that it was sent
         self.signals: list[str] = []  # what was done, in words
-        self.denied = False
+        self.is_denied = False
         self.empty_looks = 0  # in a row, that found no process of the family
-        self.seconds = 0.0
-
-    def choose(self, signum: int, why: str) -> None:
-        """Choose the signal that each process of the family gets from now on."""
-        self.signal = signum
-        words = "SIGKILL" if signum == _signal.SIGKILL else "SIGTERM"
-        words += " after %.2f s" % (time.monotonic() - self.began) if self.signals else ""
-        self.signals.append(words + (" (%s)" % why if why else ""))
-        if signum == _signal.SIGKILL:
-            self.deadline = time.monotonic() + UNKILLABLE
+        self.seconds = 0.0  # from the first signal to the last look
 
     def summary(self, alive: int) -> str:
         """Return one line that says which process was ended, why and how."""
-        if self.denied and not self.struck:
+        if self.is_denied and not self.struck:
             text = "cannot end %s: %s; this user may not signal it"
             return text % (self.command, self.why)
         others = len(self.struck.keys() - {self.offender.process.pid})
-        family = " and %s" % plural(others, "descendant") if others else ""
-        end = "%d still there after" % alive if alive else "gone after"
-        end += " %.2f s" % self.seconds
-        if self.denied:
-            end += ", not all may be signalled by this user"
+        family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
+        end = "%d still there" % alive if alive else "gone"
+        end += " after %.2f s" % self.seconds
+        end += ", not all may be signalled by this user" if self.is_denied else ""
         signals = ", ".join(self.signals)
         return "ended %s%s: %s; %s, %s" % (self.command, family, self.why, signals, end)
 
@@ -1106,26 +1091,28 @@ class MemoryGuard:
 
     def __init__(self, limits: Limits, root: Process, say: Callable[[str], None]) -> None:
         self.limits, self.root, self.say = limits, root, say
-        self.reader = ProcReader(limits.count_files) if PROC else PsReader(limits.count_files)
+        self.reader = ProcReader(limits.count_files) if PROC else PsReader()
         self.members: dict[int, Member] = {}
         self.endings: list[Ending] = []
-        self.ended: list[Ending] = []  # those that are over
-        self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec, or too new for ps
+        self.ended: list[Ending] = []  # endings that are over
+        self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec
         self.protected = ancestors(posix.getpid())
         self.least_limit = min(limits.limit, limits.total)
         self.speed = machine_speed()
         self.margin = int(self.speed * SHORTEST_SLEEP)
-        self.total_key = 0
         self.is_hopeless = False  # all that may be ended would not bring the tree below its total
-        self.peak = self.most = 0  # of the tree: bytes, processes
-        self.largest, self.largest_command = 0, ""  # the greatest process
-        self.counted, self.counted_at = 0, 0  # the tree's bytes, and the count of handed-out bytes then
+        self.peak = self.largest = self.most = 0  # bytes of the tree, of a process; processes
         self.handed = self.reader.handed_out()
-        self.lazy_count = 0  # at the last look
-        self.next_key = self.danger = self.refreshed = 0
+        self.counted, self.counted_at = 0, self.handed  # the tree's bytes, and when
+        self.lazy_count = 0  # of the reader, at the last look
+        self.total_key = self.next_key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
-        self.warnings = Warnings(limits, say)
+        levels = {} if limits.quiet else {limits.warn, *LATER_WARNINGS}
+        self.levels = sorted(level for level in levels if limits.warn <= level < 100)
+        self.warned: set[tuple[float, str]] = set()  # level, program name
+        self.unwarned: dict[str, set[int]] = {}  # program name -> PIDs, for the next line
+        self.warned_at = 0.0
 
     # which processes belong to the tree
 
@@ -1137,13 +1124,16 @@ class MemoryGuard:
             before = len(waiting)
             waiting = [process for process in waiting if not self.adopt(process)]
         if self.limits.mark:
-            unsure, self.unsure = self.unsure, []
             fresh = [(process, time.monotonic() + EXEC_TIME) for process in waiting]
-            for process, until in unsure + fresh:
+            unsure, self.unsure = self.unsure + fresh, []
+            for process, until in unsure:
                 self.adopt_marked(process, until)
 
     def adopt(self, process: Process) -> bool:
-        """Take in a child of a member or of the root; return False if it may yet be found by its mark."""
+        """Take in a child of a member or of the root.
+
+        Return False if the process may yet be found by its mark.
+        """
         known = self.members.get(process.pid)
         if known and known.process.start == process.start:
             return True
@@ -1158,19 +1148,16 @@ class MemoryGuard:
             return True
         parent = self.members.get(process.ppid)
         born_to = parent.process if parent else self.root
-        now = self.reader.read(born_to.pid)
-        if now and now.start != born_to.start:  # its PID is another process's now
-            if parent:
-                del self.members[parent.process.pid]
-                return self.adopt(process)
-            return False
         if process.ppid != born_to.pid or is_older(process, born_to):
+            return False
+        now = self.reader.read(born_to.pid)
+        if now and now.start != born_to.start:  # not born to this one
             return False
         self.enter(process, parent)
         return True
 
     def adopt_marked(self, process: Process, until: float) -> None:
-        """Take in a process that has lost its parents, if its environment carries the mark."""
+        """Take in a process without parents, if its environment carries the mark."""
         assert self.limits.mark
         if is_older(process, self.root):
             return
@@ -1187,27 +1174,14 @@ class MemoryGuard:
     def enter(self, process: Process, parent: Member | None) -> None:
         """Make a process a member. It gets what its parent's family has got.
 
-        An orphan has no parent any more; it shares the root's end.
+        An orphan has no parent any more: it shares the root's end.
         """
         member = Member(process, parent, self.limits.limit)
-        member.threshold = self.warnings.next_threshold(0)
+        member.threshold = self.next_threshold(0)
         member.lazy_count = self.lazy_count
-        member.ending = parent.ending if parent else self.root_ending()
+        of_root = [each for each in self.endings if each.offender.process.pid == self.root.pid]
+        member.ending = parent.ending if parent else of_root[0] if of_root else None
         self.members[process.pid] = member
-
-    def root_ending(self) -> Ending | None:
-        """Return the end of the whole tree that is under way, if there is one."""
-        for ending in self.endings:
-            if ending.offender.process.pid == self.root.pid:
-                return ending
-        return None
-
-    def has_heirs(self) -> bool:
-        """True if a member is left. Processes that fork and end in turn are sought three times, by their mark."""
-        for _ in range(3 if self.limits.mark else 0):
-            if not self.members:
-                self.discover(True)
-        return bool(self.members)
 
     # when to look
 
@@ -1218,8 +1192,8 @@ class MemoryGuard:
         thorough = now >= self.thorough_at
         self.discover(thorough)
         self.lazy_count = self.reader.lazy_count
-        moved = self.handed - self.refreshed >= min(self.least_limit, 1 << 30) >> 6
-        if thorough or moved and now >= self.refresh_at or self.handed >= self.total_key:
+        has_moved = self.handed - self.refreshed >= min(self.least_limit, 1 << 30) >> 6
+        if thorough or has_moved and now >= self.refresh_at or self.handed >= self.total_key:
             self.inspect_all(thorough)
             self.refreshed = self.handed
             cost = time.monotonic() - now
@@ -1233,18 +1207,27 @@ class MemoryGuard:
             self.plan()
         for ending in list(self.endings):
             self.follow(ending)
-        self.warnings.tell_rest()
+        if self.unwarned and now - self.warned_at >= WARNING_PAUSE:
+            self.warn_of_rest()
 
     def inspect_all(self, thorough: bool) -> None:
-        """Read every member, and check the tree as a whole."""
+        """Read every member, check the tree as a whole, and note its peak."""
         for member in list(self.members.values()):
             self.inspect(member)
         self.check_total()
         self.plan()
-        self.note_peak(thorough)
+        self.most = max(self.most, len(self.members))
+        least = plain = 0
+        for member in self.members.values():
+            is_fork = member.parent and self.reader.is_fork(member)  # it shows its parent's memory
+            least += max(member.size - (member.parent.size if member.parent and is_fork else 0), 0)
+            plain += member.size
+        if (plain if thorough else least) > self.peak:
+            if (self.danger - self.handed) / self.speed > plain * SHARE_COST:
+                self.count_shares()
 
     def plan(self) -> None:
-        """Work out at which counts of handed-out bytes to read a member again, and to have an eye on it."""
+        """Work out when to read a member again, and when one may be in danger."""
         members = self.members.values()
         self.next_key = min([member.key for member in members], default=NEVER)
         nearest = min([member.danger for member in members], default=NEVER)
@@ -1255,31 +1238,17 @@ class MemoryGuard:
         cost = cpu_time() - self.spent
         self.spent += cost
         room = self.danger - self.handed
-        wait = room / self.speed
-        floor = SHORTEST_SLEEP
-        if self.endings:
+        wait, floor = min(room / self.speed, LONGEST_SLEEP), SHORTEST_SLEEP
+        if self.reader.is_doubtful:
+            self.reader.is_doubtful, wait = False, 0.0
+        elif self.endings:
             wait = min(wait, KILL_SLEEP)
         elif self.credit <= 0:
             blind = self.reader.blind * (1 if room < self.least_limit // 2 else 2)
             floor = min(cost / self.reader.budget, max(blind, 4 * cost))
-        sleep = min(max(min(wait, LONGEST_SLEEP), floor), self.limits.interval)
+        sleep = min(max(wait, floor), self.limits.interval)
         self.credit = min(BURST, self.credit - cost + (cost + sleep) * self.reader.budget)
         return sleep
-
-    def note_peak(self, thorough: bool) -> None:
-        """Remember the greatest size of the tree and of one process, if there is time to count.
-
-        A fork that shows no more than its parent does not call for a count.
-        """
-        grown = 0
-        for member in self.members.values():
-            shown = member.parent.size if member.parent and self.reader.is_fork(member) else 0
-            grown += max(member.size - shown, 0)
-        plain = sum(member.size for member in self.members.values())
-        if (plain if thorough else grown) > self.peak:
-            if (self.danger - self.handed) / self.speed > plain * SHARE_COST:
-                self.count_shares()
-        self.most = max(self.most, len(self.members))
 
     def count_shares(self) -> dict[int, int]:
         """Return what each member adds to the total, by PID.
@@ -1288,43 +1257,38 @@ class MemoryGuard:
         read: else pages would count for a fork that has just ended, and then,
         whole, for its parent.
         """
-        members = list(self.members.values())
+        members = sorted(self.members.values(), key=lambda m: not self.reader.is_fork(m))
         forks = [member for member in members if self.reader.is_fork(member)]
         sharing: set[int] = set()
         for member in forks:
             above = member.parent
-            if above is None:
+            if above is None:  # it may share with any
                 sharing.update(self.members)
             while above is not None and above.process.pid not in sharing:
                 sharing.add(above.process.pid)
                 above = above.parent
         shares = {}
-        for member in forks + [member for member in members if member not in forks]:
-            size, share = self.reader.weigh(member, member.process.pid in sharing)
-            shares[member.process.pid] = share
-            self.note_largest(member, size)
+        for member in members:
+            pid = member.process.pid
+            size, shares[pid] = self.reader.weigh(member, pid in sharing)
+            self.largest = max(self.largest, size)
         for member in forks:
-            if not (self.reader.is_fork(member) and self.reader.measure(member)):
+            if not self.reader.is_fork(member) or self.reader.measure(member) is None:
                 shares[member.process.pid] = 0
         self.counted, self.counted_at = sum(shares.values()), self.handed
         self.peak = max(self.peak, self.counted, self.largest)
         return shares
 
     def bound_peak(self, resident: int) -> int:
-        """Return what a process held that had so many bytes resident, at the most.
+        """Return what a process held at the most, of which so much was resident.
 
         The kernel's figure is exact also for what came and went between two
-        looks, but counts mapped files.
+        looks, but it counts mapped files.
         """
         grown = self.reader.handed_out() - self.counted_at
         return max(min(resident - self.reader.files, self.counted + grown), 0)
 
-    def note_largest(self, member: Member, size: int) -> None:
-        """Remember the greatest process."""
-        if size > self.largest:
-            self.largest, self.largest_command = size, describe(member.process)
-
-    # which processes to end
+    # which processes to warn of, and which to end
 
     def inspect(self, member: Member) -> None:
         """Read one member and act on what it holds."""
@@ -1335,34 +1299,53 @@ class MemoryGuard:
         member.size = size
         if size >= member.threshold:
             size = self.reader.own(member, size)
-        room = member.limit - size
-        member.danger = self.handed + room - self.margin
+        room = member.limit - size - self.margin
+        member.danger = self.handed + room
         # not at the danger itself: ever shorter sleeps would cost more than this reading
-        next_step = min((room - self.margin) // 2, member.threshold - size)
-        member.key = self.handed + max(next_step, 0)
-        if size >= member.limit:
-            self.check_limit(member, size)
+        member.key = self.handed + max(min(room // 2, member.threshold - size), 0)
+        if size >= member.limit and member.ending:
+            self.escalate(member.ending, "still growing")
+        elif size >= member.limit:
+            self.largest = max(self.largest, size)
+            self.peak = max(self.peak, size)
+            self.select_victim(member, size, "%s, limit %s" % (show_size(size), self.limit_words()))
         elif size >= member.threshold and member.limit == self.limits.limit:
-            member.threshold = self.warnings.next_threshold(size)
-            self.warnings.add(member.process, size)
+            member.threshold = self.next_threshold(size)
+            self.warn(member.process, size)
 
-    def check_limit(self, member: Member, size: int) -> None:
-        """Act on a member over its limit."""
-        if member.ending:
-            if not self.limits.dry_run:
-                self.escalate(member.ending, "still growing")
+    def next_threshold(self, size: int) -> int:
+        """Return the next size above a size at which something has to be done."""
+        steps = [int(self.limits.limit * level / 100) for level in self.levels]
+        return min([step for step in steps if step > size], default=self.limits.limit)
+
+    def limit_words(self) -> str:
+        """Return the limit on each process, and what has set it."""
+        return "%s (%s)" % (show_size(self.limits.limit), self.limits.limit_name)
+
+    def warn(self, process: Process, size: int) -> None:
+        """Tell of a process near its limit: once a level and program, the rest later."""
+        percent = 100 * size // self.limits.limit
+        level = max([level for level in self.levels if level <= percent], default=0)
+        name = printable(process.name, 40)
+        if (level, name) in self.warned:
+            self.unwarned.setdefault(name, set()).add(process.pid)
             return
-        self.note_largest(member, size)
-        self.peak = max(self.peak, size)
-        limits = self.limits
-        why = "%s, limit %s (%s)" % (show_size(size), show_size(limits.limit), limits.limit_name)
-        self.select_victim(member, size, why)
+        self.warned.add((level, name))
+        self.warned_at = time.monotonic()
+        words = (describe(process), show_size(size), percent, self.limit_words())
+        self.say("%s holds %s, %d %% of its limit of %s" % words)
+
+    def warn_of_rest(self) -> None:
+        """Tell in one line how many others have come near the limit."""
+        counts = ["%d %s" % (len(pids), name) for name, pids in sorted(self.unwarned.items())]
+        words = (", ".join(counts), self.limits.warn, self.limit_words())
+        self.say("%s too: over %g %% of the limit of %s" % words)
+        self.unwarned, self.warned_at = {}, time.monotonic()
 
     def check_total(self) -> None:
         """End the largest members until the others are within the total."""
         total = self.limits.total
-        members = self.members.values()
-        held = sum(member.size for member in members)
+        held = sum(member.size for member in self.members.values())
         if held > total:
             shares = self.count_shares()
             if self.counted > total * (1 + STILL_GROWING):
@@ -1375,25 +1358,23 @@ class MemoryGuard:
         self.total_key = self.handed + max(total - held - self.margin, min(total, 1 << 40) // 200)
 
     def reduce(self, shares: dict[int, int], held: int) -> None:
-        """End the largest members; their shares are taken out."""
-        sizes = (show_size(held), show_size(self.limits.total))
+        """End the largest members until the rest fits; their shares are taken out."""
+        text = "the tree holds %s, limit %s (--total), " % (show_size(held), show_size(self.limits.total))
         eligible = [self.members[pid] for pid in shares if pid not in self.protected]
-        eligible = [member for member in eligible if member.limit != NEVER]
-        hopeless = held - sum(shares[member.process.pid] for member in eligible)
-        if hopeless > self.limits.total:
-            if not self.is_hopeless:
-                text = "the tree holds %s, limit %s (--total), most of it in what may not be ended: nothing is"
-                self.say(text % sizes)
-            self.is_hopeless = True
+        was_hopeless = self.is_hopeless
+        rest = held - sum(shares[member.process.pid] for member in eligible if member.limit != NEVER)
+        self.is_hopeless = rest > self.limits.total
+        if self.is_hopeless:
+            if not was_hopeless:
+                self.say(text + "most of it in what may not be ended: nothing is")
             return
-        self.is_hopeless = False
         for member in sorted(eligible, key=lambda m: -shares[m.process.pid]):
             if sum(shares.values()) <= self.limits.total * ROOM:
                 break
-            if not member.ending:
+            if not member.ending and member.limit != NEVER:
                 share = shares[member.process.pid]
-                why = "the tree holds %s, limit %s (--total), and this had the most of it, %s"
-                self.select_victim(member, share, why % (*sizes, show_size(share)))
+                why = "and this had the most of it, " + show_size(share)
+                self.select_victim(member, share, text + why)
                 for other in self.members.values():
                     if other.ending:
                         shares.pop(other.process.pid, None)
@@ -1404,65 +1385,65 @@ class MemoryGuard:
             member.limit = member.threshold = NEVER
             self.say("cannot end %s: %s; memmon runs inside it" % (describe(member.process), why))
             return
-        ending = Ending(member, size, why, self.limits.grace)
+        ending = Ending(member, size, why)
         for other in self.members.values():
             if comes_from(other, member) and other.process.pid not in self.protected:
                 other.ending = other.ending or ending
         if self.limits.dry_run:
-            for other in self.family(ending):
-                other.limit = other.threshold = NEVER
             self.say("would end %s: %s" % (ending.command, why))
             return
         self.endings.append(ending)
         self.credit = BURST  # danger was real, and others may have a part in it
-        ending.choose(int(_signal.SIGTERM if self.limits.grace else _signal.SIGKILL), "")
-        self.sweep(ending)
+        if self.limits.grace:
+            ending.signal, ending.signals = int(_signal.SIGTERM), ["SIGTERM"]
+            ending.deadline += self.limits.grace
+            self.sweep(ending)
+        else:
+            self.escalate(ending, "")
 
     def family(self, ending: Ending) -> list[Member]:
-        """Return the living members of an offender's family, parents before their children."""
+        """Return the members of an offender's family, parents before their children."""
         return [member for member in self.members.values() if member.ending is ending]
 
     def escalate(self, ending: Ending, why: str) -> None:
         """Send SIGKILL, once."""
-        if ending.signal != _signal.SIGKILL:
-            ending.choose(int(_signal.SIGKILL), why)
+        if ending.signal != _signal.SIGKILL and not self.limits.dry_run:
+            ending.signal = int(_signal.SIGKILL)
+            now = time.monotonic()
+            after = " after %.2f s" % (now - ending.began) if ending.signals else ""
+            ending.signals.append("SIGKILL" + after + (" (%s)" % why if why else ""))
+            ending.deadline = now + UNKILLABLE
             self.sweep(ending)
 
     def sweep(self, ending: Ending) -> None:
-        """Signal each process of a family that has not had this signal yet, and then those that it forked meanwhile."""
-        fresh = True
-        while fresh:
+        """Signal each process of a family once, and those that they forked meanwhile."""
+        is_new = True
+        while is_new:
+            is_new = False
             self.discover()
-            fresh = False
             for member in self.family(ending):
                 if ending.struck.get(member.process.pid) != ending.signal:
-                    fresh = self.send_signal(ending, member) or fresh
+                    is_new = self.send_signal(ending, member) or is_new
 
     def send_signal(self, ending: Ending, member: Member) -> bool:
         """Send a member its family's signal; return True if it was there to get it."""
-        growth = int(STILL_GROWING * self.least_limit)
         size = self.reader.measure(member) or member.size
+        growth = int(STILL_GROWING * self.least_limit)
         member.limit = NEVER if ending.signal == _signal.SIGKILL else size + growth
         member.threshold = member.limit
         pid = member.process.pid
         try:
-            reached = not is_nobody(pid) and signal_process(member.process, ending.signal)
+            if is_nobody(pid) or not signal_process(member.process, ending.signal):
+                return False
         except PermissionError:
-            ending.denied, reached = True, False
-        if reached:
-            ending.struck[pid] = ending.signal
-            self.hurry(pid)
-        return reached
-
-    def hurry(self, pid: int) -> None:
-        """Let a process end before the others grow, as far as this user may."""
-        try:
-            posix.setpriority(posix.PRIO_PROCESS, pid, PRIORITY)
-        except (OSError, AttributeError):
-            pass
+            ending.is_denied = True
+            return False
+        ending.struck[pid] = ending.signal
+        take_precedence(pid)
+        return True
 
     def follow(self, ending: Ending) -> None:
-        """See how far the end of a family has come. It is over when two looks in a row find no process."""
+        """See how far an end has come. It is over when two looks find no process."""
         for member in self.family(ending):
             if self.members.get(member.process.pid) is member:
                 self.inspect(member)
@@ -1481,7 +1462,7 @@ class MemoryGuard:
         for member in self.family(ending):
             member.limit = member.threshold = NEVER
         self.endings.remove(ending)
-        self.ended.append(ending)
+        self.ended += [ending] if ending.struck else []
         self.say(ending.summary(alive))
 
     def flush(self) -> None:
@@ -1490,49 +1471,9 @@ class MemoryGuard:
         self.inspect_all(False)
         self.count_shares()
         for ending in list(self.endings):
-            family = self.family(ending)
-            self.close(ending, sum(self.reader.measure(member) is not None for member in family))
-        self.warnings.tell_rest(True)
-
-
-class Warnings:
-    """Tell of members that come near the limit: one line a level and program name, then a count of the rest."""
-
-    def __init__(self, limits: Limits, say: Callable[[str], None]) -> None:
-        self.limits, self.say = limits, say
-        levels = [] if limits.quiet else [limits.warn, *LATER_WARNINGS]
-        self.levels = sorted({level for level in levels if limits.warn <= level < 100})
-        self.told: set[tuple[float, str]] = set()
-        self.rest: dict[str, set[int]] = {}  # program name -> PIDs
-        self.rest_at = 0.0  # the time of the last line that counted them
-
-    def next_threshold(self, size: int) -> int:
-        """Return the next size above a size at which something has to be done."""
-        steps = [int(self.limits.limit * level / 100) for level in self.levels]
-        return min([step for step in steps if step > size], default=self.limits.limit)
-
-    def add(self, process: Process, size: int) -> None:
-        """Tell of a process that has passed a level, or count it."""
-        percent = 100 * size // self.limits.limit
-        level = max([level for level in self.levels if level <= percent], default=0)
-        name = printable(process.name, 40)
-        if (level, name) in self.told:
-            self.rest.setdefault(name, set()).add(process.pid)
-            return
-        self.told.add((level, name))
-        self.rest_at = time.monotonic()
-        sizes = (show_size(size), percent, show_size(self.limits.limit), self.limits.limit_name)
-        self.say("%s holds %s, %d %% of its limit of %s (%s)" % (describe(process), *sizes))
-
-    def tell_rest(self, at_end: bool = False) -> None:
-        """Tell how many others have come near the limit, at most once in a while."""
-        now = time.monotonic()
-        if self.rest and (at_end or now - self.rest_at >= WARNING_PAUSE):
-            counts = ["%d %s" % (len(pids), name) for name, pids in sorted(self.rest.items())]
-            text = "%s too: over %g %% of the limit of %s (%s)"
-            limit = show_size(self.limits.limit)
-            self.say(text % (", ".join(counts), self.limits.warn, limit, self.limits.limit_name))
-            self.rest, self.rest_at = {}, now
+            self.close(ending, len(self.family(ending)))
+        if self.unwarned:
+            self.warn_of_rest()
 
 
 def comes_from(member: Member | None, offender: Member) -> bool:
@@ -1558,21 +1499,19 @@ def cpu_time() -> float:
     return time.process_time() + times.children_user + times.children_system
 
 
-def take_precedence() -> None:
-    """Get a core as soon as there is something to do, as far as this user may.
+def take_precedence(pid: int = 0) -> None:
+    """Get a core before others, as far as this user may: memmon, or a victim.
 
-    Among 50 processes that want a core, a nice value of -20 came 100 ms late
-    at times; and with autogroups (sched(7)) it counts only inside a session.
-    Children do not inherit the precedence.
+    A nice value of -20 comes 100 ms late at times among 50 processes, and with
+    autogroups (sched(7)) it counts only inside a session: memmon runs in real
+    time. A victim that is nicer than those that grow gives its memory back.
     """
     try:
-        policy = posix.SCHED_RR | posix.SCHED_RESET_ON_FORK
-        posix.sched_setscheduler(0, policy, posix.sched_param(1))
-        return
-    except (OSError, AttributeError):  # not root; no Linux
-        pass
-    try:
-        posix.setpriority(posix.PRIO_PROCESS, 0, PRIORITY)
+        if pid == 0 and hasattr(posix, "SCHED_RR"):
+            policy = posix.SCHED_RR | posix.SCHED_RESET_ON_FORK  # children do not inherit it
+            posix.sched_setscheduler(0, policy, posix.sched_param(1))
+        else:
+            posix.setpriority(posix.PRIO_PROCESS, pid, PRIORITY)
     except (OSError, AttributeError):
         pass
 
@@ -1580,100 +1519,84 @@ def take_precedence() -> None:
 class Watch:
     """The time around a guard: sleep, signals, the end of the root."""
 
-    def __init__(self, guard: MemoryGuard, child: int, tied: bool) -> None:
+    def __init__(self, guard: MemoryGuard, child: int, is_tied: bool) -> None:
         import select
 
-        self.guard, self.tied = guard, tied
+        self.guard, self.is_tied = guard, is_tied
         self.child = child  # the PID of COMMAND; 0: none, or none any more
-        self.stopped = self.root_gone = False
+        self.is_stopped = self.is_root_gone = False
         self.status = -1  # the wait status of COMMAND
         self.resident = 0  # the most bytes that COMMAND held, as far as its rusage tells
-        self.poll = select.poll()
-        take_precedence()
-        self.alarm = self.catch_signals()
-        self.poll.register(self.alarm, select.POLLIN)
-
-    def catch_signals(self) -> int:
-        """Have signals wake the sleep and do nothing else; return the descriptor that tells of them."""
-        reading, writing = posix.pipe()
-        posix.set_blocking(reading, False)
-        posix.set_blocking(writing, False)
+        self.alarm, writing = posix.pipe()  # a signal wakes the sleep and does nothing else
+        for fd in self.alarm, writing:
+            posix.set_blocking(fd, False)
         _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        if self.child:
-            _signal.signal(_signal.SIGCHLD, lambda signum, frame: None)
-        for signum in FORWARDED if self.child else ENDING:
+        self.poll = select.poll()
+        self.poll.register(self.alarm, select.POLLIN)
+        for signum in {*ENDING, _signal.SIGCHLD} if child else ENDING:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
-        for signum in (_signal.SIGINT, _signal.SIGQUIT) if self.child else ():
-            _signal.signal(signum, self.on_terminal_signal)
-        _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # a line under `stty tostop` must not stop memmon
-        return reading
+        _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # `stty tostop` must not stop memmon
+        take_precedence()
 
     def on_signal(self, signum: int, frame: object) -> None:
-        """Pass a signal on to COMMAND, or end after the look that is under way."""
-        if not self.child:
-            self.stopped = True
-            return
-        try:
-            posix.kill(self.child, signum)  # not reaped yet: reap() clears self.child
-        except ProcessLookupError:  # reaped at this very moment
-            pass
-        except PermissionError:
-            self.guard.say("may not pass signal %d on to %d" % (signum, self.child))
+        """Pass a signal on to COMMAND; without one, end after this look.
 
-    def on_terminal_signal(self, signum: int, frame: object) -> None:
-        """End when COMMAND has ended; while it lives, the terminal sends it the same signal."""
-        self.stopped = not self.child
+        The terminal sends INT and QUIT to COMMAND itself.
+        """
+        if not self.child:
+            self.is_stopped = signum != _signal.SIGCHLD
+        elif signum in FORWARDED:
+            try:
+                posix.kill(self.child, signum)  # not reaped yet: reap() clears self.child
+            except OSError as error:
+                if error.errno == errno.EPERM:
+                    self.guard.say("may not pass signal %d on to %d" % (signum, self.child))
 
     def run(self) -> None:
         """Look and sleep until nothing is left to watch, or until told to stop."""
         while True:
             self.guard.look()
-            self.drain()
+            try:
+                posix.read(self.alarm, 4096)  # before the check that sees what the signals meant
+            except BlockingIOError:
+                pass
             OUTPUT.catch_up()
-            if self.stopped or self.has_ended():
+            if self.is_stopped or self.has_ended():
                 break
-            self.sleep(self.guard.pause())
+            self.poll.poll(self.guard.pause() * 1000)
         self.guard.flush()
 
-    def drain(self) -> None:
-        """Forget the signals so far: a look's ps has ended, or a look is about to see what they mean."""
-        try:
-            posix.read(self.alarm, 4096)
-        except BlockingIOError:
-            pass
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep for some seconds, less when something happens."""
-        self.poll.poll(seconds * 1000)
-        self.drain()
-
     def has_ended(self) -> bool:
-        """True once all that was to be watched is gone; an end under way is seen to its end."""
+        """True once all that was to be watched is gone, and no end is under way."""
+        guard = self.guard
         if self.child:
             self.reap()
-        elif not self.root_gone:
-            root = self.guard.reader.read(self.guard.root.pid)
-            if root is None or root.start != self.guard.root.start or root.state in "ZX":
+        elif not self.is_root_gone:
+            root = guard.reader.read(guard.root.pid)
+            if root is None or root.start != guard.root.start or root.state in "ZX":
                 self.note_root_gone()
-        elif not self.tied:
-            self.guard.inspect_all(False)
-        if not self.root_gone or self.guard.endings:
+        elif not self.is_tied:
+            guard.inspect_all(False)
+        if not self.is_root_gone or guard.endings:
             return False
-        return self.tied or not self.guard.has_heirs()
+        for _ in range(3 if guard.limits.mark else 0):  # some may fork and end in turn
+            if not guard.members and not self.is_tied:
+                guard.discover(True)
+        return self.is_tied or not guard.members
 
     def note_root_gone(self) -> None:
-        """Tell of the descendants that the root has left behind: they are watched to their end."""
-        self.root_gone = True
+        """Tell of the descendants that the root left behind: they are watched on."""
+        self.is_root_gone = True
         guard = self.guard
         guard.discover()
         guard.inspect_all(False)
         orphans = [describe(m.process) for m in guard.members.values() if not m.ending]
-        if orphans and not self.tied and not guard.limits.quiet:
+        if orphans and not self.is_tied and not guard.limits.quiet:
             more = " and %d more" % (len(orphans) - 3) if len(orphans) > 3 else ""
-            name = "%d (%s)" % (guard.root.pid, printable(guard.root.name))
-            text = "%s has ended; still watching what it left behind: %s%s"
-            guard.say(text % (name, ", ".join(orphans[:3]), more))
+            text = "%d (%s) has ended; still watching what it left behind: %s%s"
+            name = printable(guard.root.name)
+            guard.say(text % (guard.root.pid, name, ", ".join(orphans[:3]), more))
 
     def reap(self) -> None:
         """Take COMMAND's status when it has ended."""
@@ -1683,21 +1606,21 @@ class Watch:
             pid, status, usage = posix.wait4(whom, posix.WNOHANG)
         if pid:
             self.status, self.child = status, 0
-            resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-            self.resident = self.guard.bound_peak(resident)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it
+            unit = 1 if sys.platform == "darwin" else 1024
+            self.resident = self.guard.bound_peak(usage.ru_maxrss * unit)
             self.note_root_gone()
 
 
-FORWARDED = {_signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2}
-ENDING = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT, _signal.SIGALRM}
+FORWARDED = {getattr(_signal, "SIG" + name) for name in ("TERM", "HUP", "USR1", "USR2", "ALRM")}
+ENDING = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
 
 
 def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
     """Start a command with a mark in its environment; return its PID.
 
-    SIGPIPE, SIGXFSZ and SIGCHLD are the default in it, all other signals as
-    the caller had them. Raises Failure: 127 not found, 126 not executable.
+    SIGPIPE, SIGXFSZ and SIGCHLD are the default in it, other signals as the
+    caller had them. Raises Failure: 127 not found, 126 not executable.
     """
     environment = dict(posix.environ)
     ctype = sys._xoptions.get("ctype")  # "=" and LC_CTYPE as it was, "" for none: PEP 538
@@ -1708,29 +1631,26 @@ def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
     chain = environment.get(mark[0])
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
     default = [_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD]
-
-    def start(words: list[str]) -> int:
-        return posix.posix_spawnp(words[0], words, environment, setsigmask=mask, setsigdef=default)
-
-    try:
+    for words in [*command], ["/bin/sh", *command]:
         try:
             if not command[0]:
-                raise OSError(errno.ENOENT, posix.strerror(errno.ENOENT))
-            return start(command)
+                raise FileNotFoundError(errno.ENOENT, posix.strerror(errno.ENOENT))
+            options: Any = {"setsigmask": mask, "setsigdef": default}
+            return posix.posix_spawnp(words[0], words, environment, **options)
         except OSError as error:
-            if error.errno != errno.ENOEXEC:
-                raise
-            import shutil
-
-            return start(["/bin/sh", shutil.which(command[0]) or command[0], *command[1:]])
-    except OSError as error:
-        name = printable(command[0]) or "(an empty word)"
-        status = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
-        raise Failure("%s: %s" % (name, error.strerror), status) from None
+            problem = error
+        if problem.errno != errno.ENOEXEC:  # no #!, no binary: a shell runs it, execvp(3)
+            break
+    status = 127 if problem.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+    name = printable(command[0]) or "(an empty word)"
+    raise Failure("%s: %s" % (name, problem.strerror), status)
 
 
 def die_like(status: int) -> int:
-    """Return the exit status for a wait status; die of the same signal, without a second core dump."""
+    """Return the exit status for a wait status, or die of the same signal.
+
+    No second core dump is written.
+    """
     if not posix.WIFSIGNALED(status):
         return posix.WEXITSTATUS(status)
     import resource
@@ -1756,18 +1676,19 @@ class Output:
         self.log = ""
 
     def say(self, text: str) -> None:
-        """Write one line, as soon as it finds a reader, and to the log with the time."""
+        """Write one line as soon as it finds a reader, and to the log with the time."""
         line = "memmon: %s\n" % text
         self.unsaid.append(line)
         self.catch_up()
         if self.log:
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime())
             try:
-                append(self.log, time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + line)
+                write_file(self.log, when + line)
             except OSError:  # its disk is full
                 pass
 
     def catch_up(self, patience: float = 0.0) -> None:
-        """Write the lines that no reader has taken yet. patience: seconds to wait for a reader."""
+        """Write what no reader has taken yet; wait for one some seconds."""
         del self.unsaid[:-MOST_UNSAID]
         try:
             while self.unsaid and takes(2, patience):
@@ -1780,7 +1701,7 @@ OUTPUT = Output()
 
 
 def show(text: str) -> int:
-    """Print text on stdout, return 0; a reader that has gone (`| head`) is no failure."""
+    """Print text on stdout, return 0; a reader that has gone is no failure."""
     data = (text + "\n").encode("utf-8", "backslashreplace")
     try:
         while data:
@@ -1790,8 +1711,8 @@ def show(text: str) -> int:
     return 0
 
 
-def append(path: str, text: str, flag: int = posix.O_APPEND) -> None:
-    """Write to a file, by default at its end; a FIFO without a reader is no reason to wait."""
+def write_file(path: str, text: str, flag: int = posix.O_APPEND) -> None:
+    """Write to a file, by default at its end; a FIFO without a reader is an error."""
     flags = flag | posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NONBLOCK
     fd = posix.open(path, flags, 0o666)
     try:
@@ -1800,15 +1721,15 @@ def append(path: str, text: str, flag: int = posix.O_APPEND) -> None:
         posix.close(fd)
 
 
-def describe(process: Process) -> str:
-    """Return a process's PID and command, without the path of its program, fit to be shown."""
-    return "%d (%s)" % (process.pid, short_command(process))
-
-
 def short_command(process: Process) -> str:
-    """Return a process's command in at most 80 characters, without the path of its program."""
+    """Return a process's command, without its path, in at most 80 characters."""
     program, blank, rest = (read_command(process.pid) or process.name).partition(" ")
     return printable(program.rpartition("/")[2] + blank + rest, 80)
+
+
+def describe(process: Process) -> str:
+    """Return a process's PID and command, fit to be shown."""
+    return "%d (%s)" % (process.pid, short_command(process))
 
 
 def show_size(size: int) -> str:
@@ -1816,15 +1737,9 @@ def show_size(size: int) -> str:
     return "%d MB" % round(size / MB) if size >= 10 * MB else "%.1f MB" % (size / MB)
 
 
-def plural(count: int, word: str) -> str:
-    """Return a count and a word: "1 process", "2 processes"."""
-    plural_end = "" if count == 1 else "es" if word.endswith("s") else "s"
-    return "%d %s%s" % (count, word, plural_end)
-
-
 def show_tree(guard: MemoryGuard, as_json: bool) -> str:
     """Return the tree with its memory, for people or for programs."""
-    rows = []
+    rows: list[tuple[Process, int, int, int]] = []
     for member in sorted(guard.members.values(), key=chain_of):
         size, share = guard.reader.weigh(member, True)
         rows.append((member.process, len(chain_of(member)) - 1, size, share))
@@ -1836,9 +1751,8 @@ def show_tree(guard: MemoryGuard, as_json: bool) -> str:
         listed = [{name: getattr(row[0], name) for name in names} for row in rows]
         for entry, (process, level, size, share) in zip(listed, rows):
             entry.update(depth=level, memory=size, share=share, command=read_command(process.pid))
-        limit = as_limit(guard.limits.limit)
-        found = {"root": guard.root.pid, "limit": limit, "total": total, "processes": listed}
-        return json.dumps(found)
+        found = {"root": guard.root.pid, "limit": or_none(guard.limits.limit), "total": total}
+        return json.dumps({**found, "processes": listed})
     form = "%8s %10s %10s  %s"
     lines = [form % ("PID", "MEMORY", "SHARE", "COMMAND")]
     for process, level, size, share in rows:
@@ -1849,50 +1763,36 @@ def show_tree(guard: MemoryGuard, as_json: bool) -> str:
 
 
 def chain_of(member: Member | None) -> list[int]:
-    """Return the PIDs from the topmost member down to this one: sorted by it, a tree stands in order."""
+    """Return the PIDs from the topmost member down to this one: a tree's order."""
     return [*chain_of(member.parent), member.process.pid] if member else []
 
 
-def as_limit(size: int) -> int | None:
-    """Return a limit for programs: bytes, or None for no limit."""
+def or_none(size: int) -> int | None:
+    """Return a limit in bytes, or None for no limit."""
     return size if size < NO_LIMIT else None
 
 
 def write_report(path: str, guard: MemoryGuard, peak: int, status: int) -> None:
-    """Write a JSON object about the run. Sizes are bytes, status is a wait status, -1 without a COMMAND.
+    """Write a JSON object about the run: sizes in bytes, times in seconds.
 
-    "status" is what a shell would show, "signal" what has ended COMMAND, or null.
+    status: a wait status, -1 without a COMMAND. "status" in the file is the
+    exit status, or minus the signal that has ended COMMAND.
     """
     import json
 
-    signum = posix.WTERMSIG(status) if status >= 0 and posix.WIFSIGNALED(status) else None
-    exit_status = None if status < 0 else 128 + signum if signum else posix.WEXITSTATUS(status)
-    ended = [
-        {
-            "pid": ending.offender.process.pid,
-            "command": ending.command,
-            "size": ending.size,
-            "signal": ending.signal,
-            "seconds": round(ending.seconds, 3),
-            "processes": len(ending.struck),
-            "reason": ending.why,
-        }
-        for ending in guard.ended
-        if ending.struck
-    ]
-    found = {
-        "limit": as_limit(guard.limits.limit),
-        "total": as_limit(guard.limits.total),
-        "peak": peak,
-        "peak_process": max(guard.largest, peak if guard.most <= 1 else 0),
-        "peak_command": guard.largest_command,
-        "processes": guard.most,
-        "ended": ended,
-        "status": exit_status,
-        "signal": signum,
-    }
+    by_signal = status >= 0 and posix.WIFSIGNALED(status)
+    exit_status = -posix.WTERMSIG(status) if by_signal else posix.WEXITSTATUS(status)
+    ended = []
+    for ending in guard.ended:
+        entry = {"pid": ending.offender.process.pid, "command": ending.command}
+        entry.update(size=ending.size, signal=ending.signal, seconds=round(ending.seconds, 3))
+        ended.append(entry)
+    found: dict[str, Any] = {"limit": or_none(guard.limits.limit)}
+    found.update(total=or_none(guard.limits.total), peak=peak, processes=guard.most)
+    found.update(peak_process=guard.largest, ended=ended)
+    found.update(status=exit_status if status >= 0 else None)
     try:
-        append(path, json.dumps(found) + "\n", posix.O_TRUNC)
+        write_file(path, json.dumps(found) + "\n", posix.O_TRUNC)
     except OSError as error:
         OUTPUT.say("--report %s: %s" % (printable(path), error.strerror))
 
@@ -1903,33 +1803,31 @@ def write_report(path: str, guard: MemoryGuard, peak: int, status: int) -> None:
 class Options(Limits):
     """What the command line and the environment ask for."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.pid = 0
-        self.command: list[str] = []
-        self.once = self.json = self.peak = False
-        self.log = self.report = ""
+    pid = 0
+    command: list[str] = []  # replaced, never changed
+    once = json = peak = False
+    log = report = ""
 
 
 FLAGS = {"--children-only", "--once", "--json", "--dry-run", "--quiet", "--peak"}
-NUMBERS = {  # option -> least, most
-    "--limit": (0.001, float(1 << 40)),
-    "--total": (0.001, float(1 << 40)),
+SIZES = ("--limit", "--total")
+RANGES = {  # s, percent, s
     "--interval": (0.001, 86400.0),
     "--warn": (1.0, 100.0),
     "--grace": (0.0, 86400.0),
 }
-VALUES = {*NUMBERS, "--pid", "--metric", "--log", "--report", "--token", "--limit-name"}
-SUFFIXES = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0 * 1024}  # in MB
+VALUES = {*SIZES, *RANGES, "--pid", "--metric", "--log", "--report", "--token", "--limit-name"}
+SUFFIXES = {"K": 1 << 10, "M": MB, "G": MB << 10, "T": MB << 20}
+VARIABLES = {"MEMORY_LIMIT_MB": "--limit", "CHECK_INTERVAL": "--interval"}
 
 
 def parse_arguments(arguments: list[str]) -> Options:
     """Return the options; raise Failure for a bad one.
 
-    Not by argparse: its import takes longer than all the rest until the first look.
+    Not by argparse: its import takes longer than all the rest.
     """
     options = Options()
-    given: dict[str, str] = {}
+    given: dict[str, tuple[str, str]] = {}  # option -> what it comes from, and its value
     words = list(arguments)
     while words:
         word, equals, value = words.pop(0).partition("=")
@@ -1941,93 +1839,81 @@ def parse_arguments(arguments: list[str]) -> Options:
         if word in FLAGS and not equals:
             setattr(options, word[2:].replace("-", "_"), True)
         elif word in VALUES and (equals or words):
-            given[word] = value if equals else words.pop(0)
+            given[word] = word, value if equals else words.pop(0)
         else:
             what = "takes no value" if word in FLAGS else "is unknown; see --help"
-            raise Failure("%s %s" % (printable(word), "needs a value" if word in VALUES else what), 2)
-    apply_environment(options, given)
-    apply_values(options, given)
-    return options
-
-
-def apply_environment(options: Options, given: dict[str, str]) -> None:
-    """Take over limits from the environment; junk in it is an error, not a number."""
-    for name, option in (("MEMORY_LIMIT_MB", "--limit"), ("CHECK_INTERVAL", "--interval")):
-        for variable in ("SEQEXEC_" + name, name):
-            value = posix.environ.get(variable.encode(), b"").decode("utf-8", "surrogateescape")
-            if value and option not in given:
-                apply_number(options, option, variable, value)
-                break
-
-
-def apply_values(options: Options, given: dict[str, str]) -> None:
-    """Take over the options that have a value."""
-    for name in NUMBERS:
-        if name in given:
-            apply_number(options, name, name, given[name])
-    if given.get("--metric", "rss") != "rss":
-        raise Failure("--metric %s: only rss is known" % printable(given["--metric"]), 2)
-    options.count_files = "--metric" in given
-    options.limit_name = printable(given.get("--limit-name", options.limit_name), 40)
-    options.log, options.report = given.get("--log", ""), given.get("--report", "")
-    if "--pid" in given:
-        options.pid = parse_pid(given["--pid"])
-    if given.get("--token") == "":
-        raise Failure("--token: give an identity, as it stands in SEQEXEC_RUN", 2)
-    if "--token" in given:
-        options.mark = (b"SEQEXEC_RUN", given["--token"].encode("utf-8", "surrogateescape"))
-    if options.command and ("--pid" in given or "--token" in given or options.once):
+            what = "needs a value" if word in VALUES else what
+            raise Failure("%s %s" % (printable(word), what), 2)
+    for prefix in "SEQEXEC_", "":
+        for name, option in VARIABLES.items():
+            text = posix.environ.get((prefix + name).encode(), b"").decode("utf-8", "surrogateescape")
+            if text and option not in given:
+                given[option] = prefix + name, text
+    for option, (name, text) in given.items():
+        apply_value(options, option, name, text)
+    if options.command and (options.pid or options.mark or options.once):
         raise Failure("a command cannot be combined with --pid, --token or --once", 2)
     if options.json and not options.once:
         raise Failure("--json goes with --once", 2)
+    return options
 
 
-def apply_number(options: Options, option: str, name: str, text: str) -> None:
-    """Set a limit from a number; name: the option or variable that it comes from.
-
-    CHECK_INTERVAL is also used by other programs: 0 and years are brought in range.
-    """
-    least, most = NUMBERS[option]
-    is_size = option in ("--limit", "--total")
-    number = parse_number(text, is_size and name == option)
-    if option == "--interval" and name != option and number >= 0:
-        number = min(max(number or DEFAULT_INTERVAL, least), most)
-    if not least <= number <= most and not (is_size and number == 0):
-        or_none = ", nor 0 for none" if is_size else ""
-        text = "'%s' is no number from %g to %g%s" % (printable(text, 40), least, most, or_none)
-        raise Failure("%s: %s" % (name, text), 2)
-    if is_size:
-        none = NO_LIMIT if option == "--limit" else NEVER
-        setattr(options, option[2:], int(number * MB) or none)
-    else:
+def apply_value(options: Options, option: str, name: str, text: str) -> None:
+    """Set one option. name: the option or the variable that the text comes from."""
+    shown = "%s: '%s'" % (name, printable(text, 40))
+    if option in SIZES:
+        setattr(options, option[2:], parse_size(shown, text, name == option))
+        if option == "--limit" and options.limit_name == "default":
+            options.limit_name = name
+    elif option in RANGES:
+        least, most = RANGES[option]
+        number = parse_number(text)
+        if name != option and number >= 0:  # other programs use CHECK_INTERVAL, too
+            number = min(max(number or DEFAULT_INTERVAL, least), most)
+        if not least <= number <= most:
+            raise Failure("%s is no number from %g to %g" % (shown, least, most), 2)
         setattr(options, option[2:], number)
-    if option == "--limit":
-        options.limit_name = name
+    elif option == "--pid":
+        if not (text.isascii() and text.isdecimal()) or not 0 < int(text[:11]) < 1 << 31:
+            raise Failure("%s is no PID" % shown, 2)
+        options.pid = int(text)
+    elif option == "--metric":
+        if text != "rss":
+            raise Failure("%s: only rss is known" % shown, 2)
+        options.count_files = True
+    elif option == "--token":
+        if not text:
+            raise Failure("--token: give an identity, as it stands in SEQEXEC_RUN", 2)
+        options.mark = (b"SEQEXEC_RUN", text.encode("utf-8", "surrogateescape"))
+    elif option == "--limit-name":
+        options.limit_name = printable(text, 40)
+    else:
+        setattr(options, option[2:], text)
 
 
-def parse_number(text: str, may_have_suffix: bool) -> float:
-    """Return a number, in MB if it is a size; -1 if the text is none."""
-    factor = SUFFIXES.get(text[-1:].upper(), 0.0) if may_have_suffix else 0.0
-    digits = text[:-1] if factor else text
+def parse_size(shown: str, text: str, may_have_suffix: bool) -> int:
+    """Return bytes, NO_LIMIT for 0; a number without a suffix is in MB."""
+    unit = SUFFIXES.get(text[-1:].upper(), 0) if may_have_suffix else 0
+    number = parse_number(text[:-1] if unit else text)
+    if not 0 <= number <= 1 << 40 or 0 < number < 0.001:
+        raise Failure("%s is no number from 0.001 to %d, nor 0 for none" % (shown, 1 << 40), 2)
+    return min(int(number * (unit or MB)), NO_LIMIT) or NO_LIMIT
+
+
+def parse_number(text: str) -> float:
+    """Return a number, -1 if the text is none."""
     try:
-        number = float(digits) if digits.isascii() and "_" not in digits else -1.0
+        return float(text) if text.isascii() and "_" not in text else -1.0
     except ValueError:
         return -1.0
-    return number * (factor or 1.0)
-
-
-def parse_pid(text: str) -> int:
-    """Return the PID of a root."""
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text[:11]) < 1 << 31:
-        raise Failure("--pid: '%s' is no PID" % printable(text, 40), 2)
-    return int(text)
 
 
 def find_parent() -> int:
-    """Return the parent's PID. Raise Failure where it has ended: whoever is given orphans has started half a machine.
+    """Return the parent's PID; raise Failure where that has ended.
 
-    That is PID 1, or a child of it (prctl(2), PR_SET_CHILD_SUBREAPER), in
-    another session. PID 1 of a container is in the same one.
+    A process that is given orphans has started half a machine: PID 1, or a
+    child of it in another session (prctl(2), PR_SET_CHILD_SUBREAPER). PID 1 of
+    a container is in memmon's session.
     """
     parent = read_process(posix.getppid())
     if parent is None or 1 in (parent.pid, parent.ppid) and parent.sid != posix.getsid(0):
@@ -2057,67 +1943,62 @@ def help_text() -> str:
     return "\n".join(line[2:] for line in head.split("\n")[1:] if "SPDX" not in line).strip()
 
 
-def find_myself(options: Options) -> Process | None:
-    """Return this process; raise Failure or OSError where nothing could be watched."""
-    for fd in [fd for _ in range(4) for fd in posix.pipe()]:  # the descriptors that a look needs
-        posix.close(fd)
-    me = read_process(posix.getpid())
-    other_namespace = PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid())
-    if options.command and me is None or other_namespace:
-        text = "%s does not show this process: is it of another PID namespace?"
-        raise Failure(text % (PROC or "ps"), 125)
-    return me
+def check_means(options: Options) -> Process | None:
+    """Return this process; raise Failure or OSError where memmon could not do its work.
 
-
-def check_files(options: Options) -> None:
-    """Raise Failure for a file that cannot be written: better now than at the first kill."""
+    Better before a command has run than at the first kill.
+    """
     for name, path in ("--log", options.log), ("--report", options.report):
         try:
             if path:
-                append(path, "")
+                write_file(path, "")
         except OSError as error:
             raise Failure("%s %s: %s" % (name, printable(path), error.strerror), 125) from None
     OUTPUT.log = options.log
+    for fd in [fd for _ in range(4) for fd in posix.pipe()]:  # the descriptors that a look needs
+        posix.close(fd)
+    me = read_process(posix.getpid())
+    is_elsewhere = PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid())
+    if options.command and me is None or is_elsewhere:
+        text = "%s does not show this process: is it of another PID namespace?"
+        raise Failure(text % (PROC or "ps"), 125)
+    if options.pid == 1 and not options.children_only:  # a container may start with a wrapper
+        raise Failure("--pid 1 is the whole machine: not watched", 2)
+    return me
 
 
 def run(options: Options) -> int:
     """Watch what the options name; return the exit status."""
-    check_files(options)
-    me = find_myself(options)
-    if options.pid == 1 and not options.children_only:  # a container may start with a wrapper of ours
-        raise Failure("--pid 1 is the whole machine: not watched", 2)
-    if not options.command:
-        root = find_root(options.pid or find_parent())
+    me = check_means(options)
+    if me is None or not options.command:
+        guard = MemoryGuard(options, find_root(options.pid or find_parent()), OUTPUT.say)
         if options.once:
-            guard = MemoryGuard(options, root, OUTPUT.say)
             guard.discover(True)
             return show(show_tree(guard, options.json))
-        watch = Watch(MemoryGuard(options, root, OUTPUT.say), 0, options.mark is not None)
-        return finish(watch, options, 0)
-    assert me
+        return finish(Watch(guard, 0, options.mark is not None), options, 0)
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would hide COMMAND's status
     options.mark = (b"MEMMON_RUN", ("%d.%s" % (me.pid, me.start)).encode())
     child = spawn(options.command, options.mark, mask)
-    watched: Watch | None = None
+    status = -1
     try:
-        root = find_root(child)
-        watch = watched = Watch(MemoryGuard(options, root, OUTPUT.say), child, False)
+        watch = Watch(MemoryGuard(options, find_root(child), OUTPUT.say), child, False)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask - {_signal.SIGCHLD})
-        return finish(watch, options, me.rss)
+        try:
+            return finish(watch, options, me.rss)
+        finally:
+            status = watch.status
     except (Failure, OSError) as error:
         text = str(error) if isinstance(error, Failure) else error.strerror
         OUTPUT.say("cannot watch %d any longer, it runs on without a limit: %s" % (child, text))
-        if watched and watched.status >= 0:
-            return die_like(watched.status)
-        return die_like(posix.waitpid(child, 0)[1])
+    return die_like(status if status >= 0 else posix.waitpid(child, 0)[1])
 
 
 def finish(watch: Watch, options: Options, least: int) -> int:
     """Watch to the end, tell of it, and return the exit status.
 
-    least: the bytes that memmon had when it started COMMAND: the kernel has
-    counted them for COMMAND too.
+    least: the bytes that memmon had when it started COMMAND, which the kernel
+    has counted for COMMAND too.
     """
     gc.disable()  # there are no reference cycles to speak of
     guard = watch.guard
@@ -2127,9 +2008,8 @@ def finish(watch: Watch, options: Options, least: int) -> int:
     watch.run()
     peak = max(guard.peak, watch.resident if watch.resident > least else 0)
     if options.command and not options.quiet:
-        most = plural(max(guard.most, 1), "process")
-        text = "peak %s in up to %s" % (show_size(peak), most)
-        guard.say(text if peak else "peak unknown: it ended before a look at it")
+        text = "peak %s in up to %d process%s" % (show_size(peak), guard.most, "" if guard.most == 1 else "es")
+        guard.say(text if peak and guard.most else "peak unknown: it ended before a look at it")
     if options.peak:
         OUTPUT.unsaid.append("peak %d\n" % peak)
     if options.report:
@@ -2137,8 +2017,8 @@ def finish(watch: Watch, options: Options, least: int) -> int:
     OUTPUT.catch_up(READER)
     if options.command:
         return die_like(watch.status)
-    status = ENDED_SOMETHING if any(ending.struck for ending in guard.ended) else 0
-    if watch.tied:
+    status = ENDED_SOMETHING if guard.ended else 0
+    if watch.is_tied:
         posix._exit(status)  # a wrapper waits for this: no time for Python's own end
     return status
 
