@@ -324,10 +324,11 @@ UNKILLABLE = 5.0  # s after SIGKILL: the process hangs in the kernel, memmon goe
 
 # Bytes per second that one core can be handed. Measured with two cores: first touch of 4 kB pages
 # 2.5 GB/s by one thread, of huge pages 7 to 8 GB/s by one and 8 to 13 GB/s by two. From about four
-# cores on, memory itself is the limit.
+# cores on, memory itself is the limit: SPEED is that of the machine.
 CORE_SPEED = 4 << 30
-CORES_THAT_COUNT = 4
+SPEED = CORE_SPEED * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), 4)
 SHORTEST_SLEEP = 0.001  # s, the resolution of poll(2)
+MARGIN = int(SPEED * SHORTEST_SLEEP)  # bytes
 LONGEST_SLEEP = 0.25  # s, for the peak: processes come and go between two looks
 BUDGET = 0.006  # of one core in the long run; a look costs 60 to 200 us
 PS_BUDGET = 0.015  # of one core: one ps of 1000 processes takes 20 to 40 ms
@@ -685,11 +686,7 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
 
 
 class Failure(Exception):
-    """Ends memmon with one line and an exit status."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+    """Ends memmon: one line for people, and an exit status."""
 
 
 # ---- the outside world: two readers of memory that answer the same questions
@@ -738,19 +735,19 @@ class ProcReader:
         self.most_fd = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
 
     def handed_out(self) -> int:
-        """Return a count of bytes: no process grows by more than its difference."""
+        """Return a count of bytes: no process grows by more than that grows."""
         # nr_free_pages 5960123\n ... \npgalloc_dma32 0\npgalloc_normal 2822824\n ... \npglazyfree 0
         text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
         first, last = text.find(b"\npgalloc_"), text.rfind(b"\npgalloc_")
         if first < 0:  # some containers, tests: as if all cores had done nothing else
-            return int(time.monotonic() * machine_speed())
+            return int(time.monotonic() * SPEED)
         _, found, lazy = text.partition(b"\npglazyfree ")
         self.lazy_count = int(lazy.split(None, 1)[0]) if found else -1
         counts = text[first : text.find(b"\n", last + 1)].split()[1::2]
         return sum(map(int, counts)) * PAGE_SIZE
 
     def newcomers(self, thorough: bool) -> list[Process]:
-        """Return all processes that were not there at the last call, or more."""
+        """Return the processes that are new since the last call, or more."""
         # 0.20 0.06 0.02 1/83 6733
         text = posix.pread(self.loadavg, 128, 0) if self.loadavg >= 0 else b"0"
         now, last = int(text.split()[-1]), self.last_pid
@@ -758,7 +755,8 @@ class ProcReader:
             return []
         if thorough or last < 0 or not 0 <= now - last <= PROBES:
             listed = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
-            pids = [pid for pid in sorted(listed) if now < last or pid > last or pid not in self.seen]
+            first = last + 1 if now >= last else 0  # the PIDs from here on may be new ones again
+            pids = [pid for pid in sorted(listed) if pid >= first or pid not in self.seen]
             self.seen, probed = listed, range(max(now - 8, last + 1, 1), now + 1)
         else:
             pids = [*self.late, *range(last + 1, now + 1)]
@@ -809,10 +807,12 @@ class ProcReader:
             texts = [read_proc(pid, "task/%d/status" % thread) for thread in list_threads(pid)[1:]]
             text = max([text or b"" for text in texts], key=len, default=b"")
         first = text.find(b"\nVmRSS:")
-        return parse_fields(text[first : text.find(b"\nThreads:")]) if first >= 0 else {}
+        if first < 0:  # about to end, if it is no zombie yet
+            return {} if not text or b"\nState:\tZ" in text else {b"VmRSS": 0}
+        return parse_fields(text[first : text.find(b"\nThreads:")])
 
     def sum_status(self, fields: dict[bytes, int]) -> int:
-        """Return at least what a process holds. Linux before 4.5 has no RssAnon: RSS stands in."""
+        """Return at least what a process holds; before Linux 4.5 its RSS."""
         self.files = max(self.files, fields.get(b"RssFile", 0))
         resident = fields[b"VmRSS"]
         if not self.count_files:
@@ -822,7 +822,7 @@ class ProcReader:
     def weigh(
         self, member: Member, is_shared: bool, status: dict[bytes, int] | None = None
     ) -> tuple[int, int]:
-        """Return the bytes that a process holds, and its part of its tree's total.
+        """Return what a process holds, and its part of its tree's total.
 
         That is memory which is freed when the process ends. Of the pages that
         a fork shares, it holds its part. is_shared: descendants may share
@@ -839,7 +839,7 @@ class ProcReader:
             is_shared = is_shared or is_fork or fields.get(b"RssShmem", 0) > 0
             if not (self.count_files or is_shared) and self.lazy_count == member.lazy_count:
                 return bound, bound
-            rollup = read_rollup(member.process.pid)
+            rollup = parse_fields(read_proc(member.process.pid, "smaps_rollup") or b"")
             if b"Rss" not in rollup:
                 return bound, bound
             if is_fork and is_borrower(member.process, rollup):
@@ -847,7 +847,7 @@ class ProcReader:
             if self.is_fork(member) == is_fork:
                 break
             status = None
-        if is_fork and not is_alive(member.process.pid):
+        if is_fork and read_stat_words(member.process.pid)[:1] in ([], [b"Z"], [b"X"]):
             return 0, 0
         alone, part = sum_rollup(rollup, self.count_files)
         return part if is_fork else alone, part
@@ -883,8 +883,8 @@ class PsReader:
         self.suspects: set[tuple[int, str]] = set()  # that have been over a threshold before
 
     def handed_out(self) -> int:
-        """Return a count of bytes: no process grows by more than its difference."""
-        return int(time.monotonic() * machine_speed())
+        """Return a count of bytes: no process grows by more than that grows."""
+        return int(time.monotonic() * SPEED)
 
     def newcomers(self, thorough: bool) -> list[Process]:
         """Return all processes."""
@@ -892,7 +892,7 @@ class PsReader:
         return list(self.table.values())
 
     def read(self, pid: int) -> Process | None:
-        """Return a process as of the last call of newcomers, None when it is gone."""
+        """Return a process as of the last newcomers(), None when it is gone."""
         return self.table.get(pid)
 
     def measure(self, member: Member) -> int | None:
@@ -927,22 +927,12 @@ class PsReader:
         return 0
 
 
-def machine_speed() -> int:
-    """Return the bytes per second that this machine can hand out at most."""
-    return CORE_SPEED * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), CORES_THAT_COUNT)
-
-
 def open_file(name: str) -> int:
     """Return a descriptor of a file in /proc, -1 when it is not there."""
     try:
         return posix.open(PROC + "/" + name, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return -1
-
-
-def read_rollup(pid: int) -> dict[bytes, int]:
-    """Return the sizes in a smaps_rollup, none when it is not there or hidden."""
-    return parse_fields(read_proc(pid, "smaps_rollup") or b"")
 
 
 def parse_fields(text: bytes) -> dict[bytes, int]:
@@ -967,7 +957,7 @@ def sum_rollup(fields: dict[bytes, int], count_files: bool) -> tuple[int, int]:
 
 
 def sum_private(text: bytes) -> int:
-    """Return the private bytes of anonymous and of shared memory in a smaps file."""
+    """Return the private bytes of anonymous and shared memory in a smaps."""
     # 7f2c5a000000-7f2c6c000000 rw-s 00000000 00:01 2053                  /dev/zero (deleted)
     # Private_Dirty:    294912 kB
     total, private, is_memory = 0, 0, False
@@ -1009,53 +999,41 @@ def list_threads(pid: int) -> list[int]:
     return sorted({int(name) for name in names if name.isdecimal()} | {pid})
 
 
-def is_alive(pid: int) -> bool:
-    """True unless a process is gone or a zombie."""
-    return not is_nobody(pid) and (read_stat_words(pid) or [b"Z"])[0] not in (b"Z", b"X")
-
-
 def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
-    """True while a fork runs on its parent's very memory: vfork(2), posix_spawn(3).
+    """True while a fork runs on its parent's very memory (vfork, posix_spawn).
 
     Its figures are then its parent's, and a thread of that parent waits for
-    it. On a busy machine that thread may yet have to come to its wait; so a
-    child without any shared page counts as a borrower while it is too young
-    for its parent to have rewritten them all.
+    it, in state D (kernel/fork.c). On a busy machine that thread may yet have
+    to come to its wait; so a child without any shared page counts as a
+    borrower while it is too young for its parent to have rewritten them all.
     """
-    lender = read_rollup(process.ppid)
+    pid = process.ppid
+    lender = parse_fields(read_proc(pid, "smaps_rollup") or b"")
     for name in b"Anonymous", b"Pss_Anon":
         there = lender.get(name, 0)
         if abs(there - fields.get(name, 0)) > there // 50:  # threads allocate meanwhile
             return False
-    if fields.get(b"Pss_Anon") == fields.get(b"Anonymous") and is_young(process):
-        return True
-    return any(is_lending(process.ppid, thread) for thread in list_threads(process.ppid))
-
-
-def is_lending(pid: int, thread: int) -> bool:
-    """True if a thread waits for a vfork child, in state D (kernel/fork.c)."""
-    task = "task/%d/" % thread
-    if read_stat_words(pid, task + "stat")[:1] != [b"D"]:
-        return False
-    return (read_proc(pid, task + "wchan") or b"0") in CLONE_WAITS
-
-
-def is_young(process: Process) -> bool:
-    """True in the first moments of a process; its start counts ticks since boot."""
     now = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-    return now - int(process.start[1:]) / posix.sysconf("SC_CLK_TCK") < EXEC_TIME
+    age = now - int(process.start[1:]) / posix.sysconf("SC_CLK_TCK")
+    if fields.get(b"Pss_Anon") == fields.get(b"Anonymous") and age < EXEC_TIME:
+        return True
+    tasks = ["task/%d/" % thread for thread in list_threads(pid)]
+    asleep = [task for task in tasks if read_stat_words(pid, task + "stat")[:1] == [b"D"]]
+    return any((read_proc(pid, task + "wchan") or b"0") in CLONE_WAITS for task in asleep)
 
 
 # ---- the heart: which processes belong to the tree, when to look, which to end
 
 
-class Limits:
-    """What the options ask for: sizes in bytes, times in seconds."""
+class Options:
+    """What the user asks for: sizes in bytes, times in seconds."""
 
     limit, total, limit_name = DEFAULT_LIMIT, NO_LIMIT, "default"
     interval, grace, warn = DEFAULT_INTERVAL, DEFAULT_GRACE, 50.0
-    dry_run = quiet = children_only = count_files = False
+    dry_run = quiet = children_only = count_files = once = json = peak = False
     mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
+    pid, log, report = 0, "", ""
+    command: list[str] = []  # replaced, never changed
 
 
 class Ending:
@@ -1080,16 +1058,15 @@ class Ending:
         others = len(self.struck.keys() - {self.offender.process.pid})
         family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
         end = "%d still there" % alive if alive else "gone"
-        end += " after %.2f s" % self.seconds
-        end += ", not all may be signalled by this user" if self.is_denied else ""
-        signals = ", ".join(self.signals)
-        return "ended %s%s: %s; %s, %s" % (self.command, family, self.why, signals, end)
+        denied = ", not all may be signalled by this user" if self.is_denied else ""
+        words = (self.command, family, self.why, ", ".join(self.signals), end, self.seconds, denied)
+        return "ended %s%s: %s; %s, %s after %.2f s%s" % words
 
 
 class MemoryGuard:
     """Keep one process tree within its limits."""
 
-    def __init__(self, limits: Limits, root: Process, say: Callable[[str], None]) -> None:
+    def __init__(self, limits: Options, root: Process, say: Callable[[str], None]) -> None:
         self.limits, self.root, self.say = limits, root, say
         self.reader = ProcReader(limits.count_files) if PROC else PsReader()
         self.members: dict[int, Member] = {}
@@ -1098,8 +1075,6 @@ class MemoryGuard:
         self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec
         self.protected = ancestors(posix.getpid())
         self.least_limit = min(limits.limit, limits.total)
-        self.speed = machine_speed()
-        self.margin = int(self.speed * SHORTEST_SLEEP)
         self.is_hopeless = False  # all that may be ended would not bring the tree below its total
         self.peak = self.largest = self.most = 0  # bytes of the tree, of a process; processes
         self.handed = self.reader.handed_out()
@@ -1157,7 +1132,7 @@ class MemoryGuard:
         return True
 
     def adopt_marked(self, process: Process, until: float) -> None:
-        """Take in a process without parents, if its environment carries the mark."""
+        """Take in a process without parents whose environment has the mark."""
         assert self.limits.mark
         if is_older(process, self.root):
             return
@@ -1223,11 +1198,11 @@ class MemoryGuard:
             least += max(member.size - (member.parent.size if member.parent and is_fork else 0), 0)
             plain += member.size
         if (plain if thorough else least) > self.peak:
-            if (self.danger - self.handed) / self.speed > plain * SHARE_COST:
+            if (self.danger - self.handed) / SPEED > plain * SHARE_COST:
                 self.count_shares()
 
     def plan(self) -> None:
-        """Work out when to read a member again, and when one may be in danger."""
+        """Work out when to read a member again, and when one is in danger."""
         members = self.members.values()
         self.next_key = min([member.key for member in members], default=NEVER)
         nearest = min([member.danger for member in members], default=NEVER)
@@ -1238,7 +1213,7 @@ class MemoryGuard:
         cost = cpu_time() - self.spent
         self.spent += cost
         room = self.danger - self.handed
-        wait, floor = min(room / self.speed, LONGEST_SLEEP), SHORTEST_SLEEP
+        wait, floor = min(room / SPEED, LONGEST_SLEEP), SHORTEST_SLEEP
         if self.reader.is_doubtful:
             self.reader.is_doubtful, wait = False, 0.0
         elif self.endings:
@@ -1257,20 +1232,11 @@ class MemoryGuard:
         read: else pages would count for a fork that has just ended, and then,
         whole, for its parent.
         """
-        members = sorted(self.members.values(), key=lambda m: not self.reader.is_fork(m))
+        members = list(self.members.values())
         forks = [member for member in members if self.reader.is_fork(member)]
-        sharing: set[int] = set()
-        for member in forks:
-            above = member.parent
-            if above is None:  # it may share with any
-                sharing.update(self.members)
-            while above is not None and above.process.pid not in sharing:
-                sharing.add(above.process.pid)
-                above = above.parent
         shares = {}
-        for member in members:
-            pid = member.process.pid
-            size, shares[pid] = self.reader.weigh(member, pid in sharing)
+        for member in forks + [member for member in members if member not in forks]:
+            size, shares[member.process.pid] = self.reader.weigh(member, bool(forks))
             self.largest = max(self.largest, size)
         for member in forks:
             if not self.reader.is_fork(member) or self.reader.measure(member) is None:
@@ -1280,7 +1246,7 @@ class MemoryGuard:
         return shares
 
     def bound_peak(self, resident: int) -> int:
-        """Return what a process held at the most, of which so much was resident.
+        """Return what a process held at most, when so much was resident.
 
         The kernel's figure is exact also for what came and went between two
         looks, but it counts mapped files.
@@ -1299,7 +1265,7 @@ class MemoryGuard:
         member.size = size
         if size >= member.threshold:
             size = self.reader.own(member, size)
-        room = member.limit - size - self.margin
+        room = member.limit - size - MARGIN
         member.danger = self.handed + room
         # not at the danger itself: ever shorter sleeps would cost more than this reading
         member.key = self.handed + max(min(room // 2, member.threshold - size), 0)
@@ -1314,7 +1280,7 @@ class MemoryGuard:
             self.warn(member.process, size)
 
     def next_threshold(self, size: int) -> int:
-        """Return the next size above a size at which something has to be done."""
+        """Return the next size above a size at which there is work to do."""
         steps = [int(self.limits.limit * level / 100) for level in self.levels]
         return min([step for step in steps if step > size], default=self.limits.limit)
 
@@ -1323,7 +1289,7 @@ class MemoryGuard:
         return "%s (%s)" % (show_size(self.limits.limit), self.limits.limit_name)
 
     def warn(self, process: Process, size: int) -> None:
-        """Tell of a process near its limit: once a level and program, the rest later."""
+        """Tell of a process near its limit, once a level and program name."""
         percent = 100 * size // self.limits.limit
         level = max([level for level in self.levels if level <= percent], default=0)
         name = printable(process.name, 40)
@@ -1355,14 +1321,16 @@ class MemoryGuard:
             held = sum(left.values())
             if held > total:
                 self.reduce(left, held)
-        self.total_key = self.handed + max(total - held - self.margin, min(total, 1 << 40) // 200)
+        self.total_key = self.handed + max(total - held - MARGIN, min(total, 1 << 40) // 200)
 
     def reduce(self, shares: dict[int, int], held: int) -> None:
-        """End the largest members until the rest fits; their shares are taken out."""
-        text = "the tree holds %s, limit %s (--total), " % (show_size(held), show_size(self.limits.total))
-        eligible = [self.members[pid] for pid in shares if pid not in self.protected]
+        """End the largest members until the rest fits; drop their shares."""
+        sizes = (show_size(held), show_size(self.limits.total))
+        text = "the tree holds %s, limit %s (--total), " % sizes
         was_hopeless = self.is_hopeless
-        rest = held - sum(shares[member.process.pid] for member in eligible if member.limit != NEVER)
+        eligible = [self.members[pid] for pid in shares if pid not in self.protected]
+        eligible = [member for member in eligible if member.limit != NEVER]
+        rest = held - sum(shares[member.process.pid] for member in eligible)
         self.is_hopeless = rest > self.limits.total
         if self.is_hopeless:
             if not was_hopeless:
@@ -1371,7 +1339,7 @@ class MemoryGuard:
         for member in sorted(eligible, key=lambda m: -shares[m.process.pid]):
             if sum(shares.values()) <= self.limits.total * ROOM:
                 break
-            if not member.ending and member.limit != NEVER:
+            if not member.ending:
                 share = shares[member.process.pid]
                 why = "and this had the most of it, " + show_size(share)
                 self.select_victim(member, share, text + why)
@@ -1402,7 +1370,7 @@ class MemoryGuard:
             self.escalate(ending, "")
 
     def family(self, ending: Ending) -> list[Member]:
-        """Return the members of an offender's family, parents before their children."""
+        """Return the living members of a family, parents before children."""
         return [member for member in self.members.values() if member.ending is ending]
 
     def escalate(self, ending: Ending, why: str) -> None:
@@ -1416,34 +1384,30 @@ class MemoryGuard:
             self.sweep(ending)
 
     def sweep(self, ending: Ending) -> None:
-        """Signal each process of a family once, and those that they forked meanwhile."""
+        """Signal each process of a family, and what it forked meanwhile."""
         is_new = True
         while is_new:
-            is_new = False
             self.discover()
-            for member in self.family(ending):
-                if ending.struck.get(member.process.pid) != ending.signal:
-                    is_new = self.send_signal(ending, member) or is_new
+            is_new = any([self.send_signal(ending, member) for member in self.family(ending)])
 
     def send_signal(self, ending: Ending, member: Member) -> bool:
-        """Send a member its family's signal; return True if it was there to get it."""
+        """Send a member its family's signal, once; True if it was sent now."""
+        pid, growth = member.process.pid, int(STILL_GROWING * self.least_limit)
+        if ending.struck.get(pid) == ending.signal:
+            return False
         size = self.reader.measure(member) or member.size
-        growth = int(STILL_GROWING * self.least_limit)
         member.limit = NEVER if ending.signal == _signal.SIGKILL else size + growth
         member.threshold = member.limit
-        pid = member.process.pid
         try:
-            if is_nobody(pid) or not signal_process(member.process, ending.signal):
-                return False
+            if not is_nobody(pid) and signal_process(member.process, ending.signal):
+                ending.struck[pid] = ending.signal
+                take_precedence(pid)
         except PermissionError:
             ending.is_denied = True
-            return False
-        ending.struck[pid] = ending.signal
-        take_precedence(pid)
-        return True
+        return ending.struck.get(pid) == ending.signal
 
     def follow(self, ending: Ending) -> None:
-        """See how far an end has come. It is over when two looks find no process."""
+        """See how far an end has come; two empty looks finish it."""
         for member in self.family(ending):
             if self.members.get(member.process.pid) is member:
                 self.inspect(member)
@@ -1466,7 +1430,7 @@ class MemoryGuard:
         self.say(ending.summary(alive))
 
     def flush(self) -> None:
-        """Count once more, and tell of all that is under way: memmon ends now."""
+        """Count once more, and tell of what is under way: memmon ends now."""
         self.handed = self.reader.handed_out()
         self.inspect_all(False)
         self.count_shares()
@@ -1554,7 +1518,7 @@ class Watch:
                     self.guard.say("may not pass signal %d on to %d" % (signum, self.child))
 
     def run(self) -> None:
-        """Look and sleep until nothing is left to watch, or until told to stop."""
+        """Look and sleep until nothing is left to watch, or told to stop."""
         while True:
             self.guard.look()
             try:
@@ -1568,7 +1532,7 @@ class Watch:
         self.guard.flush()
 
     def has_ended(self) -> bool:
-        """True once all that was to be watched is gone, and no end is under way."""
+        """True once all that is watched is gone, and no end is under way."""
         guard = self.guard
         if self.child:
             self.reap()
@@ -1586,7 +1550,7 @@ class Watch:
         return self.is_tied or not guard.members
 
     def note_root_gone(self) -> None:
-        """Tell of the descendants that the root left behind: they are watched on."""
+        """Tell of the descendants that the root left: they are watched on."""
         self.is_root_gone = True
         guard = self.guard
         guard.discover()
@@ -1669,14 +1633,14 @@ def die_like(status: int) -> int:
 
 
 class Output:
-    """Lines on stderr and in a log. No reader that is late may stop the guard."""
+    """Lines on stderr and in a log. No late reader may stop the guard."""
 
     def __init__(self) -> None:
         self.unsaid: list[str] = []  # lines that no reader has taken yet
         self.log = ""
 
     def say(self, text: str) -> None:
-        """Write one line as soon as it finds a reader, and to the log with the time."""
+        """Write one line once there is a reader, and log it with its time."""
         line = "memmon: %s\n" % text
         self.unsaid.append(line)
         self.catch_up()
@@ -1712,7 +1676,7 @@ def show(text: str) -> int:
 
 
 def write_file(path: str, text: str, flag: int = posix.O_APPEND) -> None:
-    """Write to a file, by default at its end; a FIFO without a reader is an error."""
+    """Write to a file, by default at its end; wait for no FIFO's reader."""
     flags = flag | posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NONBLOCK
     fd = posix.open(path, flags, 0o666)
     try:
@@ -1721,15 +1685,10 @@ def write_file(path: str, text: str, flag: int = posix.O_APPEND) -> None:
         posix.close(fd)
 
 
-def short_command(process: Process) -> str:
-    """Return a process's command, without its path, in at most 80 characters."""
-    program, blank, rest = (read_command(process.pid) or process.name).partition(" ")
-    return printable(program.rpartition("/")[2] + blank + rest, 80)
-
-
 def describe(process: Process) -> str:
-    """Return a process's PID and command, fit to be shown."""
-    return "%d (%s)" % (process.pid, short_command(process))
+    """Return a process's PID and command (without a path), fit to be shown."""
+    program, blank, rest = (read_command(process.pid) or process.name).partition(" ")
+    return "%d (%s)" % (process.pid, printable(program.rpartition("/")[2] + blank + rest, 80))
 
 
 def show_size(size: int) -> str:
@@ -1763,7 +1722,7 @@ def show_tree(guard: MemoryGuard, as_json: bool) -> str:
 
 
 def chain_of(member: Member | None) -> list[int]:
-    """Return the PIDs from the topmost member down to this one: a tree's order."""
+    """Return the PIDs from the topmost member down to this one."""
     return [*chain_of(member.parent), member.process.pid] if member else []
 
 
@@ -1798,15 +1757,6 @@ def write_report(path: str, guard: MemoryGuard, peak: int, status: int) -> None:
 
 
 # ---- command line
-
-
-class Options(Limits):
-    """What the command line and the environment ask for."""
-
-    pid = 0
-    command: list[str] = []  # replaced, never changed
-    once = json = peak = False
-    log = report = ""
 
 
 FLAGS = {"--children-only", "--once", "--json", "--dry-run", "--quiet", "--peak"}
@@ -1846,11 +1796,11 @@ def parse_arguments(arguments: list[str]) -> Options:
             raise Failure("%s %s" % (printable(word), what), 2)
     for prefix in "SEQEXEC_", "":
         for name, option in VARIABLES.items():
-            text = posix.environ.get((prefix + name).encode(), b"").decode("utf-8", "surrogateescape")
+            text = posix.environ.get((prefix + name).encode(), b"")
             if text and option not in given:
-                given[option] = prefix + name, text
-    for option, (name, text) in given.items():
-        apply_value(options, option, name, text)
+                given[option] = prefix + name, text.decode("utf-8", "surrogateescape")
+    for option, (source, value) in given.items():
+        apply_value(options, option, source, value)
     if options.command and (options.pid or options.mark or options.once):
         raise Failure("a command cannot be combined with --pid, --token or --once", 2)
     if options.json and not options.once:
@@ -1859,7 +1809,7 @@ def parse_arguments(arguments: list[str]) -> Options:
 
 
 def apply_value(options: Options, option: str, name: str, text: str) -> None:
-    """Set one option. name: the option or the variable that the text comes from."""
+    """Set one option. name: the option or variable that the text comes from."""
     shown = "%s: '%s'" % (name, printable(text, 40))
     if option in SIZES:
         setattr(options, option[2:], parse_size(shown, text, name == option))
@@ -1908,25 +1858,19 @@ def parse_number(text: str) -> float:
         return -1.0
 
 
-def find_parent() -> int:
-    """Return the parent's PID; raise Failure where that has ended.
-
-    A process that is given orphans has started half a machine: PID 1, or a
-    child of it in another session (prctl(2), PR_SET_CHILD_SUBREAPER). PID 1 of
-    a container is in memmon's session.
-    """
-    parent = read_process(posix.getppid())
-    if parent is None or 1 in (parent.pid, parent.ppid) and parent.sid != posix.getsid(0):
-        raise Failure("the process that started memmon has ended: name a PID with --pid", 1)
-    return parent.pid
-
-
 def find_root(pid: int) -> Process:
-    """Return the process to watch; raise Failure if it is gone, or another user's."""
-    root = read_process(pid)
+    """Return the process to watch, for 0 the parent; Failure if it is gone.
+
+    A parent that has ended has left memmon to PID 1, or to a child of it in
+    another session (prctl(2), PR_SET_CHILD_SUBREAPER): half a machine. PID 1
+    of a container is in memmon's session.
+    """
+    root = read_process(pid or posix.getppid())
+    if not pid and (root is None or 1 in (root.pid, root.ppid) and root.sid != posix.getsid(0)):
+        raise Failure("the process that started memmon has ended: name a PID with --pid", 1)
     try:
         if root and PROC in ("", "/proc"):
-            posix.kill(pid, 0)
+            posix.kill(root.pid, 0)
     except PermissionError:
         raise Failure("--pid %d: belongs to another user" % pid, 1) from None
     except ProcessLookupError:
@@ -1936,15 +1880,8 @@ def find_root(pid: int) -> Process:
     return root
 
 
-def help_text() -> str:
-    """Return this file's head, as far as it is for users."""
-    with open(__file__, encoding="utf-8") as file:
-        head = file.read().partition("# How it works.")[0]
-    return "\n".join(line[2:] for line in head.split("\n")[1:] if "SPDX" not in line).strip()
-
-
 def check_means(options: Options) -> Process | None:
-    """Return this process; raise Failure or OSError where memmon could not do its work.
+    """Return this process; raise Failure or OSError if memmon cannot work.
 
     Better before a command has run than at the first kill.
     """
@@ -1971,7 +1908,7 @@ def run(options: Options) -> int:
     """Watch what the options name; return the exit status."""
     me = check_means(options)
     if me is None or not options.command:
-        guard = MemoryGuard(options, find_root(options.pid or find_parent()), OUTPUT.say)
+        guard = MemoryGuard(options, find_root(options.pid), OUTPUT.say)
         if options.once:
             guard.discover(True)
             return show(show_tree(guard, options.json))
@@ -1989,7 +1926,7 @@ def run(options: Options) -> int:
         finally:
             status = watch.status
     except (Failure, OSError) as error:
-        text = str(error) if isinstance(error, Failure) else error.strerror
+        text = error.args[0] if isinstance(error, Failure) else error.strerror
         OUTPUT.say("cannot watch %d any longer, it runs on without a limit: %s" % (child, text))
     return die_like(status if status >= 0 else posix.waitpid(child, 0)[1])
 
@@ -2008,7 +1945,8 @@ def finish(watch: Watch, options: Options, least: int) -> int:
     watch.run()
     peak = max(guard.peak, watch.resident if watch.resident > least else 0)
     if options.command and not options.quiet:
-        text = "peak %s in up to %d process%s" % (show_size(peak), guard.most, "" if guard.most == 1 else "es")
+        processes = "%d process%s" % (guard.most, "es"[: 2 * (guard.most != 1)])
+        text = "peak %s in up to %s" % (show_size(peak), processes)
         guard.say(text if peak and guard.most else "peak unknown: it ended before a look at it")
     if options.peak:
         OUTPUT.unsaid.append("peak %d\n" % peak)
@@ -2030,11 +1968,14 @@ def main(arguments: list[str] | None = None) -> int:
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:
         if "-h" in own or "--help" in own or "--version" in own:
-            return show("memmon " + __version__ if "--version" in own else help_text())
+            with open(__file__, encoding="utf-8") as file:
+                head = file.read().partition("# How it works.")[0].split("\n")[1:]
+            head = [line[2:] for line in head if "SPDX" not in line]
+            return show("memmon " + __version__ if "--version" in own else "\n".join(head).strip())
         return run(parse_arguments(arguments))
     except Failure as failure:
-        OUTPUT.say(str(failure))
-        status = failure.status
+        OUTPUT.say(failure.args[0])
+        status = int(failure.args[1])
     except OSError as error:
         OUTPUT.say("%s: %s" % (error.filename or "failed", error.strerror))
         status = 125

@@ -281,18 +281,16 @@ def test_dry_run_says_it_and_does_nothing(place: Guarded) -> None:
 
 def watch_case(place: Guarded, case: str, *words: object) -> tuple[list[str], dict[str, Any]]:
     """Watch a case of cases.py until it is done, and end it; return memmon's lines and its report."""
-    process = place.project.start(program("cases", case))
+    token = "1.host.0.1.t1"  # by which a worker without parents is found
+    process = place.project.start(program("cases", case), set={"SEQEXEC_RUN": token})
     Guarded.read_until(process, "ready")
     report = place.project.path / "report"
-    guard = place.guard("--pid", process.pid, "--report", report, *words)
+    guard = place.guard("--pid", process.pid, "--token", token, "--report", report, *words)
     wait_until(lambda: catches(guard.pid, signal.SIGTERM), "the guard looks")
     assert process.stdin
     process.stdin.write(b"\n")
     process.stdin.flush()
-    if "own_fork" in case:  # the fork may be ended: its parent then never hears of it
-        wait_until(lambda: "done" in read_line(process))
-    else:
-        Guarded.read_until(process, "done")
+    Guarded.read_until(process, "done")
     guard.send_signal(signal.SIGTERM)
     status, _, text = finish(guard)
     found = json.loads(report.read_text())
@@ -319,12 +317,7 @@ def test_what_a_process_does_not_hold_is_not_counted(
     lines, report = watch_case(place, case, *words)
     assert (lines, report["ended"]) == ([], [])
     assert least <= report["peak"] / (1 << 20) <= most
-    assert report["processes"] <= 5
-
-
-@pytest.mark.skipif(not LINUX, reason="ps tells nothing but RSS")
-def test_four_children_are_five_processes(place: Guarded) -> None:
-    assert watch_case(place, "four_children", "--limit", 0)[1]["processes"] == 5
+    assert report["processes"] == 5 or case != "four_children"
 
 
 @pytest.mark.skipif(not LINUX, reason="ps tells nothing but RSS")
@@ -407,7 +400,7 @@ def test_the_report_tells_what_was_ended_and_why(place: Guarded) -> None:
     assert end["pid"] == int(result.stdout.split()[1]) and "hog.py" in end["command"]
     assert end["signal"] == signal.SIGTERM and end["size"] >= found["limit"] == int(102.4 * (1 << 20))
     assert 0 <= end["seconds"] < 10 and found["total"] is None
-    assert (found["status"], found["signal"]) == (128 + signal.SIGTERM, signal.SIGTERM)
+    assert found["status"] == -signal.SIGTERM
     assert found["peak"] >= found["peak_process"] >= end["size"]
     assert place.run("--report", report, "--", *shell("exit 3")).returncode == 3
     assert json.loads(report.read_text())["status"] == 3

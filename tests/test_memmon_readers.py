@@ -197,8 +197,8 @@ def test_threads_that_outlive_their_first_are_counted_and_a_zombie_is_not(
     project: Project, mock: Mock
 ) -> None:
     mock.add(4242, 1)
-    mock.add(4243, 4242, 0, state="Z", status="Name:\ta\nThreads:\t1\n")
-    mock.add(4250, 4242, 0, state="Z", status="Name:\ta\nThreads:\t2\n")
+    mock.add(4243, 4242, 0, state="Z", status="Name:\ta\nState:\tZ (zombie)\nThreads:\t1\n")
+    mock.add(4250, 4242, 0, state="Z", status="Name:\ta\nState:\tZ (zombie)\nThreads:\t2\n")
     thread = mock.path / "4250" / "task" / "4251"
     thread.mkdir(parents=True)
     (thread / "status").write_text(status(anonymous=300))
