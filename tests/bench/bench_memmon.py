@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Measure memmon.py against its bars, and against a plain loop over ps and, where installed, psutil and earlyoom.
 
-    bench_memmon.py [--rounds N] [--seconds S] [SECTION...]     start hogs total innocents cpu; all of them
+    bench_memmon.py [--rounds N] [--seconds S] [SECTION...]     start hogs total innocents quiet cpu
 
 Each line: what, memmon's figure, the bar, the peers' figures in the same run and their ratio to memmon's.
 Overshoot is the greatest RSS that the kernel has seen (wait4), above the limit; of 50 together, what their
@@ -95,9 +95,10 @@ def peers() -> dict[str, Starter]:
     return found
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+def start(command: list[str], reader: str = "") -> subprocess.Popen[str]:
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    environment = dict(os.environ, **({"SEQEXEC_PROC": reader} if reader else {}))
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=null, text=True, env=environment)
 
 
 def stop(*processes: subprocess.Popen[str]) -> None:
@@ -236,6 +237,22 @@ def measure_cpu(seconds: float) -> None:
                 row("  the same, limit 512", tight, " %", bar, {})
     finally:
         disperse(beside)
+
+
+def measure_quiet(seconds: float) -> None:
+    """CPU for a tree that does nothing; with ps, while there is headroom."""
+    for count in (1, 200):
+        tree = crowd(count)
+        for limit, reader, bar in ((100, "", 0.8), (512, "", 0.8), (2048, "", 0.8), (2048, "ps", 2)):
+            watch = start(memmon(tree.pid, limit), reader)
+            time.sleep(2 if not reader else 6)
+            before, began = cpu(watch.pid), time.monotonic()
+            time.sleep(seconds)
+            used = 100 * (cpu(watch.pid) - before) / (time.monotonic() - began)
+            stop(watch)
+            name = "CPU, %d quiet, limit %d%s" % (count, limit, ", ps" if reader else "")
+            row(name, used, " %", "< %g %%" % bar, {})
+        disperse(tree)
 
 
 def measure_total(rounds: int) -> None:
@@ -379,6 +396,7 @@ def main() -> None:
             "hogs": lambda: measure_hogs(options.rounds),
             "total": lambda: measure_total(options.rounds),
             "innocents": measure_innocents,
+            "quiet": lambda: measure_quiet(options.seconds),
             "cpu": lambda: measure_cpu(options.seconds),
         }
         for name in options.section or sections:
