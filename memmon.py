@@ -864,10 +864,9 @@ class ProcReader:
 
         Its part of its parent's pages convicts no fork.
         """
-        if self.count_files or not self.is_fork(member):
+        if self.count_files or member.executed:  # as far as known when its size was read
             return size
-        text = read_proc(member.process.pid, "smaps")
-        private = min(sum_private(text), size) if text else size
+        private = min(sum_private(read_proc(member.process.pid, "smaps") or b""), size)
         return private if self.is_fork(member) else self.weigh(member, False)[0]
 
 

@@ -240,6 +240,22 @@ def test_one_that_is_being_taken_away_is_not_looked_for(
     assert reader.measure(member) is None
 
 
+def test_a_fork_that_executes_after_it_was_read_is_read_again(memmon: ModuleType, mock: Mock) -> None:
+    """Else it would be ended for its part of its parent's memory, of which it has nothing any more."""
+    memmon.PROC = str(mock.path)
+    memmon.is_nobody = lambda pid: False
+    mock.add(10, 1, 300, smaps_rollup=rollup(300, 150))
+    mock.add(11, 10, 300, flags=0x40, smaps_rollup=rollup(300, 150), smaps="")
+    reader = memmon.ProcReader(False)
+    member = memmon.Member(memmon.read_process(11), None, 1 << 30)
+    size = reader.measure(member)
+    assert size == 150 << 20
+    mock.add(11, 10, 2, smaps_rollup=rollup(2), smaps="")
+    os.close(member.status)
+    member.status = -1
+    assert reader.own(member, size) <= 2 << 20
+
+
 @pytest.mark.parametrize(
     "text, private",
     [

@@ -30,9 +30,10 @@ def take(megabytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, fd=-1):
 
 
 def fork(work):
-    """Run a function in a fork; return once it has said that it is done. The fork lives on."""
+    """Run a function in a fork that lives on; return its PID once it is done."""
     reader, writer = os.pipe()
-    if not os.fork():
+    pid = os.fork()
+    if not pid:
         signal.alarm(60)
         kept = work()
         os.write(writer, b"x")
@@ -41,6 +42,7 @@ def fork(work):
         os._exit(0)
     os.close(writer)
     os.read(reader, 1)
+    return pid
 
 
 def run_commands():
@@ -114,10 +116,12 @@ def give_back():
 
 
 def four_children():
-    """Four forks that take 100 MB each, and live for a second."""
-    for _ in range(4):
-        fork(lambda: take(100))
+    """Four forks that take 100 MB each, live for a second, and end."""
+    children = [fork(lambda: take(100)) for _ in range(4)]
     time.sleep(1)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def own_fork():
