@@ -27,7 +27,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-clients test-all lint format bench prove soak status monitor kill-all sync-shared clean
+.PHONY: help test test-long test-clients test-all lint format bench prove soak status monitor kill-all sync-shared clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do \
@@ -38,14 +38,17 @@ help:  ## list the targets
 test:  ## run the tests (TESTS="..." goes to pytest)
 	@$(PYTHON) tests/tools/run_tests.py $(TESTS)
 
+test-long:  ## run the tests that take long: crowds, soaks, hundreds of rounds
+	@$(PYTHON) tests/tools/run_tests.py --long $(TESTS)
+
 test-clients:  ## run the README's examples with the real tools (npm, just, pre-commit, cron), and skip none
 	@test -x .venv/clients/bin/just || { $(PYTHON) -m venv .venv/clients && \
 	    .venv/clients/bin/python -m pip --quiet install pre-commit rust-just; }
 	@python=$$($(PYTHON) tests/tools/provide.py pytest) && \
 	    SEQEXEC_TEST_CLIENTS=1 "$$python" -m pytest tests/test_readme.py tests/test_watch.py
 
-test-all:  ## run the tests with the tools under every Python from 3.8 that is here
-	@$(PYTHON) tests/tools/run_tests.py --all $(TESTS)
+test-all:  ## what CI runs: all of them, and what a Python can change under every one from 3.8 that is here
+	@$(PYTHON) tests/tools/run_tests.py --all
 
 lint:  ## check style and types
 	@python=$$($(PYTHON) tests/tools/provide.py ruff mypy) && set -- $(wildcard $(PRODUCT)) && \

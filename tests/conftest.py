@@ -14,7 +14,8 @@ import pytest
 import support
 from support import PRODUCT, PRODUCT_DIRECTORY, TOOLS, Holder, Project, Tool, Witness, new_word
 
-SESSION = new_word()[:12]
+# Of several pytests that belong together (tests/tools/run_tests.py) the marks start alike.
+SESSION = os.environ.pop("SEQEXEC_TEST_RUN", "") + new_word()[:12]
 
 # Whatever was inherited: tests as an ordinary user must be able to read what is made here; and under nohup, or in the
 # background of a script, signals are ignored that the tests send.
@@ -28,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def scratch() -> Iterator[Path]:
     """A directory for everything that this run of the tests writes; it is gone afterwards, and with it every
     process. Nothing may have appeared in the shared /tmp for any project of ours."""
-    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="seqexec-tests-")))
+    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="t-")))
     try:
         path.chmod(0o755)
         yield path
@@ -57,7 +58,7 @@ def tools(scratch: Path) -> Path:
 def project(scratch: Path, tools: Path) -> Iterator[Project]:
     """A scratch checkout; whatever a test starts in it is ended with the test."""
     word = SESSION + new_word()[:12]
-    directory = scratch / word[12:]
+    directory = scratch / word[len(SESSION) :]
     made = Project(directory / "project", directory / "state", tools, word)
     try:
         yield made

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The main promises, once more, in every kind of place that a project may be in.
 
-`make test-all` runs all tests under every Python; this file takes one Python to odd places: warnings that are
-errors, other locales, bytes that are no text, paths with blanks, no HOME, no /proc, a directory that cannot
-be written, an ordinary user."""
+`make test-all` goes through the Pythons; this file takes one Python to odd places: warnings that are errors,
+other locales, bytes that are no text, paths with blanks, no HOME, no /proc, a directory that cannot be written,
+an ordinary user."""
 
 from __future__ import annotations
 

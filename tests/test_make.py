@@ -421,17 +421,18 @@ def test_the_jobserver_gets_through(project: Project, wrapper: str) -> None:
         assert result.stdout.endswith(b"done\n")
 
 
-def test_seventy_one_makes_at_once(
-    project: Project, wrapper: str, tool: MakeTool, scope: Path, witness: Witness
+@pytest.mark.parametrize("number", [12, pytest.param(71, marks=pytest.mark.long)])
+def test_many_makes_at_once_run_one_at_a_time_in_the_order_of_the_queue(
+    project: Project, wrapper: str, tool: MakeTool, scope: Path, witness: Witness, number: int
 ) -> None:
     write_makefile(project, "t%: ; @" + critical(witness, "$@", 0.0) + "; exit $$(($* % 2))\n", guard=False)
     holder = Holder(project, tool)
-    started = [project.start([wrapper, "-s", "t%d" % number], stdout=None) for number in range(71)]
-    wait_until(lambda: len([pid for pid in queued_pids(scope) if pid != holder.pid]) == 71, "all queue", 60)
-    names = {process.pid: "t%d" % number for number, process in enumerate(started)}
+    started = [project.start([wrapper, "-s", "t%d" % each], stdout=None) for each in range(number)]
+    wait_until(lambda: len([pid for pid in queued_pids(scope) if pid != holder.pid]) == number, "all queue", 60)
+    names = {process.pid: "t%d" % each for each, process in enumerate(started)}
     expected = [names[pid] for pid in queued_pids(scope) if pid in names]
     holder.release()
-    assert [ended(process, 60) for process in started] == [2 * (number % 2) for number in range(71)]
+    assert [ended(process, 60) for process in started] == [2 * (each % 2) for each in range(number)]
     witness.check()
     assert witness.order() == expected
     nothing_left(scope)
