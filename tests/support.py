@@ -38,6 +38,8 @@ IS_ROOT = os.geteuid() == 0
 
 # How long a promise that holds "at once" may take on a machine that is busy with other things.
 SOON = 15.0
+# How long the tools' own helpers may outlive a test on a busy machine.
+LEFTOVERS_MAY_LAST = 2.0
 
 GAVE_UP, TIMED_OUT, FAILED, NOT_EXECUTABLE, NOT_FOUND = 75, 124, 125, 126, 127
 
@@ -168,10 +170,18 @@ def end_marked(word: str) -> None:
     while clean_looks < 2 and time.monotonic() < deadline:
         pids = marked(word)
         clean_looks = 0 if pids else clean_looks + 1
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(pids)
         time.sleep(0.002)
+
+
+def kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def session_of(pid: int) -> int:
+    return int((stat_of(pid) or ["", "0", "0", "0"])[3])
 
 
 def cpu_seconds(pid: int) -> float:
@@ -202,6 +212,7 @@ class Project:
         self.hash = hashlib.sha1(os.fsencode(path) + b"\n").hexdigest()[:8]
         self.every_hash.add(self.hash)
         self.started: list[subprocess.Popen[bytes]] = []
+        self.leaves: set[int] = set()  # PIDs of what a test leaves running on purpose: daemons
 
     @property
     def state(self) -> Path:
@@ -239,19 +250,53 @@ class Project:
     def other(self, name: str) -> Project:
         """Return another project beside this one, under the same base of state directories."""
         other = Project(self.path.parent / name, self.base, self.tools, self.word)
-        other.started = self.started
+        other.started, other.leaves = self.started, self.leaves
         return other
 
     def close(self) -> None:
-        end_marked(self.word)
-        for process in self.started:
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        stream.close()
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        """End what the test has left running. Fail if there is anything that it did not start itself.
+
+        What it started itself, and has not waited for, may run, and so may what these have started, and what a
+        command without our tools has left. Everything else has been left by the tools, or is named in `leaves`.
+        """
+        running = [process for process in self.started if process.poll() is None]
+        try:
+            left = self.leftovers(running)
+        finally:
+            if running or self.leaves:
+                end_marked(self.word)
+            for process in self.started:
+                close_streams(process)
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        assert not left, "left running: %s" % left
+
+    def leftovers(self, running: list[subprocess.Popen[bytes]]) -> list[str]:
+        """Return what still runs after a moment and should not, killed."""
+        allowed = {process.pid for process in running}
+        sessions = allowed | {process.pid for process in self.started if not uses_tools(process)}
+        deadline = time.monotonic() + LEFTOVERS_MAY_LAST
+        while True:
+            allowed.update(*map(descendants_of, allowed))
+            pids = [pid for pid in marked(self.word) if pid not in allowed and session_of(pid) not in sessions]
+            pids = [pid for pid in pids if pid not in self.leaves]
+            if not pids or time.monotonic() > deadline:
+                kill(pids)
+                return ["%d (%s)" % (pid, command_of(pid)) for pid in pids]
+            time.sleep(0.02)
+
+
+def uses_tools(process: subprocess.Popen[bytes]) -> bool:
+    words = map(str, process.args) if isinstance(process.args, (list, tuple)) else [str(process.args)]
+    return any(name in word for word in words for name in PRODUCT)
+
+
+def close_streams(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
 
 def clean_environment(base: Path, word: str, home: Path) -> dict[str, str]:
@@ -335,8 +380,15 @@ def finish(process: subprocess.Popen[bytes], seconds: float = SOON) -> tuple[int
 
 def ended(process: subprocess.Popen[bytes], seconds: float = SOON) -> int:
     """Wait for its end; return its status (negative: the signal)."""
+    left = seconds
+    if process.returncode is None and hasattr(os, "pidfd_open"):  # Popen.wait() would sleep for up to 50 ms
+        handle = os.pidfd_open(process.pid)
+        try:
+            left = 0.1 if select.select([handle], [], [], seconds)[0] else 0
+        finally:
+            os.close(handle)
     try:
-        return process.wait(seconds)
+        return process.wait(left)
     except subprocess.TimeoutExpired:
         raise NotInTime("still running after %g s: %s" % (seconds, process.args)) from None
 

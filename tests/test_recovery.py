@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -50,10 +51,6 @@ from support import (
 )
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
-
-# How many processes are killed at random for each tool.
-KILLS = int(os.environ.get("SEQEXEC_TEST_KILLS", "200"))
-
 
 # ---- killed at random --------------------------------------------------------------------------------------
 
@@ -116,15 +113,16 @@ class Crowd:
         return True
 
 
+@pytest.mark.parametrize("number", [80, pytest.param(400, marks=pytest.mark.long)])
 def test_killed_at_random_moments_they_never_overlap_and_nobody_hangs(
-    project: Project, tool: Tool, witness: Witness
+    project: Project, tool: Tool, witness: Witness, number: int
 ) -> None:
     seed = int(os.environ.get("SEQEXEC_TEST_SEED", time.time_ns() % 100000))
     print("SEQEXEC_TEST_SEED=%d" % seed)
     chance = random.Random(seed)
     crowd = Crowd(project, tool, witness, chance)
     kills = 0
-    while kills < KILLS:
+    while kills < number:
         crowd.refill(6)
         time.sleep(chance.choice((0, 0.002, 0.01, 0.03)))
         kills += crowd.kill_one()
@@ -141,7 +139,7 @@ def test_eight_that_find_a_dead_holders_lock_run_one_at_a_time(
     project: Project, tool: Tool, witness: Witness
 ) -> None:
     """legacy fault 3: two or more holders in 15 of 50 trials."""
-    for trial in range(8):
+    for trial in range(3):
         holder = Holder(project, tool)
         os.kill(holder.command_pid, signal.SIGSTOP)
         holder.process.kill()
@@ -151,7 +149,7 @@ def test_eight_that_find_a_dead_holders_lock_run_one_at_a_time(
         assert [ended(process) for process in processes] == [0] * 8
         assert not lives(holder.command_pid)
     witness.check()
-    assert len(witness.finished()) == 64
+    assert len(witness.finished()) == 24
     nothing_left(tool.scope(project))
 
 
@@ -229,6 +227,7 @@ def test_the_whole_run_of_a_dead_holder_is_ended_but_not_a_daemon_in_its_own_ses
     line += "exec sleep 64"
     _, said = kill_holder_of(project, tool, shell(line))
     command, child, reparented, daemon = map(int, said.split())
+    project.leaves.add(daemon)
     assert project.run(tool.wrap(["true"])).returncode == 0
     assert not lives(command)
     assert not lives(child)
@@ -626,13 +625,25 @@ def plant(path: Path, content: bytes | None) -> None:
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", JUNK)
-def test_junk_in_the_state_directory_stops_nobody(project: Project, tool: Tool, name: str) -> None:
+def together(kinds: dict[str, tuple[str, bytes | None]]) -> list[list[str]]:
+    """Return the names in groups: what is in one concerns a different file or directory each."""
+    groups: list[list[str]] = []
+    for name, (path, _) in kinds.items():
+        top = path.split("/")[0]
+        fits = (group for group in groups if top not in [kinds[each][0].split("/")[0] for each in group])
+        group = next(fits, None)
+        groups.append([name]) if group is None else group.append(name)
+    return groups
+
+
+@pytest.mark.parametrize("names", together(JUNK), ids="; ".join)
+def test_junk_in_the_state_directory_stops_nobody(project: Project, tool: Tool, names: list[str]) -> None:
     """legacy fault 4: a file inside the lock directory and all hang for ever."""
     scope = tool.scope(project)
     project.state.mkdir(mode=0o700)
     scope.mkdir(mode=0o700, exist_ok=True)
-    plant(scope / JUNK[name][0], JUNK[name][1])
+    for name in names:
+        plant(scope / JUNK[name][0], JUNK[name][1])
     bystander = project.start(["sleep", "60"])
     result = project.run(tool.wrap(shell("echo ran")), timeout=20)
     assert (result.returncode, result.stdout) == (0, b"ran\n")
@@ -643,20 +654,30 @@ def test_junk_in_the_state_directory_stops_nobody(project: Project, tool: Tool, 
     assert (again.returncode, again.stdout) == (0, b"ran\n")
 
 
-@pytest.mark.parametrize("name", JUNK)
-def test_junk_that_comes_while_it_is_used_stops_nobody(project: Project, seqexec: Tool, name: str) -> None:
+def plant_anew(path: Path, content: bytes | None, scope: Path) -> bool:
+    """Plant it where something else may be; return False where the waiter makes that anew at this moment."""
+    top = scope / path.relative_to(scope).parts[0]
+    try:
+        if top.is_dir() and top == path:
+            shutil.rmtree(str(top))
+        elif top.exists() and not top.is_dir():
+            top.unlink()
+        plant(path, content)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("names", together(JUNK), ids="; ".join)
+def test_junk_that_comes_while_it_is_used_stops_nobody(
+    project: Project, seqexec: Tool, names: list[str]
+) -> None:
     scope = project.state
     holder = Holder(project, seqexec)
     waiter = project.start(seqexec.wrap(shell("echo ran")))
     wait_for_waiter(scope, waiter)
-    target = scope / JUNK[name][0]
-    top = scope / JUNK[name][0].split("/")[0]
-    if "/" not in JUNK[name][0] or not top.is_dir():
-        if top.is_dir():
-            shutil.rmtree(str(top))
-        elif top.exists():
-            top.unlink()
-    plant(target, JUNK[name][1])
+    for name in names:
+        wait_until(partial(plant_anew, scope / JUNK[name][0], JUNK[name][1], scope), name)
     assert holder.release() == 0
     status, out, errors = finish(waiter, 20)
     assert (status, out) == (0, b"ran\n")

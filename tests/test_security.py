@@ -267,11 +267,12 @@ def test_a_process_that_only_mentions_a_token_is_not_ended(project: Project, too
 
 # ---- what is followed, and what is hung on -----------------------------------------------------------------
 
+# In groups of what can be there together: nothing is in the way of another one.
 PLACES = (
-    "queue.txt", "queue.old", "current.pid", "history.txt", "history.txt.new", "executor.lock", "executor.lock/x",
-    "executor.lock/1.h.0.77.t1", "waiters", "waiters/x", "waiters/1.h.0.77.t1", "waiters/1.h.0.77.t1/1.h.0.77.t1",
-    "nested", "nested/x", "nested/1.h.0.77.t1", "nested/1.h.0.77.t1/executor.lock", "nested/1.h.0.77.t1/waiters",
-)  # fmt: skip
+    ("queue.txt", "queue.old", "current.pid", "history.txt", "history.txt.new", "executor.lock", "waiters", "nested"),
+    ("executor.lock/x", "executor.lock/1.h.0.77.t1", "waiters/x", "waiters/1.h.0.77.t1", "nested/1.h.0.77.t1"),
+    ("waiters/1.h.0.77.t1/1.h.0.77.t1", "nested/1.h.0.77.t1/executor.lock", "nested/1.h.0.77.t1/waiters", "nested/x"),
+)
 
 
 def plant_socket(path: Path, victim: Path) -> None:
@@ -318,19 +319,20 @@ def test_nothing_is_followed_or_hung_on(project: Project, tool: Tool, kind: str)
         pytest.skip("needs root to make a device")
     victim = make_victim(project)
     scope = tool.scope(project)
-    for place in PLACES[:: 1 if tool.name == "seqexec" else 2]:  # it is the same block in both
+    for places in PLACES:
         shutil.rmtree(str(project.state), ignore_errors=True)
         project.state.mkdir(mode=0o700)
-        path = scope / place
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        PLANTS[kind](path, victim)
-        looks = {"history.txt": "--history", "executor.lock": "--kill-all"}
-        for words in (["--status", "--json"], *([looks[place]] for _ in "1" if place in looks)):
+        for place in places:
+            path = scope / place
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            PLANTS[kind](path, victim)
+        looks = ["--status"], ["--history"], ["--kill-all"], ["--status", "--json"]
+        for words in looks if "executor.lock" in places else looks[-1:]:
             looked = project.run([project.seqexec, *words], timeout=20)
-            assert looked.returncode == 0, (place, words, looked.stderr)
+            assert looked.returncode == 0, (places, words, looked.stderr)
         done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_ABANDONED": "0.05"}, timeout=20)
-        assert (done.returncode, done.stdout) == (0, b"ran\n"), (place, done.stderr)
-        assert len(done.stderr.splitlines()) <= 1, (place, done.stderr)
+        assert (done.returncode, done.stdout) == (0, b"ran\n"), (places, done.stderr)
+        assert len(done.stderr.splitlines()) <= 1, (places, done.stderr)
         assert_untouched(victim)
     again = project.run(tool.wrap(shell("echo ran")), timeout=20)
     assert (again.returncode, again.stdout, again.stderr) == (0, b"ran\n", b"")
@@ -428,32 +430,28 @@ def owners_checkout(project: Project) -> None:
 
 
 @needs_two_users
-@pytest.mark.parametrize(
-    "place",
-    ["queue.txt", "queue.old", "current.pid", "history.txt", "waiters", "executor.lock", "make", "nested"],
-)
 @pytest.mark.parametrize("kind", ["link", "hard link", "link to a directory", "fifo"])
 def test_root_follows_nothing_that_the_owner_of_a_checkout_has_planted(
-    project: Project, tool: Tool, place: str, kind: str
+    project: Project, tool: Tool, kind: str
 ) -> None:
     """`sudo make install`: no file of root's is read, written, truncated, or given away."""
-    if tool.name != "seqexec" and place not in ("queue.txt", "current.pid", "make"):
-        pytest.skip("it is the same block in both tools: one look at its use is enough")
     owners_checkout(project)
     victim = make_victim(project)
-    scope = tool.scope(project) if place != "make" else project.state
+    scope = tool.scope(project)
     scope.mkdir(mode=0o700, exist_ok=True)
-    path = scope / place
-    shutil.rmtree(str(path), ignore_errors=True)
-    path.unlink() if path.exists() else None
-    if kind == "hard link":
-        os.link(str(victim / "precious"), str(path))
-    elif kind == "fifo":
-        os.mkfifo(str(path))
-    else:
-        path.symlink_to(victim / ("precious" if kind == "link" else ""))
-    for each in (scope, *([path] if kind != "hard link" else [])):
-        os.lchown(str(each), STRANGER, STRANGER)
+    os.lchown(str(scope), STRANGER, STRANGER)
+    for place in "queue.txt", "queue.old", "current.pid", "history.txt", "waiters", "executor.lock", "make", "nested":
+        path = scope / place
+        shutil.rmtree(str(path), ignore_errors=True)
+        path.unlink() if path.exists() else None
+        if kind == "hard link":
+            os.link(str(victim / "precious"), str(path))
+        elif kind == "fifo":
+            os.mkfifo(str(path))
+        else:
+            path.symlink_to(victim / ("precious" if kind == "link" else ""))
+        if kind != "hard link":
+            os.lchown(str(path), STRANGER, STRANGER)
     for argv in (
         [project.seqexec, "--status"],
         tool.wrap(shell("echo ran")),
@@ -567,6 +565,7 @@ class Cache:
             assert not silent or done.stderr == b""
 
 
+@pytest.mark.cold
 def test_the_poison_works(project: Project, tool: Tool) -> None:
     """What is in the cache is executed: else the tests below would show nothing."""
     cache = Cache(project, tool)
@@ -575,6 +574,7 @@ def test_the_poison_works(project: Project, tool: Tool) -> None:
     assert cache.mark.exists()
 
 
+@pytest.mark.cold
 @needs_two_users
 @pytest.mark.parametrize(
     "how",
@@ -621,6 +621,7 @@ JUNK_CODE = {
 }
 
 
+@pytest.mark.cold
 @pytest.mark.parametrize("junk", [*JUNK_CODE, "truncated", "half", "fifo", "directory", "link to itself"])
 @pytest.mark.parametrize("which", ["first", "last"])
 def test_a_damaged_cache_is_passed_over(project: Project, seqexec: Tool, junk: str, which: str) -> None:
@@ -647,6 +648,7 @@ def test_a_damaged_cache_is_passed_over(project: Project, seqexec: Tool, junk: s
     assert waiter.communicate(timeout=20)[0] == b"ran\n", rest_of(waiter, "stderr")
 
 
+@pytest.mark.cold
 def test_a_long_first_run_keeps_its_bytecode_for_those_who_come_meanwhile(project: Project, tool: Tool) -> None:
     holder = Holder(project, tool)
     inode = "-%x-" % os.stat(tool.path).st_ino
@@ -654,6 +656,7 @@ def test_a_long_first_run_keeps_its_bytecode_for_those_who_come_meanwhile(projec
     assert holder.release() == 0
 
 
+@pytest.mark.cold
 def test_a_cache_directory_that_cannot_be_made_stops_nobody(project: Project, tool: Tool) -> None:
     path = project.base / ("seqexec-cache-%d" % os.geteuid())
     for make in (

@@ -180,6 +180,7 @@ def test_dash_c_lines_take_their_turn(project: Project, witness: Witness) -> Non
 def test_what_a_recipe_line_leaves_running_is_left(project: Project, seqexec: Tool) -> None:
     began = time.monotonic()
     result = project.run([project.seqexec, "-c", "sleep 30 >/dev/null 2>&1 & echo $!"])
+    project.leaves.add(int(result.stdout))
     assert time.monotonic() - began < 10
     assert result.returncode == 0
     assert lives(int(result.stdout))
@@ -201,6 +202,7 @@ def test_what_a_command_leaves_running_is_waited_for_unless_told_otherwise(
         )
         assert time.monotonic() - began < 10
         assert lives(int(result.stdout)) is lived
+        project.leaves.add(int(result.stdout))
     nothing_left(project.state)
 
 
@@ -256,8 +258,10 @@ def test_quiet_is_quiet_of_the_memory_guards_warnings(project: Project, seqexec:
 def test_a_daemon_in_its_own_session_pins_nothing(project: Project, seqexec: Tool) -> None:
     for how in ("wait", "kill", "leave"):
         began = time.monotonic()
-        line = "setsid sleep 30 >/dev/null 2>&1 & sleep 0.1; exit 0"
+        line = "setsid sh -c 'echo $$ >\"$1\"; exec sleep 30' sh pid >/dev/null 2>&1 & until [ -s pid ]; do :; done"
         assert project.run([project.seqexec, "--leftovers", how, "sh", "-c", line]).returncode == 0
+        project.leaves.add(int((project.path / "pid").read_text()))
+        (project.path / "pid").unlink()
         assert time.monotonic() - began < 10
     assert project.run(seqexec.wrap(["true"], wait=5)).returncode == 0
 
@@ -430,4 +434,5 @@ def test_a_server_that_a_recipe_starts_lives_on(project: Project) -> None:
     result = project.run(["make"], timeout=SOON)
     assert result.stdout == b"started\nnext\n"
     wait_until(lambda: (project.path / "port").read_text())
-    assert lives(int((project.path / "port").read_text()))
+    project.leaves.add(int((project.path / "port").read_text()))
+    assert lives(*project.leaves)

@@ -136,6 +136,7 @@ def test_what_is_stale_is_shown_as_such(project: Project, tool: Tool, holder: Ho
     found = status_json(project, tool)
     assert found["holder"] is None
     assert any(str(holder.pid) in str(each) for each in found["stale"])
+    project.leaves.add(holder.command_pid)
     assert lives(holder.command_pid)
 
 
@@ -307,6 +308,7 @@ def test_kill_all_inside_a_run_ends_that_run_whatever_it_ignores(project: Projec
     line = "trap '' TERM; sleep 61 & echo $$ $(setsid sh -c 'sleep 62 >/dev/null 2>&1 & echo $!'); %s; echo alive"
     running = project.start(seqexec.wrap(shell(line % call)), set={"SEQEXEC_GRACE": "0.2"})
     command, daemon = map(int, read_line(running).split())
+    project.leaves.add(daemon)
     result, out, _ = finish(running)
     assert (result, out) == (-signal.SIGKILL, b"")
     wait_until(lambda: not lives(command))

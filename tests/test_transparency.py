@@ -330,7 +330,7 @@ def test_directory_mask_group_session_and_limits_are_the_callers(project: Projec
     assert status == 0
     assert wrapped.splitlines()[:-1] == bare[:-1]
     group, session, nice = wrapped.split()[-3:]
-    assert (int(group), int(session), int(nice)) == (process.pid, process.pid, 3)
+    assert (int(group), int(session), int(nice)) == (process.pid, process.pid, os.nice(0) + 3)
 
 
 # ---- descriptors -------------------------------------------------------------------------------------------
