@@ -9,10 +9,15 @@ from __future__ import annotations
 import interleave
 import pytest
 
-QUICK = [scenario for scenario in interleave.SCENARIOS if not scenario.deep]
+QUICK = ("two, one killed", "two, one stopped", "three, one killed", "three, two in a pipe")
+SCENARIOS = [
+    pytest.param(each, id=each.name, marks=() if each.name in QUICK else pytest.mark.long)
+    for each in interleave.SCENARIOS
+    if not each.deep
+]
 
 
-@pytest.mark.parametrize("scenario", QUICK, ids=[scenario.name for scenario in QUICK])
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_interleaving_is_safe_fair_and_comes_to_an_end(
     scenario: interleave.Scenario, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -23,7 +28,7 @@ def test_every_interleaving_is_safe_fair_and_comes_to_an_end(
     assert report.schedules > 10**6
 
 
-@pytest.mark.parametrize("scenario", QUICK, ids=[scenario.name for scenario in QUICK])
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_shortcut_of_the_simulator_is_none(scenario: interleave.Scenario) -> None:
     """Random schedules with the code in threads of its own, never started anew, make the same calls."""
     code = interleave.load()

@@ -53,8 +53,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("make") is None, reason="there is no make"),
 ]
 
-ROUNDS = int(os.environ.get("SEQEXEC_TEST_ROUNDS", "200"))
-
 
 def guard_lines(text: str) -> list[str]:
     """Return the six lines as they stand in a text, without what makes them a comment there."""
@@ -572,15 +570,15 @@ def test_what_is_left_of_a_dead_holders_make_is_ended_first(
         nothing_left(scope)
 
 
+@pytest.mark.parametrize("rounds", [30, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", ["wrapper", "guard"])
 def test_random_kills_never_make_two_run_or_one_hang(
-    project: Project, wrapper: str, scope: Path, witness: Witness, how: str
+    project: Project, wrapper: str, scope: Path, witness: Witness, how: str, rounds: int
 ) -> None:
     """Rounds of arrivals; each round one of those who hold, wait or work is killed."""
     write_makefile(project, "work: ; @" + critical(witness, "$(N)", 0.03), guard=how == "guard")
     chance = random.Random(4)
     running: list[subprocess.Popen[bytes]] = []
-    rounds = ROUNDS if how == "wrapper" else ROUNDS // 2
     null = subprocess.DEVNULL
     for number in range(rounds):
         call = [wrapper] if how == "wrapper" else ["make"]
