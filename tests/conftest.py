@@ -77,7 +77,7 @@ def bytecode(scratch: Path, tools: Path) -> Path:
     made = Project(scratch / "first" / "project", scratch / "first" / "state", tools, SESSION)
     for name in TOOLS:
         made.run(TOOLS[name](tools).wrap(["true"]))
-    made.close()
+    support.end_marked(SESSION)
     for path in made.base.iterdir():
         if not path.name.startswith("seqexec-cache-"):
             shutil.rmtree(path)

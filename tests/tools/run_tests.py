@@ -70,8 +70,12 @@ class Stream:
             data = data[os.write(self.descriptor, data) :]
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Put the large files first: they take long."""
-        items.sort(key=lambda item: (-os.path.getsize(str(item.fspath)), str(item.fspath)))
+        """Put first what only waits, then the large files, which take long."""
+
+        def order(item: Any) -> tuple[bool, int, str]:
+            return not item.get_closest_marker("patient"), -os.path.getsize(str(item.fspath)), str(item.fspath)
+
+        items.sort(key=order)
 
     def pytest_collection_finish(self, session: Any) -> None:
         self.tell(kind="collected", tests=[item.nodeid for item in session.items])
@@ -87,17 +91,20 @@ class Stream:
         return None
 
     def pytest_runtestloop(self, session: Any) -> bool:
-        """Run what can be claimed. pytest has to know the next test while it tears the last one down."""
+        """Run what can be claimed.
+
+        For pytest a test comes next that shares nothing with the one before but the session: which one it will be
+        is not known before this one has ended.
+        """
         if session.testsfailed:
             raise session.Interrupted("%d errors while collecting" % session.testsfailed)
         item = self.claim(session.items)
         while item is not None:
-            following = self.claim(session.items)
             self.tell(kind="start", test=item.nodeid)
             began = time.monotonic()
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
             self.tell(kind="end", test=item.nodeid, seconds=time.monotonic() - began)
-            item = following
+            item = self.claim(session.items)
         return True
 
     def pytest_runtest_logreport(self, report: Any) -> None:

@@ -1,0 +1,541 @@
+# SPDX-License-Identifier: MIT
+"""Each promise of the README that no other file measures: how long, how often, how many, who, where from.
+
+Everything is seen from outside: command line, standard error, and the files that people may look at.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import (
+    GAVE_UP,
+    HAS_STRANGER,
+    LINUX,
+    PRODUCT,
+    PRODUCT_DIRECTORY,
+    ROOT,
+    STRANGER,
+    TIMED_OUT,
+    TOOLS,
+    Holder,
+    JobShell,
+    Project,
+    Terminal,
+    Tool,
+    Witness,
+    as_stranger,
+    ended,
+    finish,
+    json_of,
+    lives,
+    marked,
+    owners,
+    program,
+    quoted,
+    read_line,
+    settle,
+    shell,
+    stat_of,
+    state_of,
+    stranger_has_python,
+    wait_for_waiter,
+    wait_until,
+)
+
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who runs")
+MB = 1 << 20
+NO_PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+ELSEWHERE = "1.elsewhere-0123abcd.4026531836.1.t123456"
+needs_git = pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+
+
+def json_from(project: Project, *words: str) -> Any:
+    result = project.run([project.seqexec, *words, "--json"])
+    assert result.returncode == 0, result.stderr
+    return json_of(result)
+
+
+class Repository:
+    """A repository in a project's directory, with a hook that does not end before it is told to."""
+
+    def __init__(self, project: Project, hook: str = "echo ready; read line <go") -> None:
+        self.project = project
+        shutil.rmtree(project.path / ".git")
+        (project.path.parent / ".gitconfig").write_text("[user]\n\tname = me\n\temail = me@example.org\n")
+        assert project.run(["git", "init", "-q"]).returncode == 0
+        os.mkfifo(project.path / "go")  # git gives a hook no standard input
+        path = project.path / ".git" / "hooks" / "pre-commit"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\n%s\n" % hook)
+        path.chmod(0o755)
+
+    def commit(self) -> subprocess.Popen[bytes]:
+        """Start a commit by hand; return when it is in its hook."""
+        words = ["git", "commit", "-q", "--allow-empty", "-m", "by hand"]
+        process = self.project.start(words, stderr=subprocess.STDOUT)
+        assert read_line(process) == "ready"
+        return process
+
+    def go(self) -> None:
+        (self.project.path / "go").write_text("go\n")
+
+
+def last_run(project: Project) -> Any:
+    return json_from(project, "--history")[-1]
+
+
+def owner_file(scope: Path) -> Path:
+    (name,) = owners(scope)
+    return scope / "executor.lock" / name
+
+
+def plant_owner_elsewhere(scope: Path) -> None:
+    """Have a lock whose owner is on another host: nothing but its signs of life tells whether it lives."""
+    (scope / "executor.lock").mkdir(mode=0o700, parents=True)
+    scope.chmod(0o700)
+    (scope / "executor.lock" / ELSEWHERE).write_text("command make\n")
+
+
+# ---- what takes a minute: these wait, and do nothing else --------------------------------------------------
+
+
+@pytest.mark.patient
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+def test_every_minute_a_holder_gives_a_sign_of_life(project: Project, tool: Tool, holder: Holder) -> None:
+    """It is the time of its owner file, which another host on the same directory watches."""
+    time.sleep(2)  # what is written as the command starts is none
+    path = owner_file(tool.scope(project))
+    before = path.stat().st_mtime_ns
+    wait_until(lambda: path.stat().st_mtime_ns != before, "a sign of life", 75)
+    assert holder.release() == 0
+
+
+@pytest.mark.patient
+def test_a_holder_on_another_host_is_not_dead_after_a_minute_of_silence(project: Project, seqexec: Tool) -> None:
+    """Signs of life come each minute: who has been silent for less than a few of them may live."""
+    assert default("SEQEXEC_ABANDONED") == "300"
+    plant_owner_elsewhere(project.state)
+    done = project.run(seqexec.wrap(shell("echo it ran"), wait=61), timeout=90)
+    assert (done.returncode, done.stdout) == (GAVE_UP, b"")
+
+
+@pytest.mark.patient
+@pytest.mark.long
+def test_a_holder_on_another_host_is_dead_after_five_minutes_of_silence(project: Project, seqexec: Tool) -> None:
+    plant_owner_elsewhere(project.state)
+    began = time.monotonic()
+    done = project.run(seqexec.wrap(shell("echo ran"), wait=400), timeout=420)
+    assert (done.returncode, done.stdout) == (0, b"ran\n")
+    assert 290 <= time.monotonic() - began < 340
+
+
+@pytest.mark.patient
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+def test_the_waiting_line_comes_again_after_half_a_minute(project: Project, tool: Tool, holder: Holder) -> None:
+    waiter = project.start(tool.wrap(["true"]))
+    assert "1 of 1" in read_line(waiter, "stderr")
+    began = time.monotonic()
+    assert "1 of 1" in read_line(waiter, "stderr", 45)
+    assert 25 < time.monotonic() - began < 45
+    holder.release()
+    assert ended(waiter) == 0
+
+
+# ---- how long ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+def test_a_wait_is_as_long_as_it_may_be_and_no_longer(project: Project, tool: Tool, holder: Holder) -> None:
+    for limit in {"wait": 1}, {"set": {"SEQEXEC_WAIT": "1"}}:
+        began = time.monotonic()
+        done = project.run(tool.wrap(["true"], wait=limit.get("wait")), set=limit.get("set", {}))  # type: ignore[arg-type]
+        assert done.returncode == GAVE_UP
+        assert 1 <= time.monotonic() - began < 8
+    waiter = project.start(tool.wrap(shell("echo ran"), wait=60))
+    wait_for_waiter(tool.scope(project), waiter)
+    holder.release()
+    assert finish(waiter)[:2] == (0, b"ran\n")
+
+
+def default(variable: str) -> str:
+    """Return what the README's table says is the default of a variable."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Environment")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    return next(row[2] for row in rows if "`%s`" % variable in row[0]).strip("`")
+
+
+class Stubborn:
+    """A command that a time limit ends, and that ignores TERM; it notes when TERM came, and when it last lived."""
+
+    LINE = "trap 'date +%s.%N >\"$1/term\"' TERM; echo ready; while :; do date +%s.%N >\"$1/alive\"; sleep 0.05; done"
+
+    def __init__(self, project: Project, *options: str, **changes: Any) -> None:
+        directory = project.path.parent / "stubborn"
+        directory.mkdir()
+        command = [project.seqexec, "--timeout", "0.3", *options, *shell(self.LINE, directory)]
+        self.status = project.run(command, **changes).returncode
+        self.grace = float((directory / "alive").read_text() or "0") - float((directory / "term").read_text())
+
+
+def test_between_term_and_kill_lie_two_seconds(project: Project) -> None:
+    stubborn = Stubborn(project)
+    assert stubborn.status == TIMED_OUT
+    grace = float(default("SEQEXEC_GRACE"))
+    assert grace - 0.3 <= stubborn.grace < grace + 3
+
+
+def test_a_stopped_command_that_is_ended_gets_to_see_it(project: Project, seqexec: Tool) -> None:
+    """After SIGTERM it is continued: else it would be killed with its last words unsaid."""
+    line = "trap 'echo last words; exit' TERM; kill -STOP $$; while :; do sleep 0.05; done"
+    done = project.run([project.seqexec, "--timeout", "0.5", *shell(line)], set={"SEQEXEC_GRACE": "10"})
+    assert (done.returncode, done.stdout) == (TIMED_OUT, b"last words\n")
+
+
+def test_a_stopped_orphan_that_is_ended_gets_to_see_it(project: Project, seqexec: Tool) -> None:
+    words = project.path / "words"
+    line = "trap 'echo last words >\"$1\"; exit' TERM; echo $$; while :; do sleep 0.05; done"
+    process = project.start(seqexec.wrap(shell(line, words)))
+    command = int(read_line(process))
+    process.kill()
+    os.kill(command, signal.SIGSTOP)
+    wait_until(lambda: state_of(command) == "T")
+    ended(process)
+    assert project.run(seqexec.wrap(["true"]), set={"SEQEXEC_GRACE": "10"}).returncode == 0
+    assert words.read_text() == "last words\n"
+
+
+def test_what_is_left_behind_for_a_second_is_not_worth_a_line(project: Project, seqexec: Tool) -> None:
+    done = project.run(seqexec.wrap(shell("sleep 1 >/dev/null 2>&1 & exit 3")))
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+def test_from_one_commands_end_to_the_next_ones_start_it_is_no_time(
+    project: Project, tool: Tool, witness: Witness
+) -> None:
+    """The shortest of them counts: on a busy machine the others wait for a core. What is always late is in all."""
+    holder = Holder(project, tool)
+    processes = []
+    for name in range(12):
+        processes.append(project.start(tool.wrap(witness.command(name), quiet=True), **NO_PIPES))
+        wait_for_waiter(tool.scope(project), processes[-1])
+    holder.release()
+    assert [ended(process) for process in processes] == [0] * 12
+    moments = [int(event[3]) for event in witness.events()]
+    assert min(later - earlier for earlier, later in zip(moments[1::2], moments[2::2])) < 60e6
+
+
+@needs_git
+def test_the_end_of_another_git_is_seen_at_once(project: Project, seqexec: Tool) -> None:
+    """Most of a few are: looks now and then would see one of them soon, and another one late."""
+    repository = Repository(project)
+    late = []
+    for number in range(6):
+        other = repository.commit()
+        mine = project.start([seqexec.path, "git", "commit", "-q", "--no-verify", "--allow-empty", "-m", "ours"])
+        assert "waiting for git commit" in read_line(mine, "stderr")
+        time.sleep(0.1 + number * 0.07)  # at different moments of whatever period there is
+        repository.go()
+        assert ended(other) == 0
+        began = time.monotonic()
+        assert ended(mine) == 0
+        late.append(time.monotonic() - began)
+    assert sorted(late)[4] < 0.2, late
+
+
+# ---- how much is said --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_verbose_says_when_it_runs_and_how_it_ended(project: Project, seqexec: Tool, how: str) -> None:
+    words, variables = (["--verbose"], {}) if how == "option" else ([], {"SEQEXEC_VERBOSE": "1"})
+    done = project.run([seqexec.path, *words, *shell("exit 3")], set=variables)
+    assert done.returncode == 3
+    first, last = done.stderr.decode().splitlines()
+    assert "runs" in first
+    assert "ended" in last and re.search(r"\bstatus 3\b", last)
+
+
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+def test_seqexec_quiet_leaves_nothing_but_failures(project: Project, tool: Tool, holder: Holder) -> None:
+    loud = project.start(tool.wrap(["true"]))
+    assert "waiting" in read_line(loud, "stderr")
+    quiet = project.start(tool.wrap(["true"]), set={"SEQEXEC_QUIET": "1"})
+    wait_for_waiter(tool.scope(project), quiet)
+    failed = project.run(tool.wrap(["true"], wait=1), set={"SEQEXEC_QUIET": "1"})
+    assert failed.returncode == GAVE_UP and len(failed.stderr.splitlines()) == 1
+    holder.release()
+    assert finish(quiet) == (0, b"", b"")
+    assert ended(loud) == 0
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+def test_the_waiting_line_says_in_which_terminal_the_stopped_holder_is(project: Project, tool: Tool) -> None:
+    console = JobShell(project)
+    name = console.do("tty").strip().splitlines()[0].strip()
+    assert name.startswith("/dev/pts/")
+    console.line(quoted(tool.wrap(shell("echo ready $PPID; exec sleep 100"))))
+    console.expect(r"ready (\d+)")
+    console.send("\x1a")
+    console.expect("Stopped")
+    waiter = project.start(tool.wrap(["true"]), stdin=subprocess.DEVNULL)
+    said = read_line(waiter, "stderr")
+    assert "stopped" in said and re.search(r"\b%s\b" % name[len("/dev/") :], said), said
+    console.do("kill -9 %1; kill -CONT %1")
+    assert ended(waiter) == 0
+
+
+# ---- status ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+def test_the_status_says_whose_a_command_is(project: Project, tool: Tool, holder: Holder) -> None:
+    """Root in another user's checkout uses that one's queue: two users meet there."""
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    waiter = project.start(tool.wrap(["true"]))
+    wait_for_waiter(tool.scope(project), waiter)
+    found = json_from(project, "--status")
+    found = found["make"] if tool.name == "make_sequential" else found
+    assert [entry["user"] for entry in [found["holder"], *found["holders"], *found["waiters"]]] == [me] * 3
+    shown = project.run([project.seqexec, "--status"]).stdout.decode()
+    for pid in holder.pid, waiter.pid:
+        assert re.search(r"PID %d +%s " % (pid, re.escape(me)), shown), shown
+    holder.release()
+    assert ended(waiter) == 0
+
+
+@pytest.mark.skipif(not HAS_STRANGER, reason="needs root and setpriv")
+def test_of_two_users_in_one_queue_the_status_names_both(project: Project, seqexec: Tool) -> None:
+    if not stranger_has_python(project):
+        pytest.skip("this Python can only be started by root")
+    project.base.chmod(0o1777)
+    for path in [project.path, *project.path.rglob("*")]:
+        os.chown(str(path), STRANGER, STRANGER)
+    running = project.start(as_stranger(seqexec.wrap(shell("echo ready; read line"))))
+    read_line(running)
+    waiter = project.start(seqexec.wrap(["true"]))
+    wait_for_waiter(project.state, waiter)
+    found = json_from(project, "--status")
+    users = [pwd.getpwuid(uid).pw_name for uid in (STRANGER, os.geteuid())]
+    assert [entry["user"] for entry in [found["holder"], *found["waiters"]]] == users
+    finish(running)
+    assert ended(waiter) == 0
+
+
+def from_of(project: Project) -> str:
+    return str(json_from(project, "--status")["holder"]["from"])
+
+
+def test_the_status_says_where_a_command_comes_from(project: Project, seqexec: Tool) -> None:
+    command = seqexec.wrap(shell("echo ready; read line"))
+    for variables, expected in (({}, "-"), ({"CI": "true"}, "CI")):
+        holder = Holder(project, seqexec, set=variables)
+        assert from_of(project) == expected
+        assert holder.release() == 0
+    window = Terminal(project, command)
+    window.expect("ready")
+    assert from_of(project) == "terminal"
+    assert re.search(r"PID %d +\S+ " % window.process.pid, project.run([project.seqexec, "--status"]).stdout.decode())
+    window.line("go")
+    assert ended(window.process) == 0
+    if shutil.which("make"):
+        (project.path / "Makefile").write_text("SHELL := %s\nall:\n\t@echo ready; read line; :\n" % project.seqexec)
+        make = project.start(["make"])
+        read_line(make)
+        assert from_of(project) == "make"
+        assert finish(make)[0] == 0
+
+
+@needs_git
+def test_the_status_says_that_a_git_hook_runs(project: Project, seqexec: Tool) -> None:
+    repository = Repository(project, "exec " + quoted(seqexec.wrap(shell("echo ready; read line <go"))))
+    commit = repository.commit()
+    assert from_of(project) == "git hook"
+    repository.go()
+    assert finish(commit)[0] == 0
+
+
+def test_the_status_says_how_much_memory_a_run_holds(project: Project, seqexec: Tool) -> None:
+    """All of its processes together; here two of 100 MB each."""
+    hog = quoted(program("hog", "--cap", 100))
+    holder = project.start(seqexec.wrap(shell("%s & %s & wait" % (hog, hog))))
+    for _ in range(2):
+        wait_until(lambda: read_line(holder).startswith("waiting"))
+    memory = json_from(project, "--status")["holder"]["memory"]
+    assert 200 * MB < memory < 300 * MB
+    shown = project.run([project.seqexec, "--status"]).stdout.decode()
+    megabytes = int(re.search(r"PID %d .* (\d+) MB " % holder.pid, shown).group(1))  # type: ignore[union-attr]
+    assert 190 < megabytes < 310
+    holder.terminate()
+    ended(holder)
+
+
+# ---- history -----------------------------------------------------------------------------------------------
+
+
+def test_the_history_says_how_a_run_went(project: Project, seqexec: Tool) -> None:
+    """Status, the time it waited, the time it ran, when it ended, the most memory that it held."""
+    holder = Holder(project, seqexec)
+    waiter = project.start([seqexec.path, *shell(quoted(program("hog", "--cap", 120)) + " | read x; sleep 1; exit 7")])
+    wait_for_waiter(project.state, waiter)
+    time.sleep(1.2)  # it is this that it waits, at the least
+    holder.release()
+    assert ended(waiter) == 7
+    run = last_run(project)
+    assert (run["status"], run["by"]) == (7, None)
+    assert 1.0 <= run["waited"] < 15 and 0.9 <= run["ran"] < 15
+    assert abs(run["ended"] - time.time()) < 20
+    assert run["kind"] == "" and "exit 7" in run["command"]
+
+
+def test_the_history_knows_the_most_memory_that_a_run_held(project: Project, seqexec: Tool) -> None:
+    line = "%s >\"$1\" & until grep -q waiting \"$1\"; do sleep 0.02; done; sleep 0.5; kill $!; wait; :"
+    done = project.run(seqexec.wrap(shell(line % quoted(program("hog", "--cap", 120)), project.path / "said")))
+    assert done.returncode == 0, done.stderr
+    assert 120 * MB < last_run(project)["peak"] < 220 * MB
+    shown = project.run([project.seqexec, "--history"]).stdout.decode().splitlines()[-1]
+    assert 110 < int(re.search(r" (\d+) MB ", shown).group(1)) < 230  # type: ignore[union-attr]
+
+
+def test_the_history_says_who_ended_a_run(project: Project, seqexec: Tool) -> None:
+    assert project.run([seqexec.path, "--timeout", "0.2", "sleep", "30"]).returncode == TIMED_OUT
+    assert last_run(project)["by"] == "timeout"
+    assert project.run(seqexec.wrap(shell("kill -TERM $$"))).returncode == -signal.SIGTERM
+    assert (last_run(project)["by"], last_run(project)["status"]) == (None, -signal.SIGTERM)
+    done = project.run([seqexec.path, "--memory-limit", "60", *program("hog", "--cap", 200)])
+    assert done.returncode != 0
+    assert last_run(project)["by"] == "memory"
+    words = [line.rpartition("(")[2] for line in project.run([seqexec.path, "--history"]).stdout.decode().splitlines()]
+    assert "time limit" in words[-3] and "memory limit" in words[-1]
+
+
+def test_the_history_lists_more_than_the_last_few(project: Project, seqexec: Tool) -> None:
+    for number in range(25):
+        assert project.run(seqexec.wrap(shell(": run %d" % number))).returncode == 0
+    assert [": run %d" % number in run["command"] for number, run in enumerate(json_from(project, "--history"))] == (
+        [True] * 25
+    )
+    shown = project.run([seqexec.path, "--history"]).stdout.decode().splitlines()
+    assert [re.search(r": run (\d+)", line).group(1) for line in shown[1:]] == [str(n) for n in range(25)]  # type: ignore[union-attr]
+
+
+def test_the_history_keeps_about_a_thousand_runs(project: Project, seqexec: Tool) -> None:
+    assert project.run(seqexec.wrap(shell(": the first"))).returncode == 0
+    history = project.state / "history.txt"
+    line = history.read_text()
+    history.write_text(line * 20_000)
+    for number in range(3):
+        assert project.run(seqexec.wrap(shell(": run %d" % number))).returncode == 0
+    runs = json_from(project, "--history")
+    assert 500 < len(runs) < 4000
+    assert history.stat().st_size < 300_000
+    assert ": run 2" in runs[-1]["command"]
+
+
+# ---- nothing is left running, and nobody is taken for somebody else ----------------------------------------
+
+
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+@pytest.mark.parametrize("line", [":", "sleep 0.3"], ids=["short", "long enough for the memory guard"])
+def test_after_a_run_nothing_of_the_tool_runs(project: Project, tool: Tool, line: str) -> None:
+    for _ in range(3):
+        assert project.run(tool.wrap(shell(line))).returncode == 0
+    wait_until(lambda: not marked(project.word), "nothing is left", 1.5)
+
+
+@pytest.mark.parametrize("is_older", [True, False], ids=["older than the run", "younger"])
+def test_who_was_there_before_a_run_is_no_part_of_it(project: Project, seqexec: Tool, is_older: bool) -> None:
+    """A process has a dead run's token in its environment. It is of that run only if it is younger."""
+    dead = project.start(["true"])
+    assert ended(dead) == 0
+    holder = Holder(project, seqexec)
+    head, _, start = owner_file(project.state).name.rpartition(".")
+    assert start[0] == "t"
+    assert holder.release() == 0
+    moment = int(start[1:]) + (100 * os.sysconf("SC_CLK_TCK") if is_older else -1)
+    name = "%s.%d.t%d" % (head.rpartition(".")[0], dead.pid, moment)
+    # The leader of a session is a daemon, so this one has a leader without the token.
+    leader = project.start(shell('SEQEXEC_RUN="$1" sleep 60 & echo $!; wait', name))
+    process = int(read_line(leader))
+    wait_until(lambda: b"sleep" in Path("/proc/%d/cmdline" % process).read_bytes())
+    assert (int(stat_of(process)[19]) < moment) is is_older
+    lock = project.state / "executor.lock"
+    lock.mkdir(mode=0o700, exist_ok=True)
+    (lock / name).write_text("command make\n")
+    done = project.run(seqexec.wrap(shell("echo ran")), set={"SEQEXEC_GRACE": "0.1"})
+    assert (done.returncode, done.stdout) == (0, b"ran\n"), done.stderr
+    assert lives(process) is is_older, done.stderr
+    settle(project, seqexec)
+
+
+# ---- the README's table of variables -----------------------------------------------------------------------
+
+
+def test_the_readme_names_no_variable_that_no_tool_knows() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Environment")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    names = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)]
+    assert len(names) > 15
+    source = "".join((PRODUCT_DIRECTORY / name).read_text(encoding="utf-8") for name in PRODUCT)
+    words = set(re.findall(r"[A-Z][A-Z_]+", source.partition('"""')[2]))
+    unknown = [name for name in names if name not in words and name.replace("SEQEXEC_", "", 1) not in words]
+    assert unknown == []
+
+
+def test_the_memory_limit_has_the_default_of_the_readme(project: Project, seqexec: Tool) -> None:
+    """It warns at half of it, and says what the limit is."""
+    if int(re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text()).group(1)) < 4 * 1024 * 1024:  # type: ignore[union-attr]
+        pytest.skip("needs 4 GB of free memory")
+    process = project.start([seqexec.path, *program("hog", "--cap", 1150, "--step", 16)], stdout=subprocess.DEVNULL)
+    said = read_line(process, "stderr")
+    assert "limit of %s MB" % default("MEMORY_LIMIT_MB") in said, said
+    process.terminate()
+    ended(process)
+
+
+def test_orphans_and_leftovers_have_the_defaults_of_the_readme(project: Project, seqexec: Tool) -> None:
+    assert default("SEQEXEC_ORPHANS") == "end"
+    holder = Holder(project, seqexec)
+    holder.process.kill()
+    ended(holder.process)
+    assert project.run(seqexec.wrap(["true"])).returncode == 0
+    assert not lives(holder.command_pid)
+    assert re.findall(r"\w+", default("SEQEXEC_LEFTOVERS"))[:2] == ["wait", "leave"]
+    began = time.monotonic()
+    line = "sleep 0.7 >/dev/null 2>&1 & echo $!"
+    assert not lives(int(project.run(seqexec.wrap(shell(line))).stdout))
+    assert time.monotonic() - began > 0.7
+    left = int(project.run([seqexec.path, "-c", "sleep 60 >/dev/null 2>&1 & echo $!"]).stdout)
+    project.leaves.add(left)
+    assert lives(left)
+
+
+def test_the_shell_and_the_place_have_the_defaults_of_the_readme(project: Project, seqexec: Tool) -> None:
+    shown = project.run([seqexec.path, "-c", "readlink /proc/$$/exe"]).stdout.decode().strip()
+    assert shown == os.path.realpath(default("SEQEXEC_SHELL"))
+    status = project.run([seqexec.path, "--status", "--json"], set={"SEQEXEC_DIR": None})
+    assert json_of(status)["state"] == os.path.join(default("SEQEXEC_DIR"), project.state.name)
+
+
+@needs_git
+def test_a_git_waits_for_others_as_long_as_the_readme_says(project: Project, seqexec: Tool) -> None:
+    seconds = float(default("SEQEXEC_GIT_WAIT"))
+    repository = Repository(project)
+    other = repository.commit()
+    began = time.monotonic()
+    done = project.run([seqexec.path, "git", "commit", "-q", "--no-verify", "--allow-empty", "-m", "ours"])
+    assert done.returncode == 1
+    assert seconds <= time.monotonic() - began < seconds + 5
+    repository.go()
+    assert finish(other)[0] == 0
