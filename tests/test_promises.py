@@ -223,7 +223,8 @@ def test_what_is_left_behind_for_a_second_is_not_worth_a_line(project: Project, 
 def test_from_one_commands_end_to_the_next_ones_start_it_is_no_time(
     project: Project, tool: Tool, witness: Witness
 ) -> None:
-    """The shortest of them counts: on a busy machine the others wait for a core. What is always late is in all."""
+    """Once it was 697 ms. The shortest counts: on a busy machine the others wait for a core, but what is always late
+    is in each of them."""
     holder = Holder(project, tool)
     processes = []
     for name in range(12):

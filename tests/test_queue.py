@@ -115,21 +115,6 @@ def test_commands_without_any_crash_never_overlap(project: Project, tool: Tool, 
     nothing_left(tool.scope(project))
 
 
-def test_the_next_one_starts_at_once(project: Project, tool: Tool, witness: Witness) -> None:
-    """legacy fault 6: 697 ms median from one command's end to the next one's start."""
-    holder = Holder(project, tool)
-    processes = []
-    for name in range(15):
-        processes.append(project.start(tool.wrap(witness.command(name))))
-        wait_for_waiter(tool.scope(project), processes[-1])
-    holder.release()
-    for process in processes:
-        ended(process)
-    moments = [int(event[3]) for event in witness.events()]
-    pauses = sorted(later - earlier for earlier, later in zip(moments[1::2], moments[2::2]))
-    assert pauses[len(pauses) // 2] < 150e6
-
-
 # ---- projects ----------------------------------------------------------------------------------------------
 
 
