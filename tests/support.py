@@ -282,8 +282,9 @@ class Project:
             pids = [pid for pid in marked(self.word) if pid not in allowed and session_of(pid) not in sessions]
             pids = [pid for pid in pids if pid not in self.leaves]
             if not pids or time.monotonic() > deadline:
+                found = ["%d (%s)" % (pid, command_of(pid)) for pid in pids]
                 kill(pids)
-                return ["%d (%s)" % (pid, command_of(pid)) for pid in pids]
+                return found
             time.sleep(0.02)
 
 
