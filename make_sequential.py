@@ -718,12 +718,64 @@ def project_root() -> str:
         here = posix.getcwd()
     except FileNotFoundError:
         raise Failure("the current directory does not exist any more") from None
+    named = setting("SEQEXEC_PROJECT")
+    if named and named != "repository":
+        return named_project(named)
     top = here.rstrip("/")
     while not is_checkout(top + "/.git"):
         if not top:
             return here
         top = top.rpartition("/")[0]
-    return top or "/"
+    return shared_project(top) if named else top or "/"
+
+
+def named_project(path: str) -> str:
+    """Return the project that SEQEXEC_PROJECT=DIR names, spelled as the kernel spells it."""
+    import os
+
+    if not os.path.isdir(path):
+        raise Failure("SEQEXEC_PROJECT=%s is not a directory, nor `repository`" % printable(path))
+    return os.path.realpath(path)
+
+
+def shared_project(top: str) -> str:
+    """Return one path for all worktrees of a repository: the main one's, if it has a checkout."""
+    import os
+
+    common = os.path.realpath(follow_git(top + "/.git")[1] or top)
+    return os.path.dirname(common) if os.path.basename(common) == ".git" else common
+
+
+def follow_git(path: str) -> tuple[str, str]:
+    """Return the git directory that a path names, and the one that its worktrees share; "" for none."""
+    # gitdir: ../.git/worktrees/tree; and in there, in commondir: ../..
+    word, _, target = read_start(path).partition(": ")
+    if word == "gitdir":
+        path = join_path(path.rpartition("/")[0], target.strip())
+    shared = read_start(path + "/commondir").strip()
+    common = join_path(path, shared) if shared else path
+    return (path, common) if look_up(path + "/HEAD") and look_up(common + "/objects") else ("", "")
+
+
+def join_path(directory: str, path: str) -> str:
+    return path if path[:1] == "/" else directory + "/" + path
+
+
+def read_start(path: str) -> str:
+    """Return the first page of a small file, "" if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read(4096)
+    except (OSError, ValueError):
+        return ""
+
+
+def look_up(path: str) -> Any:
+    """Return the status of a file, () if there is none."""
+    try:
+        return posix.stat(path)
+    except (OSError, ValueError):
+        return ()
 
 
 def is_checkout(mark: str) -> bool:
@@ -1881,7 +1933,8 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
             continue
         if join_pipeline(claim):
             break
-        break_circle(claim)
+        if setting("SEQEXEC_RUN"):
+            break_circle(claim)
         if plan.wait is not None and waited >= plan.wait:
             screen.clear()
             text = "gave up after %s (%s): %s" % (duration(waited), plan.origin["wait"], describe_wait(claim, blocker))
@@ -2483,10 +2536,8 @@ def ancestors(pid: int) -> list[int]:
 def break_circle(claim: Claim) -> None:
     """Give up (75) when I wait in a circle and have the greatest identity in it. What I wait for is written down first.
 
-    Only who is nested in a run can close one: somebody must be waiting for that run.
+    Only a call that is nested in a run can close one, or a holder that waits for the flock of another run's git.
     """
-    if not setting("SEQEXEC_RUN"):
-        return
     waiting = all_waiters(claim)
     circle = find_circle([claim.name], waiting, set()) if claim.name in waiting else []
     if circle and claim.name == max(circle):
@@ -2513,9 +2564,14 @@ def find_circle(path: list[str], waiting: dict[str, WaiterRecord], seen: set[str
 
 
 def all_waiters(claim: Claim) -> dict[str, WaiterRecord]:
-    """Return every waiter of mine in every project: whom it waits for, its chain, PID, command and project."""
+    """Return every waiter of mine in every project: whom it waits for, its chain, PID, command and project.
+
+    A holder that waits for a flock is one too. It waits for "flock MARK", and that is in the chain of the flock's
+    owner, and of all that is in the owner's run.
+    """
     base = state_path("/").rpartition("/")[0]
     found: dict[str, WaiterRecord] = {}
+    flocks: dict[str, list[str]] = {}
     for name in posix.listdir(base):
         if name.startswith("seq-exec-"):
             try:
@@ -2523,8 +2579,10 @@ def all_waiters(claim: Claim) -> dict[str, WaiterRecord]:
             except OSError:
                 continue
             if posix.fstat(fd).st_uid == posix.fstat(claim.scope.fd).st_uid:
-                walk_scopes(Scope(base + "/" + name, fd, -1), found)
+                walk_scopes(Scope(base + "/" + name, fd, -1), found, flocks)
             posix.close(fd)
+    for name, record in found.items():
+        record[1].extend([mark for each in [name] + record[1] for mark in flocks.get(each, ())])
     return found
 
 
@@ -2547,9 +2605,14 @@ def scopes_inside(scope: Scope, *places: str) -> Iterator[tuple[str, Scope]]:
             close_scope(outer)
 
 
-def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
-    """Add the waiters of a scope and of those inside it."""
+def walk_scopes(scope: Scope, found: dict[str, WaiterRecord], flocks: dict[str, list[str]]) -> None:
+    """Add the waiters of a scope and of those inside it, and the flocks that its holders have."""
     holders = [name for name, living in owners(scope).items() if living]
+    for name in holders:
+        record = record_in(LOCK, name, scope.fd)
+        flocks[name] = ["flock " + mark for mark in record.get("holds", "").split()]
+        if record.get("waits-for", "-") != "-":
+            found[name] = waiter_record(name, record, ["flock " + record["waits-for"]])
     queue = [name for name in read_queue(scope) if waits(scope, name)]
     for place, name in enumerate(queue):
         try:
@@ -2558,11 +2621,15 @@ def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
             continue
         record = read_record(name, home)
         posix.close(home)
-        shown = printable(record.get("command", "?"), 60)
-        chain = record.get("chain", "").split(":")
-        found[name] = (queue[:place] + holders, chain, name.split(".")[3], shown, record.get("project", "?"))
+        found[name] = waiter_record(name, record, queue[:place] + holders)
     for _, inner in scopes_inside(scope, "make", NESTED):
-        walk_scopes(inner, found)
+        walk_scopes(inner, found, flocks)
+
+
+def waiter_record(name: str, record: dict[str, str], ahead: list[str]) -> WaiterRecord:
+    """Return what the search for circles needs of a waiter."""
+    shown, chain = printable(record.get("command", "?"), 60), record.get("chain", "").split(":")
+    return ahead, chain, name.split(".")[3], shown, record.get("project", "?")
 
 
 def record_in(place: str, name: str, directory: int) -> dict[str, str]:

@@ -12,6 +12,7 @@
 #   --leftovers wait|kill|leave   what the command's first process leaves behind: wait for it (the default),
 #                          end it, or leave it (the default under -c); a daemon in its own session is left
 #   --memory-limit MB      a process over it is ended by the memmon.py beside this file: 2048, 0 for none
+#   --project DIR          what is one project: this directory; or `repository`, all worktrees of the checkout's
 #   --quiet, --verbose     nothing but failures; or more: when, where, how long
 #   --status, --watch      who runs, who waits; the same, live         --history   what has run
 #   --kill-all             end this project's holder, its waiters and its orphans; never waits itself
@@ -22,9 +23,9 @@
 #
 # Environment: TIMEOUT, MEMORY_LIMIT_MB, CHECK_INTERVAL, VERBOSE, or SEQEXEC_ and any of these, which goes before;
 #   SEQEXEC_WAIT, SEQEXEC_LEFTOVERS, SEQEXEC_QUIET as the options; SEQEXEC_SHELL the shell behind -c (/bin/sh);
-#   SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL (2); SEQEXEC_ORPHANS end|wait;
-#   SEQEXEC_GIT_WAIT seconds a git command waits for other git writers (10); SEQEXEC_PYTHON, SEQEXEC_PROC (/proc
-#   or ps) what to use; NO_COLOR.
+#   SEQEXEC_PROJECT as the option; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL (2);
+#   SEQEXEC_ORPHANS end|wait; SEQEXEC_GIT_WAIT seconds a git command waits for gits that are not ours (10);
+#   SEQEXEC_PYTHON, SEQEXEC_PROC (/proc or ps) what to use; NO_COLOR.
 #
 # Examples: seqexec.py make test          seqexec.py --wait 60 --timeout 600 pytest -x
 #           make SHELL=./seqexec.py       cat /tmp/seq-exec-*/queue.txt
@@ -716,12 +717,64 @@ def project_root() -> str:
         here = posix.getcwd()
     except FileNotFoundError:
         raise Failure("the current directory does not exist any more") from None
+    named = setting("SEQEXEC_PROJECT")
+    if named and named != "repository":
+        return named_project(named)
     top = here.rstrip("/")
     while not is_checkout(top + "/.git"):
         if not top:
             return here
         top = top.rpartition("/")[0]
-    return top or "/"
+    return shared_project(top) if named else top or "/"
+
+
+def named_project(path: str) -> str:
+    """Return the project that SEQEXEC_PROJECT=DIR names, spelled as the kernel spells it."""
+    import os
+
+    if not os.path.isdir(path):
+        raise Failure("SEQEXEC_PROJECT=%s is not a directory, nor `repository`" % printable(path))
+    return os.path.realpath(path)
+
+
+def shared_project(top: str) -> str:
+    """Return one path for all worktrees of a repository: the main one's, if it has a checkout."""
+    import os
+
+    common = os.path.realpath(follow_git(top + "/.git")[1] or top)
+    return os.path.dirname(common) if os.path.basename(common) == ".git" else common
+
+
+def follow_git(path: str) -> tuple[str, str]:
+    """Return the git directory that a path names, and the one that its worktrees share; "" for none."""
+    # gitdir: ../.git/worktrees/tree; and in there, in commondir: ../..
+    word, _, target = read_start(path).partition(": ")
+    if word == "gitdir":
+        path = join_path(path.rpartition("/")[0], target.strip())
+    shared = read_start(path + "/commondir").strip()
+    common = join_path(path, shared) if shared else path
+    return (path, common) if look_up(path + "/HEAD") and look_up(common + "/objects") else ("", "")
+
+
+def join_path(directory: str, path: str) -> str:
+    return path if path[:1] == "/" else directory + "/" + path
+
+
+def read_start(path: str) -> str:
+    """Return the first page of a small file, "" if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read(4096)
+    except (OSError, ValueError):
+        return ""
+
+
+def look_up(path: str) -> Any:
+    """Return the status of a file, () if there is none."""
+    try:
+        return posix.stat(path)
+    except (OSError, ValueError):
+        return ()
 
 
 def is_checkout(mark: str) -> bool:
@@ -1879,7 +1932,8 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
             continue
         if join_pipeline(claim):
             break
-        break_circle(claim)
+        if setting("SEQEXEC_RUN"):
+            break_circle(claim)
         if plan.wait is not None and waited >= plan.wait:
             screen.clear()
             text = "gave up after %s (%s): %s" % (duration(waited), plan.origin["wait"], describe_wait(claim, blocker))
@@ -2481,10 +2535,8 @@ def ancestors(pid: int) -> list[int]:
 def break_circle(claim: Claim) -> None:
     """Give up (75) when I wait in a circle and have the greatest identity in it. What I wait for is written down first.
 
-    Only who is nested in a run can close one: somebody must be waiting for that run.
+    Only a call that is nested in a run can close one, or a holder that waits for the flock of another run's git.
     """
-    if not setting("SEQEXEC_RUN"):
-        return
     waiting = all_waiters(claim)
     circle = find_circle([claim.name], waiting, set()) if claim.name in waiting else []
     if circle and claim.name == max(circle):
@@ -2511,9 +2563,14 @@ def find_circle(path: list[str], waiting: dict[str, WaiterRecord], seen: set[str
 
 
 def all_waiters(claim: Claim) -> dict[str, WaiterRecord]:
-    """Return every waiter of mine in every project: whom it waits for, its chain, PID, command and project."""
+    """Return every waiter of mine in every project: whom it waits for, its chain, PID, command and project.
+
+    A holder that waits for a flock is one too. It waits for "flock MARK", and that is in the chain of the flock's
+    owner, and of all that is in the owner's run.
+    """
     base = state_path("/").rpartition("/")[0]
     found: dict[str, WaiterRecord] = {}
+    flocks: dict[str, list[str]] = {}
     for name in posix.listdir(base):
         if name.startswith("seq-exec-"):
             try:
@@ -2521,8 +2578,10 @@ def all_waiters(claim: Claim) -> dict[str, WaiterRecord]:
             except OSError:
                 continue
             if posix.fstat(fd).st_uid == posix.fstat(claim.scope.fd).st_uid:
-                walk_scopes(Scope(base + "/" + name, fd, -1), found)
+                walk_scopes(Scope(base + "/" + name, fd, -1), found, flocks)
             posix.close(fd)
+    for name, record in found.items():
+        record[1].extend([mark for each in [name] + record[1] for mark in flocks.get(each, ())])
     return found
 
 
@@ -2545,9 +2604,14 @@ def scopes_inside(scope: Scope, *places: str) -> Iterator[tuple[str, Scope]]:
             close_scope(outer)
 
 
-def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
-    """Add the waiters of a scope and of those inside it."""
+def walk_scopes(scope: Scope, found: dict[str, WaiterRecord], flocks: dict[str, list[str]]) -> None:
+    """Add the waiters of a scope and of those inside it, and the flocks that its holders have."""
     holders = [name for name, living in owners(scope).items() if living]
+    for name in holders:
+        record = record_in(LOCK, name, scope.fd)
+        flocks[name] = ["flock " + mark for mark in record.get("holds", "").split()]
+        if record.get("waits-for", "-") != "-":
+            found[name] = waiter_record(name, record, ["flock " + record["waits-for"]])
     queue = [name for name in read_queue(scope) if waits(scope, name)]
     for place, name in enumerate(queue):
         try:
@@ -2556,11 +2620,15 @@ def walk_scopes(scope: Scope, found: dict[str, WaiterRecord]) -> None:
             continue
         record = read_record(name, home)
         posix.close(home)
-        shown = printable(record.get("command", "?"), 60)
-        chain = record.get("chain", "").split(":")
-        found[name] = (queue[:place] + holders, chain, name.split(".")[3], shown, record.get("project", "?"))
+        found[name] = waiter_record(name, record, queue[:place] + holders)
     for _, inner in scopes_inside(scope, "make", NESTED):
-        walk_scopes(inner, found)
+        walk_scopes(inner, found, flocks)
+
+
+def waiter_record(name: str, record: dict[str, str], ahead: list[str]) -> WaiterRecord:
+    """Return what the search for circles needs of a waiter."""
+    shown, chain = printable(record.get("command", "?"), 60), record.get("chain", "").split(":")
+    return ahead, chain, name.split(".")[3], shown, record.get("project", "?")
 
 
 def record_in(place: str, name: str, directory: int) -> dict[str, str]:
@@ -4195,18 +4263,24 @@ def clean_up(scope: Scope) -> None:
 class Command(Plan):
     """A command for seqexec: one that writes in a git repository has more to wait for than its turn."""
 
+    gits: list[GitCall] = []
+    held: list[int] = []
+
     def may_start(self, claim: Claim) -> bool:
-        if "git" not in self.shown:
-            return True
-        unfold()
-        return may_write_in_git(self, claim)
+        if self.gits:
+            try:
+                self.held = hold_repositories(self, claim, self.gits)
+            except BaseException:
+                release(claim)
+                raise
+        return True
 
     def explain(self, status: int, seconds: float) -> None:
-        if status and "git" in self.shown:
-            unfold()
-            reason = git_explain_failure(self.argv, line_of(self), git_here(), text_environment(), status, seconds)
-            if reason:
-                say(reason)
+        for file in self.held:
+            posix.close(file)
+        reason = explain_git_failure(self, self.gits, status, seconds) if status and self.gits else ""
+        if reason:
+            say(reason)
 
 
 def understand(argv: list[str]) -> Plan | int:
@@ -4225,7 +4299,26 @@ def understand(argv: list[str]) -> Plan | int:
     else:
         plan.argv, plan.shown = words, " ".join(words)
     plan.leftovers = plan.leftovers or ("leave" if plan.is_line else "wait")
+    if "git" in plan.shown:
+        unfold()
+        plan.gits = git_calls(plan.argv, plan.shown if plan.is_line else None)
+        if only_reads(plan.gits) and not plan.timeout:
+            return execute_in_place(plan)
     return plan
+
+
+def execute_in_place(plan: Plan) -> int:
+    """Be the command, without a turn: it only reads."""
+    environ = command_environment("")
+    environ.pop(b"SEQEXEC_RUN")
+    if b"SEQEXEC_RUN" in posix.environ:
+        environ[b"SEQEXEC_RUN"] = posix.environ[b"SEQEXEC_RUN"]
+    environ[b"GIT_OPTIONAL_LOCKS"] = b"0"
+    ignored = ignored_signals()
+    for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
+        if not ignored >> (signum - 1) & 1:
+            _signal.signal(signum, _signal.SIG_DFL)
+    return execute(plan.argv, where_to_look(plan.argv[0], environ), environ)
 
 
 def become_shell(plan: Plan, words: list[str]) -> None:
@@ -4253,896 +4346,311 @@ SETTINGS = (
 )
 
 # ~~~~ git
-# ---- git: never two writers in one repository --------------------------------------------------------------
-#
-# The lock keeps our own runs apart; a git that somebody started by hand does not ask us. Before a git
-# command that writes is run, git_wait_for_writers() looks for two things in ITS repository: a git process
-# that writes, and one of git's own lock files that the command would trip over. It waits for either, and
-# gives up with one line. It never removes git's files: only a person knows what else uses the repository.
-#
-# git is told from not-git by arguments and directories. A process is taken for git by its name (comm),
-# then by argv[0] and its arguments, and belongs to the repository that its own working directory, options
-# and GIT_* variables give. Two repositories are the same when their common directories are one inode:
-# links, bind mounts and other spellings of a path make no difference, and worktrees of one repository are
-# one.
-#
-# An alias or an extension (git-lfs, git-flow) does its work in children, which are git processes with a
-# known subcommand: as ANOTHER process it is never a writer itself. As OUR command it is one, unless it is
-# an alias that a config file explains.
-#
-# Where a process' directory cannot be learned (another user's, no /proc and no lsof) it is never called a
-# writer, for that would be a false alarm, and always counted among the possible owners of a lock file.
-#
-# Known gaps: programs that write without git (JGit, libgit2) and a git in another container with an
-# absolute GIT_DIR are noticed by their lock files alone; included config files, `cd $DIR && git ...` and
-# GIT_CEILING_DIRECTORIES are not followed; the lock files of single references are left to git, which
-# names them.
 
-# Between two looks at lock files: git holds most of them for less, and inotify is not in Python's library.
-GIT_POLL = 0.05
-
-# Between two passes over the processes while the writers' pidfds say nothing: a child that a hook
-# started, and a process that became git by an exec, raise no event.
-GIT_TICK = 0.5 if PROC else 2.0  # a look by ps, and by lsof at each git, takes 0.2 s
-
-# How long a lock file that no live git could own must stay the same before it is called abandoned: the
-# writer may be in another container, where its process cannot be seen.
-GIT_STALE = 1.0
-
-# What git_wait_for_writers() returns instead of a reason when the writer waits for us (its hook stands in
-# our queue): give the turn away, line up again, ask again.
-GIT_TURN = ""
-
-# What an alias or an extension is taken to need.
-GIT_UNKNOWN = "index HEAD"
-
-# What subcommands write. `refs` (references one by one) and `objects` have no lock file that is looked
-# for. A word with a colon counts only beside one of the arguments after it, and then the command writes
-# whatever else is there. `apart`: may go on for minutes (a transfer, housekeeping) and touches neither
-# index nor HEAD, so that it is in the way only of a command that shares another word with it.
-GIT_WRITERS = (
-    (
-        "add apply checkout-index clean merge-index mergetool mv read-tree rerere restore rm stage"
-        " update-index write-tree",
-        "index",
-    ),
-    (
-        "am bisect checkout cherry-pick citool commit filter-branch merge rebase reset revert stash subtree switch",
-        "index HEAD",
-    ),
-    (
-        "pull",
-        "index HEAD refs packed-refs:-p,--prune shallow:--depth,--deepen,--unshallow,--shallow-since,--shallow-exclude",
-    ),
-    (
-        "fetch",
-        "apart refs packed-refs:-p,--prune,-P,--prune-tags"
-        " shallow:--depth,--deepen,--unshallow,--shallow-since,--shallow-exclude",
-    ),
-    (
-        "push receive-pack send-pack",
-        "apart refs packed-refs:-d,--delete,--prune,--mirror config:-u,--set-upstream",
-    ),
-    ("gc maintenance pack-refs", "apart refs packed-refs"),
-    ("commit-graph multi-pack-index prune repack", "apart objects"),
-    ("tag", "refs packed-refs:-d,--delete"),
-    (
-        "branch",
-        "refs packed-refs:-d,-D,--delete,-m,-M,--move"
-        " config:-d,-D,--delete,-m,-M,--move,-c,-C,--copy,-u,--set-upstream-to,--unset-upstream,"
-        "--edit-description,-t,--track",
-    ),
-    ("fast-import update-ref replace", "refs packed-refs:-d,--delete"),
-    ("symbolic-ref", "HEAD refs refs:-d,--delete"),
-    ("notes", "refs:add,append,copy,edit,merge,prune,remove"),
-    ("reflog", "refs:delete,drop,expire,write"),
-    ("worktree", "refs:add,lock,move,prune,remove,repair,unlock"),
-    (
-        "remote",
-        "config:add,remove,rename,rm,set-branches,set-head,set-url packed-refs:prune,remove,rename,rm"
-        " refs:prune,update apart:prune,update",
-    ),
-    (
-        "submodule submodule--helper",
-        "refs:absorbgitdirs,add,clone,deinit,init,set-branch,set-url,sync,update index:add,deinit"
-        " config:add,deinit,init,--init,set-url,sync",
-    ),
-    ("sparse-checkout", "index:add,disable,init,reapply,set config:disable,init,set"),
-    (
-        "config",
-        "config config:--add,--edit,--remove-section,--rename-section,--replace-all,--unset,--unset-all,-e,"
-        "edit,remove-section,rename-section,set,unset",
-    ),
-)
-
-# Subcommands above that only look with one of these words: as the first word or as an option. (0) and
-# (1): with no, or with at most one, word that is no option. `config --global` and the like look as far as
-# this repository goes.
-GIT_LOOKS = {
-    "am": "--show-current-patch",
-    "apply": "--check --numstat --stat --summary",
-    "bisect": "help log terms view visualize",
-    "branch": "(0) -l --list --contains --no-contains --merged --no-merged --points-at --show-current",
-    "commit-graph": "verify",
-    "config": "(1) --get --get-all --get-color --get-colorbool --get-regexp --get-urlmatch get -l --list list"
-    " --global --system -f --file --blob",
-    "multi-pack-index": "verify",
-    "rebase": "--show-current-patch",
-    "replace": "(0) -l --list",
-    "rerere": "diff remaining status",
-    "stash": "list show",
-    "symbolic-ref": "(1)",
-    "tag": "(0) -l --list --contains --no-contains --merged --no-merged --points-at -n -v --verify",
-}
-
-# Subcommands that lock nothing in the repository where they are called: they only read it, add objects, or
-# make another repository.
-GIT_READERS = (
-    "annotate archive blame bugreport bundle cat-file check-attr check-ignore check-mailmap"
-    " check-ref-format cherry clone column commit-tree count-objects daemon describe diagnose diff"
-    " diff-files diff-index diff-tree difftool fast-export fetch-pack fmt-merge-msg for-each-ref"
-    " for-each-repo format-patch fsck fsck-objects fsmonitor--daemon get-tar-commit-id grep gui"
-    " hash-object help hook http-backend imap-send index-pack init init-db instaweb interpret-trailers log"
-    " ls-files ls-remote ls-tree mailinfo mailsplit merge-base merge-file merge-tree mktag mktree name-rev"
-    " pack-objects pack-redundant patch-id prune-packed range-diff refs request-pull rev-list rev-parse"
-    " send-email shell shortlog show show-branch show-index show-ref sh-i18n status stripspace unpack-file"
-    " unpack-objects update-server-info upload-archive upload-pack var verify-commit verify-pack"
-    " verify-tag version web--browse whatchanged"
-)
-
-# Readers that write a refreshed index when they can have its lock, and do without when they cannot.
-GIT_REFRESHERS = ("describe", "diff", "diff-files", "diff-index", "status")
-
-# What git starts by itself in the background, or lives on beside it: never in the way as a process.
-GIT_BACKGROUND = ("daemon", "for-each-repo", "fsmonitor--daemon", "http-backend", "maintenance")
-
-# git's own options, before the subcommand, that take the next word as their value.
-GIT_VALUED = "-C -c --attr-source --config-env --git-dir --namespace --super-prefix --work-tree"
-
-# Commands that run another one: their options with a value, and how many words stand before that other one.
-GIT_PREFIXES = {
-    "command": ("", 0),
-    "env": ("-u --unset -C --chdir", 0),
-    "exec": ("-a", 0),
-    "nice": ("-n --adjustment", 0),
-    "nohup": ("", 0),
-    "setsid": ("", 0),
-    "time": ("-f --format -o --output", 0),
-    "timeout": ("-k --kill-after -s --signal", 1),
-}
-GIT_SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
-
-if TYPE_CHECKING:
-    # One call of git: directory, environment, subcommand, its arguments.
-    GitCall = tuple[str, dict[str, str], str, list[str]]
-    # A lock file that is there: path, what tells it from the next of that name, age (s), possible owner.
-    GitLock = tuple[str, tuple[int, int], float, "GitProcess | None"]
-
-
-class GitTarget:
-    """A repository that our command is about to write in.
-
-    common is the directory that its worktrees share, identity that directory's device and inode, needs the
-    words of GIT_WRITERS, files the lock files to look for by what they lock.
-    """
-
-    __slots__ = ("common", "identity", "needs", "files")
-
-    def __init__(self, common: str, identity: tuple[int, int], needs: set[str], files: dict[str, str]) -> None:
-        self.common, self.identity, self.needs, self.files = common, identity, needs, files
-
-
-class GitProcess:
-    """A live git process that may matter; sure tells whether it is known to be in our repository."""
-
-    __slots__ = ("process", "name", "arguments", "token", "sure")
-
-    def __init__(self, process: Process, name: str, arguments: list[str], token: str, sure: bool) -> None:
-        self.process, self.name, self.arguments, self.token, self.sure = process, name, arguments, token, sure
-
-
-def git_wait_for_writers(
-    argv: list[str],
-    shell_line: str | None,
-    cwd: str,
-    environ: dict[str, str],
-    seconds: float,
-    say: Callable[[str], None],
-    waiting: Callable[[], Iterable[int]] | None = None,
-) -> str | None:
-    """Wait until nobody else writes in the repository that a git command is about to write in.
-
-    `waiting` gives the PIDs that wait for the very turn that we have. Returns None when the command may run:
-    it is no git, only reads, or has its repository to itself; GIT_TURN when a writer cannot end before it has
-    had our turn; else why the command must not run.
-    """
-    deadline = time.monotonic() + seconds
-    said: list[str] = []
-
-    def say_once(line: str) -> None:
-        if not said:
-            said.append(line)
-            say(line)
-
-    for target in git_targets(argv, shell_line, cwd, environ):
-        reason = git_wait_for_repository(target, environ, deadline, say_once, waiting)
-        if reason is not None:
-            return reason
-    return None
-
-
-def git_explain_failure(
-    argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str], status: int, seconds: float
-) -> str | None:
-    """Say what another git did to a git command of ours that failed after so many seconds; None for nothing.
-
-    A git that is started by hand while ours runs cannot be stopped; git's own locks decide which one fails.
-    """
-    # 128: git died, as it does when a lock or HEAD is not as it expects; other statuses are its own affair.
-    calls = git_calls(argv, shell_line, cwd, environ) if status == 128 else []
-    for target in git_targets(argv, shell_line, cwd, environ) if calls else []:
-        writers, locks = git_obstacles(target, environ)
-        if writers:
-            return "while this ran, another git was started outside the queue: " + git_names(writers[0])
-        if locks:
-            return git_lock_reason(locks[0]).replace("; nothing was run", "")
-        # A commit that fails moves no HEAD: who did was not us. Of other commands that is not known.
-        if [call[2] for call in calls] == ["commit"] and git_head_moved(target, seconds):
-            return "while this ran, a git outside the queue moved HEAD in " + git_path(target.common)
-    return None
-
-
-def git_head_moved(target: GitTarget, seconds: float) -> bool:
-    """Tell whether HEAD has moved in the last seconds, by its reflog."""
-    log = git_stat(target.files["HEAD"][: -len("HEAD.lock")] + "logs/HEAD")
-    return log is not None and log.st_mtime > time.time() - seconds
-
-
-# The wait
-
-
-def git_wait_for_repository(
-    target: GitTarget,
-    environ: dict[str, str],
-    deadline: float,
-    say: Callable[[str], None],
-    waiting: Callable[[], Iterable[int]] | None,
-) -> str | None:
-    """Return None as soon as the repository is free, else why it is not."""
-    unchanged: dict[tuple[int, int], float] = {}
-    while True:
-        writers, locks = git_obstacles(target, environ)
-        now = time.monotonic()
-        unchanged = {lock[1]: unchanged.get(lock[1], now) for lock in locks}
-        if not writers and not locks:
-            return None
-        end = deadline
-        if not writers and not any(lock[3] for lock in locks):
-            end = min(deadline, min(unchanged.values()) + GIT_STALE)
-        if now >= end:
-            return git_writer_reason(target, writers) if writers else git_lock_reason(locks[0])
-        if writers and waiting is not None and git_waits_for_us(writers, waiting()):
-            return GIT_TURN
-        what = git_names(writers[0]) if writers else "git's lock file " + git_path(locks[0][0])
-        say("waiting for " + what)
-        git_sleep([writer.process for writer in writers], [lock[0] for lock in locks], end)
-
-
-def git_sleep(writers: list[Process], locks: list[str], deadline: float) -> None:
-    """Return when a writer has ended, a lock file is gone, or it is time for another look."""
-    end = min(deadline, time.monotonic() + GIT_TICK)
-    alarm = Alarm()
-    try:
-        if not all([alarm.watch(writer) for writer in writers]):
-            return
-        while time.monotonic() < end:
-            if alarm.sleep(max(0.0, min(end - time.monotonic(), GIT_POLL if locks else GIT_TICK))):
-                return
-            if not all(map(git_exists, locks)):
-                return
-    finally:
-        for pid in list(alarm.watched):
-            alarm.forget(pid)
-
-
-def git_waits_for_us(writers: list[GitProcess], waiting: Iterable[int]) -> bool:
-    """Tell whether a writer started one of our waiters: the commit around a hook cannot end before it."""
-    pids, behind = {writer.process.pid for writer in writers}, list(waiting)
-    table: dict[int, Process | None] = dict(read_processes()) if behind else {}
-    return any(not pids.isdisjoint(git_ancestors(pid, table)) for pid in behind)
-
-
-# What is in the way
-
-
-def git_obstacles(target: GitTarget, environ: dict[str, str]) -> tuple[list[GitProcess], list[GitLock]]:
-    """Return the git processes that write in a repository, and the lock files that our command would meet.
-
-    The caller's ancestors are neither: the git around a hook or a rebase waits for us. What such a one may
-    have locked (`commit -a` holds index.lock while its hooks run) is left to git, which knows its own.
-    """
-    # Lock files first: one whose owner ends in between is gone at the next look; the other way round the
-    # owner would be missed.
-    found = git_found(target)
-    table, pids = git_candidates()
-    above = set(git_ancestors(posix.getpid(), table)) if pids else set()
-    others = [each for each in (git_process(pid, target, table) for pid in pids) if each is not None]
-    ancestors = [each for each in others if each.process.pid in above]
-    beside = [each for each in others if each.process.pid not in above]
-    writers = [each for each in beside if git_writes(each, target) and not git_spared(each, table, environ)]
-    locks = []
-    for name, path, mark, age in found:
-        # An alias that is our ancestor owns nothing: the git that it started does, also an ancestor.
-        if not any(git_may_own(each, name, False) for each in ancestors):
-            owner = next((each for each in beside if git_may_own(each, name, True)), None)
-            locks.append((path, mark, age, owner))
-    return writers, locks
-
-
-def git_found(target: GitTarget) -> list[tuple[str, str, tuple[int, int], float]]:
-    """Return name, path, mark and age (seconds) of the lock files that are there."""
-    found = []
-    for name, path in target.files.items():
-        info = git_stat(path)
-        if info is not None:
-            mark = (info.st_ino, info.st_mtime_ns)
-            found.append((name, path, mark, max(0.0, time.time() - info.st_mtime)))
-    return found
-
-
-def git_candidates() -> tuple[dict[int, Process | None], list[int]]:
-    """Return a table of processes, to be filled as needed, and the PIDs of those whose name is git's."""
-    if not PROC:
-        everyone = read_processes()
-        return dict(everyone), [pid for pid, each in everyone.items() if git_is_name(each.name)]
-    # `stat` of 300 processes, taken apart, costs three times as much as `comm`.
-    pids = [int(name) for name in posix.listdir(PROC) if name.isdigit()]
-    return {}, [pid for pid in pids if git_is_name(git_text("%s/%d/comm" % (PROC, pid)).rstrip("\n"))]
-
-
-def git_is_name(name: str) -> bool:
-    """Tell whether a process' or a command's name is git's; ps gives some systems' with the whole path."""
-    name = name.rpartition("/")[2]
-    return name == "git" or name.startswith("git-")
-
-
-def git_process(pid: int, target: GitTarget, table: dict[int, Process | None]) -> GitProcess | None:
-    """Return what a process with git's name does in our repository; None when it is nothing that matters."""
-    call = git_call_of(pid)
-    if call is None:
-        return None
-    directory, variables, name, arguments = call
-    if git_needs(name, arguments) == set() and name not in GIT_REFRESHERS:
-        return None
-    variables = dict(git_variables(pid), **variables)
-    same = git_same(pid, directory, variables, target.identity)
-    process = None if same is False else git_lookup(pid, table)
-    if process is None or process.state == "Z":
-        return None
-    return GitProcess(process, name, arguments, variables.get("SEQEXEC_RUN", ""), same is True)
-
-
-def git_call_of(pid: int) -> GitCall | None:
-    """Return what a git process was called with; the directory as its arguments give it, from its own on."""
-    # b"git\0-C\0sub\0commit\0-m\0two words\0"; ps does not tell where an argument ends.
-    if PROC:
-        words = (read_proc(pid, "cmdline") or b"").decode("utf-8", "surrogateescape").split("\0")[:-1]
-    else:
-        words = read_command(pid).split()
-    return git_call(words, ".", {}) if words and git_is_name(words[0]) else None
-
-
-def git_variables(pid: int) -> dict[str, str]:
-    """Return the variables of a process that say where its repository is and whose run it belongs to."""
-    found = {}
-    for each in (read_environment(pid) or b"").split(b"\0"):
-        if each[:4] == b"GIT_" or each[:12] == b"SEQEXEC_RUN=":
-            name, _, value = each.decode("utf-8", "surrogateescape").partition("=")
-            found[name] = value
-    return found
-
-
-def git_same(pid: int, directory: str, variables: dict[str, str], common: tuple[int, int]) -> bool | None:
-    """Tell whether a process' repository is ours; None when its directory cannot be learned."""
-    if not directory.startswith("/") and not variables.get("GIT_DIR", "").startswith("/"):
-        place = git_place(pid)
-        if place is None:
-            return None
-        directory = git_join(place, directory)
-    git_dir = git_directory(directory, variables)
-    return git_dir is not None and git_identity(git_common(git_dir, variables)) == common
-
-
-def git_place(pid: int) -> str | None:
-    """Return a path to a process' working directory; None when it cannot be learned."""
-    if not PROC:
-        return git_place_by_lsof(pid)
-    # The link itself, not where it points: it leads to the right directory even from another mount namespace.
-    place = "%s/%d/cwd" % (PROC, pid)
-    try:
-        posix.stat(place)
-    except PermissionError:
-        return None
-    except OSError:
-        pass
-    return place
-
-
-def git_place_by_lsof(pid: int) -> str | None:
-    """Ask lsof, which macOS and most BSDs have where there is no /proc; it takes 20 to 100 ms."""
-    import subprocess
-
-    for path in ("/usr/sbin/lsof", "/usr/bin/lsof", "/usr/local/sbin/lsof"):
-        command = [path, "-a", "-w", "-n", "-P", "-p", str(pid), "-d", "cwd", "-Fn"]
-        quiet = subprocess.DEVNULL
-        try:
-            answer = subprocess.run(
-                command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, env={"LC_ALL": "C"}, timeout=2
-            ).stdout
-        except (OSError, subprocess.SubprocessError):
-            continue
-        # p4242 \n fcwd \n n/home/me/project
-        for line in answer.decode("utf-8", "surrogateescape").split("\n"):
-            if line.startswith("n/"):
-                return line[1:]
-    return None
-
-
-def git_writes(other: GitProcess, target: GitTarget) -> bool:
-    """Tell whether a process is a writer that our command must not run beside."""
-    theirs = git_needs(other.name, other.arguments)
-    if not other.sure or not theirs:
+# BEGIN GIT
+# A git that only reads takes no turn. A git that writes has its turn, and holds two flocks: all
+# gits of one git directory take the first (on `refs`, a linked worktree's on `commondir`), all
+# worktrees of a repository and its submodules the second (on `objects`). A git from outside, and
+# a lock file of git's, is waited for. No file of git's is ever removed: only a person knows what
+# else uses the repository. Without /proc the directory of a process is unknown: then it may own
+# any lock file, and is never in the way itself.
+READS = """--help --version -h blame cat-file check-ignore credential credential-cache--daemon diff
+    describe diff-files diff-index diff-tree for-each-ref fsck fsmonitor--daemon grep help log show
+    ls-files ls-remote ls-tree merge-base rev-list rev-parse shortlog show-ref status""".split()
+# These read whatever follows; before a "$" nothing may.
+READS_SO = """bisect log,branch$,branch -a$,branch -r$,branch -v$,branch -vv$,branch --list,tag -n,
+    branch --contains,branch --show-current,config --get,config --list,config -l,reflog$,tag$,
+    remote$,remote -v$,remote get-url,remote show,stash list,stash show,submodule$,submodule status,
+    symbolic-ref --short,tag --contains,tag --list,tag -l,worktree list"""
+# A process is in the way if it works on index or HEAD; all else (fetch, gc) by its lock files only.
+IN_THE_WAY = """add am apply bisect bisect--helper checkout checkout-index cherry-pick clean commit
+    merge mv pull read-tree rebase receive-pack reset restore revert rm stash switch symbolic-ref
+    update-index update-ref write-tree""".split()
+REFRESHES = ("describe", "diff", "status")  # these read, and write the index if they get its lock
+LOCKS = ((0, "index"), (0, "HEAD"), (1, "packed-refs"), (1, "config"), (1, "shallow"))
+PREFIXES = ("cd", "command", "env", "exec", "git", "nice", "nohup", "set", "timeout")
+SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
+VALUED = "-C -a -c -k -n -s -u --config-env --git-dir --namespace --unset --work-tree".split()
+GIT_LOOK = 0.05  # seconds between two looks: git holds most of its lock files for less
+STALE = 1.0  # seconds after which a lock file that no live git could own counts as abandoned
+UNSAID = 0.5  # seconds of waiting before a line says so: an editor's `git status` takes less
+REMOVE = "if no editor, container or other machine uses the repository, remove that file"
+
+
+class GitCall:
+    """A git command, ours or a process's: where it runs, and what it does."""
+
+    is_alone = False  # it is all that the command does
+    pid, runs = 0, ""  # of a process: its PID, and the runs that it is inside of
+    subcommand, git_dir, common = "", "", ""  # locate() fills in the directories and their inodes
+    place: tuple[Any, Any] = (None, None)
+
+    def __init__(self, directory: str, named: str) -> None:
+        self.directory, self.named = directory, named  # GIT_DIR
+        self.arguments: list[str] = []
+
+    @property
+    def writes(self) -> bool:
+        """False if it is known to write nothing; an alias or an extension may write."""
+        text = " ".join([self.subcommand] + self.arguments) + "$"
+        phrases = tuple(READS_SO.replace("\n    ", "").split(","))
+        return self.subcommand not in READS and not text.startswith(phrases)
+
+    def heed(self, option: str, value: str) -> None:
+        """Follow an option of git or env, or a variable, that says where it works."""
+        if option in ("-C", "--chdir"):
+            self.directory = join_path(self.directory, value)
+        elif option in ("--git-dir", "GIT_DIR"):
+            self.named = value
+        elif option in ("-u", "--unset") and value == "GIT_DIR":
+            self.named = ""
+
+    def locate(self) -> bool:
+        """Find the repository as git would; False if there is none."""
+        here = self.directory
+        ups = (here + "/.." * depth + name for depth in range(64) for name in ("/.git", ""))
+        for path in [join_path(here, self.named)] if self.named else ups:
+            self.git_dir, self.common = follow_git(path)
+            if self.git_dir:
+                self.place = look_up(self.git_dir)[1:3], look_up(self.common)[1:3]  # inode, device
+                return True
         return False
-    if "apart" in theirs or "apart" in target.needs:
-        return bool((theirs & target.needs) - {"apart"})
-    return True
+
+    def may_be_in(self, other: GitCall, which: int) -> bool:
+        """True if it has the same git directory (0) or common one (1), or that is not known."""
+        return self.place[which] == other.place[which] or not look_up(self.directory)
 
 
-def git_may_own(other: GitProcess, lock: str, unknown: bool) -> bool:
-    """Tell whether a process may have made a lock file; `unknown` is the answer for an alias."""
-    needs = git_needs(other.name, other.arguments)
-    if needs is None:
-        return unknown
-    return lock in needs or (lock == "index" and other.name in GIT_REFRESHERS)
+def git_calls(argv: list[str], line: str | None) -> list[GitCall]:
+    """Return the git commands that a command, or a shell's line, starts with."""
+    if not any("git" in word for word in argv):
+        return []
+    words = list(argv) if line is None else split_line(line)
+    return parse_git(words, posix.getcwd(), setting("GIT_DIR"))
 
 
-def git_spared(other: GitProcess, table: dict[int, Process | None], environ: dict[str, str]) -> bool:
-    """Tell whether a writer is never waited for: part of the run that we are in, or git's background work."""
-    ours = environ.get("SEQEXEC_RUN", "").split(":")
-    if any(token in ours for token in other.token.split(":") if token):
-        return True
-    for pid in git_ancestors(other.process.pid, table):
-        process = git_lookup(pid, table)
-        call = git_call_of(pid) if process is not None and git_is_name(process.name) else None
-        if call is None:
-            return False
-        # git gc --auto --quiet
-        if call[2] in GIT_BACKGROUND or call[2].startswith("credential") or "--auto" in call[3]:
-            return True
-    return False
-
-
-def git_ancestors(pid: int, table: dict[int, Process | None]) -> list[int]:
-    """Return a PID, its parent's, and so on; the table is filled on the way."""
-    found: list[int] = []
-    while pid > 0 and pid not in found:
-        found.append(pid)
-        process = git_lookup(pid, table)
-        pid = 0 if process is None else process.ppid
-    return found
-
-
-def git_lookup(pid: int, table: dict[int, Process | None]) -> Process | None:
-    if pid not in table:
-        table[pid] = read_process(pid)
-    return table[pid]
-
-
-# What our command is about to do
-
-
-def git_targets(argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str]) -> list[GitTarget]:
-    """Return the repositories that a command is about to write in; none when it is no git or only reads."""
-    targets = []
-    for directory, variables, name, arguments in git_calls(argv, shell_line, cwd, environ):
-        needs = git_needs(name, arguments)
-        git_dir = None if needs == set() else git_directory(directory, variables)
-        if git_dir is None:
-            continue
-        common = git_common(git_dir, variables)
-        if needs is None:
-            needs = git_needs_of_alias(name, arguments, common, variables)
-        identity = git_identity(common)
-        if needs and identity is not None:
-            files = git_lock_files(git_dir, common, directory, variables, needs)
-            targets.append(GitTarget(common, identity, needs, files))
-    return targets
-
-
-def git_lock_files(
-    git_dir: str, common: str, directory: str, variables: dict[str, str], needs: set[str]
-) -> dict[str, str]:
-    """Return the paths of the lock files that a command needs, by what they lock."""
-    files: dict[str, str] = {}
-    for name in needs & {"packed-refs", "config", "shallow"}:
-        files[name] = "%s/%s.lock" % (common, name)
-    if "HEAD" in needs:
-        files["HEAD"] = git_dir + "/HEAD.lock"
-    if "index" in needs:
-        # Inside `commit -a` a hook's GIT_INDEX_FILE is index.lock itself: what IT needs is index.lock.lock.
-        index = variables.get("GIT_INDEX_FILE")
-        files["index"] = (git_join(directory, index) if index else git_dir + "/index") + ".lock"
-    return files
-
-
-def git_needs(name: str, arguments: list[str]) -> set[str] | None:
-    """Return what a subcommand writes: nothing when it only reads; None for an alias or an extension."""
-    if not name or name in GIT_READERS.split() or name.startswith("credential"):
-        return set()
-    if arguments[:1] in (["-h"], ["--help"]):
-        return set()
-    words = {argument.partition("=")[0] for argument in arguments}
-    for names, writes in GIT_WRITERS:
-        if name in names.split():
-            pairs = [each.partition(":") for each in writes.split()]
-            extra = {what for what, colon, when in pairs if colon and not words.isdisjoint(when.split(","))}
-            if not extra and git_looks(name, arguments):
-                return set()
-            return extra | {what for what, colon, _ in pairs if not colon}
-    return None
-
-
-def git_looks(name: str, arguments: list[str]) -> bool:
-    """Tell whether a subcommand that can write only looks, with these arguments."""
-    looks = GIT_LOOKS.get(name, "").split()
-    plain = [argument for argument in arguments if not argument.startswith("-")]
-    options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
-    if plain[:1] and plain[0] in looks or any(option in looks for option in options):
-        return True
-    return ("(0)" in looks and not plain) or ("(1)" in looks and len(plain) < 2)
-
-
-def git_needs_of_alias(name: str, arguments: list[str], common: str, variables: dict[str, str]) -> set[str]:
-    """Return what an alias writes; GIT_UNKNOWN for a shell alias, an extension, a ring of aliases."""
-    for _ in range(10):
-        text = git_alias(name, common, variables)
-        if not text or text.startswith("!"):
-            break
-        _, _, name, arguments = git_options(text.split() + arguments, ".", {})
-        needs = git_needs(name, arguments)
-        if needs is not None:
-            return needs
-    return set(GIT_UNKNOWN.split())
-
-
-def git_alias(name: str, common: str, variables: dict[str, str]) -> str:
-    """Return an alias' text, "" when there is none; the repository's config file goes before the others."""
-    home = variables.get("HOME", "")
-    xdg = variables.get("XDG_CONFIG_HOME") or home + "/.config"
-    for path in (common + "/config", home + "/.gitconfig", xdg + "/git/config", "/etc/gitconfig"):
-        section = ""
-        for line in git_text(path, 65536).split("\n"):
-            # [alias]
-            #     st = status --short
-            key, equals, value = line.strip().partition("=")
-            if key.startswith("["):
-                section = key.lower()
-            elif equals and section == "[alias]" and key.strip().lower() == name.lower():
-                return value.strip().strip('"')
-    return ""
-
-
-# Command lines
-
-
-def git_calls(argv: list[str], shell_line: str | None, cwd: str, environ: dict[str, str]) -> list[GitCall]:
-    """Return the calls of git that a command line starts with."""
+def parse_git(words: list[str], directory: str, named: str) -> list[GitCall]:
+    """Return the git commands that words start with; "\n" stands between two commands."""
+    # cd sub \n env -u GIT_DIR LANG=C nice -n 5 bash -euo pipefail -c 'git -C x commit -m text'
     calls: list[GitCall] = []
-    for words in [argv] if shell_line is None else git_commands(shell_line):
-        words, directory, variables = git_unwrap(words, cwd, environ)
-        program = words[0].rpartition("/")[2] if words else ""
-        if program in GIT_SHELLS:
-            return calls + git_calls_of_shell(words, directory, variables)
-        if program == "cd" and shell_line is not None and len(words) == 2:
-            cwd = git_join(cwd, words[1])
-        elif git_is_name(program):
-            calls.append(git_call(words, directory, variables))
-        elif program not in ("set", ":"):
-            # What comes after `make && git push` runs much later: nothing that is seen now holds then.
-            break
+    call, program, flags, is_simple = GitCall(directory, named), "", "", True
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if word == "\n":
+            call, program, is_simple = GitCall(directory, named), "", False
+        elif program == "git" and (word[:1] != "-" or word in READS):
+            end = words.index("\n") if "\n" in words else len(words)
+            call.subcommand, call.arguments = word, words[:end]
+            call.is_alone = is_simple and end == len(words)
+            calls.append(call)
+            del words[:end]
+        elif program and word[:1] in ("-", "+"):
+            letters = word if program in SHELLS and word[:2] != "--" else ""
+            flags += letters
+            if words and (name in VALUED and not equals and not letters or "o" in letters):
+                value = words.pop(0)
+            call.heed(name, value)
+        elif program in SHELLS:
+            is_simple = is_simple and "\n" not in words
+            words, directory = split_line(word) if "c" in flags else [], call.directory
+            named, program, flags = call.named, "", ""
+        elif program == "cd":
+            directory = call.directory = join_path(directory, word)
+        elif equals and name.isidentifier():
+            call.heed(name, value)
+        elif program != "set" and not word[:1].isdigit():  # 60: a timeout's
+            program = word.rpartition("/")[2]
+            if program[:4] == "git-":
+                words.insert(0, program[4:])
+                program = "git"
+            if program not in PREFIXES + SHELLS:
+                break  # `make && git push`: what is seen now does not hold then
     return calls
 
 
-def git_calls_of_shell(words: list[str], cwd: str, environ: dict[str, str]) -> list[GitCall]:
-    """Return the calls in `sh -ec 'git add . && git commit'`."""
-    for index, word in enumerate(words[1:-1], 1):
-        if word[:1] != "-" or word[:2] == "--":
-            break
-        if word.endswith("c"):
-            return git_calls([], words[index + 1], cwd, environ)
-    return []
+def split_line(line: str) -> list[str]:
+    """Split a shell line into words; "\n" is what ends a simple command, or begins another."""
+    import shlex  # 6 ms: only a line with git in it comes here
+
+    marks, words = "\n;&|()<>`", []
+    lexer = shlex.shlex(line.replace("\\\n", "").partition("<<")[0], None, True, marks)
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
+    try:
+        for word in lexer:
+            words.append("\n" if word[:1] and word[0] in marks else word)
+    except ValueError:  # a quote is left open
+        pass
+    return words
 
 
-def git_unwrap(words: list[str], cwd: str, environ: dict[str, str]) -> tuple[list[str], str, dict[str, str]]:
-    """Take off what stands before a command: VAR=x, env, nice and the like; heed what they change."""
-    environ = dict(environ)
-    words = list(words)
-    while words:
-        name, equals, value = words[0].partition("=")
-        if equals and name.isidentifier():
-            environ[name] = value
-            del words[0]
-            continue
-        program = words[0].rpartition("/")[2]
-        if program not in GIT_PREFIXES:
-            break
-        valued, skip = GIT_PREFIXES[program]
-        del words[0]
-        while words and words[0].startswith("-"):
-            cwd = git_unwrap_option(words, valued.split(), cwd, environ)
-        del words[:skip]
-    return words, cwd, environ
+def only_reads(calls: list[GitCall]) -> bool:
+    """True if the whole command is one git that only reads."""
+    return len(calls) == 1 and calls[0].is_alone and not calls[0].writes
 
 
-def git_unwrap_option(words: list[str], valued: list[str], cwd: str, environ: dict[str, str]) -> str:
-    """Take off one option of a command like env; return the directory after it."""
-    # env -i -u GIT_DIR --chdir=sub git commit
-    option, equals, value = words.pop(0).partition("=")
-    if option in valued and not equals and words:
-        value = words.pop(0)
-    if option in ("-i", "-", "--ignore-environment"):
-        environ.clear()
-    elif option in ("-u", "--unset"):
-        environ.pop(value, None)
-    elif option in ("-C", "--chdir"):
-        return git_join(cwd, value)
-    return cwd
+def hold_repositories(plan: Plan, claim: Claim, calls: list[GitCall]) -> list[int]:
+    """Wait until no other git is in the way; return what must stay open while the command runs."""
+    text = setting("SEQEXEC_GIT_WAIT") or "10"
+    if not text.replace(".", "", 1).isdecimal():
+        raise Failure("SEQEXEC_GIT_WAIT=%s is not a number of seconds" % printable(text))
+    mine = [call for call in calls if call.writes and call.locate()]
+    held: list[int] = []
+    files: dict[Any, str] = {}
+    for call in mine:
+        own = call.git_dir + ("/refs" if call.git_dir == call.common else "/commondir")
+        top, is_submodule, _ = call.common.partition("/.git/modules/")
+        shared = (top + "/.git" if is_submodule else call.common) + "/objects"
+        files.update({(0, look_up(own)[1:3]): own, (1, look_up(shared)[1:3]): shared})
+    for order in sorted(files):  # the same for all, or two could wait for each other
+        hold_file(plan, claim, files[order], order[0] and max(float(text), UNSAID), held)
+    for call in mine:
+        wait_for_others(plan, call, float(text))
+    return held
 
 
-def git_call(words: list[str], cwd: str, environ: dict[str, str]) -> GitCall:
-    """Take a command line apart whose first word is git's, as `git` or as `git-commit`."""
-    program = words[0].rpartition("/")[2]
-    if program == "git":
-        return git_options(words[1:], cwd, environ)
-    return cwd, environ, program[4:], words[1:]
+def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: list[int]) -> None:
+    """Sleep until the flock of a file is ours, and keep it; after a limit, if any, do without."""
+    held.append(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))
+    marks = ["%d:%d" % (status.st_dev, status.st_ino) for status in map(posix.fstat, held)]
+    around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
+    holders = [entry.partition("@")[2] for entry in around if entry.startswith(marks[-1] + "@")]
+    is_ours = not all(map(is_gone, holders))  # a run that we are inside of has it
+    while is_ours or not sleep_in_flock(held[-1], UNSAID):
+        waited = time.monotonic() - began
+        if is_ours or limit and waited >= limit:
+            posix.close(held.pop())
+            return
+        text = "another run's git works in " + printable(path.rpartition("/")[0])
+        if plan.wait is not None and waited >= plan.wait:
+            raise Failure("gave up after %s: %s" % (duration(waited), text), 75)
+        told = told or say("waiting: " + text)
+        if not limit:
+            posix.write(claim.file, b"waits-for %s\n" % marks[-1].encode())
+            break_circle(claim)
+    posix.environ[b"SEQEXEC_GIT"] = " ".join(around + ["%s@%s" % (marks[-1], claim.name)]).encode()
+    posix.write(claim.file, b"waits-for -\nholds %s\n" % " ".join(marks).encode())
 
 
-def git_options(words: list[str], cwd: str, environ: dict[str, str]) -> GitCall:
-    """Take git's own options off; the rest is a subcommand and its arguments."""
-    # -C sub --git-dir=../x.git -c user.name=me --no-pager commit -m text
-    words, environ = list(words), dict(environ)
-    while words and words[0].startswith("-"):
-        option, equals, value = words.pop(0).partition("=")
-        if option in GIT_VALUED.split() and not equals and words:
-            value = words.pop(0)
-        if option == "-C" and value:
-            cwd = git_join(cwd, value)
-        elif option == "--git-dir":
-            environ["GIT_DIR"] = value
-        elif option == "--bare":
-            environ.setdefault("GIT_DIR", ".")
-        elif option in ("-h", "--help", "-v", "--version"):
-            return cwd, environ, "help", []
-    return cwd, environ, words[0] if words else "", words[1:]
+def find_gits() -> Iterator[GitCall]:
+    """Yield the git processes that may lock something, located if that is known."""
+    if PROC:
+        pids = [int(name) for name in posix.listdir(PROC) if name.isdecimal() and may_be_git(name)]
+    else:
+        pids = [pid for pid, process in read_processes().items() if "git" in process.name]
+    for pid in pids:
+        # b"git\0-C\0sub\0commit\0-m\0two words\0"; ps does not tell where an argument ends
+        raw = (read_proc(pid, "cmdline") or b"").decode("utf-8", "surrogateescape") if PROC else ""
+        words = raw.split("\0")[:-1] or read_command(pid).split()
+        for call in parse_git(words, "%s/%d/cwd" % (PROC, pid), ""):
+            if call.writes or call.subcommand in REFRESHES:
+                text = (read_environment(pid) or b"").decode("utf-8", "surrogateescape")
+                variables = dict(entry.partition("=")[::2] for entry in text.split("\0"))
+                call.named = call.named or variables.get("GIT_DIR", "")
+                call.pid, call.runs = pid, variables.get("SEQEXEC_RUN", "")
+                call.locate()
+                yield call
 
 
-def git_commands(line: str) -> list[list[str]]:
-    """Split a shell line into simple commands; from a construct that is not understood on, it is left out."""
-    # cd sub && GIT_DIR=x git commit -m "it's \"done\"" && git push >/dev/null
-    commands: list[list[str]] = [[]]
-    word: str | None = None
-    quote = ""
-    letters = iter(line)
-    for letter in letters:
-        if letter == "\\" and quote != "'":
-            letter = next(letters, "")
-            word = word if letter == "\n" else (word or "") + letter
-        elif letter == quote:
-            quote = ""
-        elif quote:
-            word = (word or "") + letter
-        elif letter in "'\"":
-            quote, word = letter, word or ""
-        elif letter in " \t\n;&|":
-            commands[-1] += [] if word is None else [word]
-            word = None
-            if letter not in " \t":
-                commands.append([])
-        elif letter in "()<>`" or (letter == "#" and word is None):
-            # 2>/dev/null: the 2 is no argument.
-            word = None if word is not None and letter in "<>" and word.isdigit() else word
-            break
-        else:
-            word = (word or "") + letter
-    commands[-1] += [] if word is None else [word]
-    return [words for words in commands if words]
+def may_be_git(pid: str) -> bool:
+    """True if the executable is a git's, as far as its name tells: half the price of comm."""
+    try:
+        return "git" in posix.readlink("%s/%s/exe" % (PROC, pid)).rpartition("/")[2]
+    except OSError as error:  # gone, or another user's
+        return isinstance(error, PermissionError) and b"git" in (read_proc(int(pid), "comm") or b"")
 
 
-# Where a repository is
-
-
-def git_directory(directory: str, variables: dict[str, str]) -> str | None:
-    """Return the git directory that a git started here uses, without starting one; None outside."""
-    if variables.get("GIT_DIR"):
-        return git_follow(git_join(directory, variables["GIT_DIR"]))
-    here = git_identity(directory)
-    for _ in range(256):
-        found = git_follow(directory + "/.git") or (directory if git_is_directory(directory) else None)
-        if found is not None or here is None:
-            return found
-        directory += "/.."
-        here, below = git_identity(directory), here
-        if here == below:
-            return None
+def find_obstacle(mine: GitCall) -> tuple[str, str] | None:
+    """Return what is in the way of a git of ours, and what a person should do about it."""
+    tops = mine.git_dir, mine.common
+    files = [(which, "%s/%s.lock" % (tops[which], name)) for which, name in LOCKS]
+    files = [file for file in files if look_up(file[1])]  # before their owners end
+    above, runs = ancestors(posix.getpid()), set((setting("SEQEXEC_RUN") or "-").split(":"))
+    gits = list(find_gits())
+    near = [git for git in gits if git.subcommand in IN_THE_WAY and git.may_be_in(mine, 0)]
+    if any(git.pid in above for git in near):
+        return None  # a hook, rebase -x: the git around waits for us, and its locks are its own
+    for git in near:
+        if git.git_dir and not runs & set(git.runs.split(":")):
+            what = "a git inside of a run" if git.runs else "a git from outside"
+            what += " works in %s: %s" % (printable(mine.git_dir), describe_process(git.pid))
+            return what, "try again when it has ended"
+    for which, path in files:
+        status = look_up(path)
+        if status:
+            age = max(0.0, time.time() - status.st_mtime)
+            text = "git's lock file %s is %s old and " % (printable(path), duration(age))
+            owners = [git for git in gits if git.may_be_in(mine, which) and git.pid not in above]
+            if owners:
+                text += "may belong to " + describe_process(owners[0].pid)
+                return text, "try again when it is gone"
+            if age < STALE:
+                return text + "belongs to a git that lives", "try again, and do not remove it"
+            return text + "no live git of this repository can own it", REMOVE
     return None
 
 
-def git_follow(path: str) -> str | None:
-    """Return the git directory that a path names: itself, or what a worktree's .git file says."""
-    if git_is_directory(path):
-        return path
-    # gitdir: ../.git/modules/sub
-    word, _, target = git_text(path).partition(":")
-    if word != "gitdir":
-        return None
-    target = git_join(path.rpartition("/")[0], target.strip())
-    return target if git_is_directory(target) else None
+def wait_for_others(plan: Plan, mine: GitCall, limit: float) -> None:
+    """Wait until nothing is in the way of a git of ours. Raise Failure after the limit."""
+    began, told, found = time.monotonic(), plan.quiet, find_obstacle(mine)
+    while found:
+        waited = time.monotonic() - began
+        if waited >= limit or found[1] == REMOVE and waited >= STALE:
+            raise Failure("%s; nothing was run: %s" % found, 1)
+        told = told or waited >= UNSAID and say("waiting: " + found[0])
+        time.sleep(GIT_LOOK)
+        found = find_obstacle(mine)
 
 
-def git_is_directory(path: str) -> bool:
-    """Tell whether a path is a git directory, by what git itself looks for; a worktree's has no objects."""
-    return git_exists(path + "/HEAD") and (git_exists(path + "/objects") or git_exists(path + "/commondir"))
+def explain_git_failure(plan: Plan, calls: list[GitCall], status: int, seconds: float) -> str:
+    """Return a line about what another git may have to do with a failure, "" for none."""
+    found = [find_obstacle(mine) for mine in calls if status == 128 and mine.git_dir]
+    return "".join("%s: %s" % each for each in found[:1] if each)
+# END GIT
 
 
-def git_common(git_dir: str, variables: dict[str, str]) -> str:
-    """Return the directory that a repository's worktrees share."""
-    named = variables.get("GIT_COMMON_DIR") or git_text(git_dir + "/commondir").strip()
-    return git_join(git_dir, named) if named else git_dir
+def describe_process(pid: int) -> str:
+    """Return a process for people: git commit -m text (PID 4242, since 14:02:11)."""
+    process = read_process(pid)
+    since = time.localtime(started_at(process) if process else None)
+    shown = printable(read_command(pid), 100)
+    return "%s (PID %d, since %s)" % (shown, pid, time.strftime("%H:%M:%S", since))
 
 
-def git_join(directory: str, path: str) -> str:
-    return path if path.startswith("/") else directory + "/" + path
-
-
-def git_identity(path: str) -> tuple[int, int] | None:
-    """Return what tells a directory from every other, however it is spelled; None when it is not there."""
+def sleep_in_flock(file: int, seconds: float) -> bool:
+    """Sleep in flock(2) until it is held exclusively (True), at most for some seconds."""
     try:
-        info = posix.stat(path)
-    except (OSError, ValueError):
-        return None
-    return info.st_dev, info.st_ino
-
-
-def git_exists(path: str) -> bool:
-    return git_stat(path) is not None
-
-
-def git_stat(path: str) -> posix.stat_result | None:
-    try:
-        return posix.lstat(path)
-    except (OSError, ValueError):
-        return None
-
-
-def git_text(path: str, most: int = 4096) -> str:
-    """Return the start of a file, at most `most` bytes; "" when it cannot be read."""
-    try:
-        # Not blocking: somebody may have put a FIFO there.
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-    except (OSError, ValueError):
-        return ""
-    try:
-        return posix.read(descriptor, most).decode("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    finally:
-        posix.close(descriptor)
-
-
-# What people read
-
-
-def git_writer_reason(target: GitTarget, writers: list[GitProcess]) -> str:
-    more = " and %d more" % (len(writers) - 1) if len(writers) > 1 else ""
-    line = "another git writes in %s: %s%s; nothing was run: try again when it has ended"
-    return line % (git_path(target.common), git_names(writers[0]), more)
-
-
-def git_lock_reason(lock: GitLock) -> str:
-    path, _, age, owner = lock
-    line = "git's lock file %s is %s old and " % (git_path(path), duration(age))
-    if owner is not None:
-        return line + "may belong to %s; nothing was run: try again when it is gone" % git_names(owner)
-    return line + (
-        "no live git of this repository can own it; nothing was run: if no editor, container or other machine"
-        " uses the repository, remove that file"
-    )
-
-
-def git_names(other: GitProcess) -> str:
-    """Return who somebody is: git commit -m text (PID 4242, since 14:02:11)."""
-    process = other.process
-    state = ", stopped" if process.state == "T" else ""
-    return "%s (PID %d%s%s)" % (
-        printable(read_command(process.pid) or "git " + other.name, 100),
-        process.pid,
-        git_since(process),
-        state,
-    )
-
-
-def git_since(process: Process) -> str:
-    """Return a start time for people; nothing where ps does not tell it."""
-    moment = started_at(process)
-    day = "" if time.time() - moment < 43200 else "%Y-%m-%d "
-    return time.strftime(", since " + day + "%H:%M:%S", time.localtime(moment)) if moment else ""
-
-
-def git_path(path: str) -> str:
-    """Return a path as people write it, and safe to show."""
-    import os
-
-    return printable(os.path.realpath(path))
-
-
-def may_write_in_git(plan: Plan, claim: Claim) -> bool:
-    """Wait until nobody else writes in the repository of a git command; Failure, status 1, when that takes too long.
-
-    A commit outside the queue may be waiting, through its hook, for our turn: then whoever waits now goes first.
-    """
-
-    def waiting() -> list[int]:
-        return [int(name.split(".")[3]) for name in read_queue(claim.scope) if waits(claim.scope, name)]
-
-    def tell(line: str) -> None:
-        if not plan.quiet:
-            say(line, READER)
-
-    try:
-        limit = number(plan, "git-wait", ("SEQEXEC_GIT_WAIT",), plan.is_line)
-        command = plan.argv, line_of(plan), git_here(), text_environment()
-        reason = git_wait_for_writers(*command, 10.0 if limit is None else limit, tell, waiting)
-    except BaseException:
-        release(claim)
-        raise
-    if reason is None:
+        flock(file, LOCK_EX | LOCK_NB)
         return True
-    names = [name for name in read_queue(claim.scope) if name != claim.name and waits(claim.scope, name)]
-    release(claim)
-    if reason != GIT_TURN:
-        raise Failure(reason, GIT_IS_WRITING)
-    for name in names:
-        while True:
-            blocker, alarm = waiter_of(claim.scope, name), Alarm()
-            if not blocker and owners(claim.scope).get(name):  # in this order, in which it goes from one to the other
-                blocker = make_blocker(name, True)
-            if not blocker:
-                break
-            if blocker.process and alarm.watch(blocker.process):
-                alarm.sleep(TICK)
-            else:
-                time.sleep(LOOK)
-            alarm.forget(blocker.pid)
-    return False
+    except BlockingIOError:
+        pass
+    except OSError:  # a file system without flock
+        return True
+    armed = [True]
 
+    def wake(*_: object) -> None:
+        if armed:  # once, or it would escape from what puts the signal back
+            armed.clear()
+            raise TimeoutError
 
-def git_here() -> str:
-    """Return the current directory; one that was removed is git's to complain about."""
+    alarm, timer = {_signal.SIGALRM}, _signal.ITIMER_REAL
+    before = _signal.signal(_signal.SIGALRM, wake)
+    mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, alarm)
+    began = time.monotonic()
+    left, interval = _signal.setitimer(timer, seconds, 0.1)  # again: one may come just before flock
     try:
-        return posix.getcwd()
-    except OSError:
-        return "."
-
-
-def line_of(plan: Plan) -> str | None:
-    """Return the line of a shell's -c, None for a direct command."""
-    return plan.shown if plan.is_line else None
-
-
-def text_environment() -> dict[str, str]:
-    """Return the environment as text."""
-    pairs = posix.environ.items()
-    return {key.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape") for key, value in pairs}
+        flock(file, LOCK_EX)
+        armed.clear()
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        _signal.setitimer(timer, 0)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        _signal.signal(_signal.SIGALRM, before)
+        if left:  # the caller's own timer goes on
+            left = max(left - (time.monotonic() - began), 1e-6)
+            _signal.setitimer(timer, left, interval)
 
 
 # the options that few calls have
@@ -5160,7 +4668,7 @@ FLAGS = (
     "--help",
     "--version",
 )
-VALUES = ("--timeout", "--wait", "--leftovers", "--memory-limit")
+VALUES = ("--project", "--timeout", "--wait", "--leftovers", "--memory-limit")
 LOOKS = ("--status", "--history", "--watch", "--kill-all", "--help", "--version")
 
 
@@ -5190,6 +4698,9 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
             hint = "did you mean %s?" % near[0] if near else "see %s --help" % TOOL
             raise Failure("unknown option %s: %s" % (printable(option), hint))
     plan.given = given
+    if "project" in given:
+        named = given["project"] if given["project"] == "repository" else named_project(given["project"])
+        posix.environ[b"SEQEXEC_PROJECT"] = named.encode("utf-8", "surrogateescape")
     looks = ["--" + name for name in given if "--" + name in LOOKS]
     if words and (looks or "json" in given):
         shown = printable(" ".join(words), 60)
