@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What looking for other git writers costs, in milliseconds, on a mock /proc with 300 processes.
+"""What git through seqexec.py costs, and whether crowds of commits all succeed.
 
-The promise: nothing for a command that is no git, under 3 ms for one that is. Five of the 300 are git: one
-writes in another repository, one only reads in ours, one keeps a `cat-file --batch` for an editor, two are
-helpers. The median of 200 looks, after one that warms up the file system's cache.
+Bars: a look at 300 processes 0.8 ms (median of 200, on a mock /proc: five of them are git, one of which
+writes in another repository); 8 x 25 commits by `sh -c "git add && git commit"` and 8 x 15 direct
+`git commit` through seqexec.py, in one checkout and over four worktrees: all succeed, fsck is clean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +24,7 @@ from typing import Callable, Sequence
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROCESSES = 300
 LOOKS = 200
-LIMIT_MS = 3.0
+LIMIT_MS = 0.8
 
 
 def load() -> ModuleType:
@@ -44,6 +45,7 @@ def make_process(proc: Path, pid: int, words: Sequence[str], cwd: Path) -> None:
     (directory / "environ").write_bytes(b"PATH=/usr/bin\0HOME=/root\0" + b"A=b\0" * 60)
     (directory / "stat").write_text("%d (x) S 1 1 1 0 -1 0" % pid + " 0" * 12 + " 7 0 0\n")
     (directory / "cwd").symlink_to(cwd)
+    (directory / "exe").symlink_to(words[0] if words[0][0] == "/" else "/usr/bin/" + words[0])
 
 
 def make_repository(path: Path) -> Path:
@@ -77,46 +79,78 @@ def median_ms(action: Callable[[], object], times: int = LOOKS) -> float:
     return statistics.median(taken) * 1000
 
 
+def look_ms(module: ModuleType, base: Path) -> float:
+    """Print what one look costs, in a repository beside 300 processes; return it in milliseconds."""
+    here, there = make_repository(base / "here"), make_repository(base / "there")
+    (base / "proc").mkdir()
+    make_proc(base / "proc", here, there)
+    os.chdir(here)
+
+    def look() -> object:
+        [call] = module.git_calls(["git", "commit", "-m", "x"], None)
+        return call.locate() and module.find_obstacle(call)
+
+    module.ancestors(os.getpid())
+    print("a look on the real /proc   %8.3f ms  (%d processes)" % (median_ms(look), len(os.listdir("/proc"))))
+    module.ancestors, module.PROC = (lambda pid: [pid]), str(base / "proc")
+    taken = min(median_ms(look) for _ in range(5))  # other work on the machine only adds to it
+    print("a look on a mock /proc     %8.3f ms  (%d processes)" % (taken, PROCESSES))
+    words = ["git", "log", "-1"]
+    print("a git that only reads      %8.3f ms" % median_ms(lambda: module.only_reads(module.git_calls(words, None))))
+    return taken
+
+
+SCRIPTS = {
+    "sh -c 'git add && git commit'": 'sh -c \'git add "part$1" && git commit -q -m x -- "part$1"\' sh "$1"',
+    "git commit": 'git commit -q --allow-empty -m "$1 $n"',
+}
+
+
+def crowd(base: Path, command: str, times: int, worktrees: int) -> int:
+    """Let eight shells commit so many times each, all at once; return the number of calls that fail."""
+    git = ["git", "-c", "user.name=me", "-c", "user.email=me@example.org"]
+    path = base / ("crowd-%d-%d" % (times, worktrees))
+    subprocess.check_call([*git, "init", "-q", str(path)])
+    for line in ("user.name me", "user.email me@example.org", "gc.auto 0"):
+        subprocess.check_call(["git", "-C", str(path), "config", *line.split(" ", 1)])
+    subprocess.check_call([*git, "-C", str(path), "commit", "-q", "--allow-empty", "-m", "first"])
+    trees = [path]
+    for number in range(1, worktrees):
+        trees.append(base / ("tree-%d-%d-%d" % (times, worktrees, number)))
+        subprocess.check_call([*git, "-C", str(path), "worktree", "add", "-q", str(trees[-1])])
+    script = "n=0; f=0; while [ $n -lt %d ]; do n=$((n+1)); echo $n >part$1; '%s' %s || f=$((f+1)); done; exit $f"
+    script %= (times, ROOT / "seqexec.py", command)
+    environment = {**os.environ, "SEQEXEC_DIR": str(base / "state")}
+    began = time.monotonic()
+    shells = [
+        subprocess.Popen(["sh", "-c", script, "sh", str(number)], cwd=trees[number % worktrees], env=environment)
+        for number in range(8)
+    ]
+    failures = sum(shell.wait() for shell in shells)
+    seconds = time.monotonic() - began
+    counts = [
+        int(subprocess.check_output(["git", "-C", str(tree), "rev-list", "--count", "HEAD"])) - 1 for tree in trees
+    ]
+    failures += subprocess.call(["git", "-C", str(path), "fsck", "--strict", "--no-dangling", "--no-progress"])
+    print(
+        "8 x %d %-30s %d worktrees: %3d failures, %3d commits, %5.1f s"
+        % (times, command[:24], worktrees, failures, sum(counts), seconds)
+    )
+    return failures + 8 * times - sum(counts)
+
+
 def main() -> int:
-    module = load()
     base = Path(tempfile.mkdtemp(prefix="seqexec-bench-"))
     try:
-        here, there = make_repository(base / "here"), make_repository(base / "there")
-        (base / "proc").mkdir()
-        make_proc(base / "proc", here, there)
-
-        def look(*words: str) -> Callable[[], object]:
-            return lambda: module.git_wait_for_writers(list(words), None, str(here), {}, 0.0, print)
-
-        def test() -> bool:
-            return "git" in "make -j8 test CFLAGS=-O2 V=1"
-
-        rows = [
-            ("not git: the test on the hot path", test),
-            ("not git: `echo digit 5`", look("echo", "digit", "5")),
-        ]
-        rows += [
-            ("reads: `git status`", look("git", "status")),
-            ("an alias or extension", look("git", "lfs", "pull")),
-        ]
-        rows += [("writes: `git commit -m x`", look("git", "commit", "-m", "x"))]
-        module.PROC = str(base / "proc")
-        worst = 0.0
-        for name, action in rows:
-            taken = median_ms(action)
-            worst = max(worst, taken)
-            print("%-36s %8.4f ms  (%d processes)" % (name, taken, PROCESSES))
-        module.PROC = "/proc"
-        taken = median_ms(look("git", "commit", "-m", "x"))
-        processes = (
-            len([name for name in os.listdir("/proc") if name.isdigit()]) if os.path.isdir("/proc") else 0
-        )
-        print("%-36s %8.4f ms  (%d processes)" % ("the same on the real /proc", taken, processes))
-        module.PROC = ""
-        print("%-36s %8.4f ms  (1 call of ps)" % ("the same with ps", median_ms(look("git", "commit"), 5)))
-        print("worst on the mock /proc: %.2f ms, promised: %.1f ms" % (worst, LIMIT_MS))
-        return 0 if worst < LIMIT_MS else 1
+        taken = look_ms(load(), base)
+        failures = 0
+        for worktrees in (1, 4):
+            failures += crowd(base, SCRIPTS["sh -c 'git add && git commit'"], 25, worktrees)
+            failures += crowd(base, SCRIPTS["git commit"], 15, worktrees)
+        print("a look: %.2f ms, promised: %.1f ms; failures: %d" % (taken, LIMIT_MS, failures))
+        return 0 if taken < LIMIT_MS and not failures else 1
     finally:
+        os.chdir("/")
         shutil.rmtree(str(base))
 
 
