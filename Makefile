@@ -3,14 +3,12 @@
 # Every target does its own set-up: a fresh clone and a Python 3.8 or newer are enough. Tools that are not
 # there are installed into .venv/, never into the system.
 
-# One make at a time, first come, first served: `make test & make lint` queue, as whole makes. What only looks or
-# rescues does not wait for them: make -n, -p, -q, and the goals listed here (`help` is what `make` alone stands for).
-MAKE_SEQ := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py)
-SEQ_OUT := $(foreach f,n p q,$(findstring $f,$(firstword -$(MAKEFLAGS))))$(findstring :$(MAKE_SEQ):,$(value SEQ_IN))
-ifneq ($(if $(strip $(SEQ_OUT)),,$(filter-out help status monitor kill-all,$(or $(value MAKECMDGOALS),help))),)
-export SEQEXEC_RUN := $(or $(shell '$(subst ','\'',$(MAKE_SEQ))' --seq-hold),$(error this make did not get its turn))
-export SEQ_IN := $(value SEQ_IN):$(MAKE_SEQ):
-endif
+# One make at a time, first come, first served: `make test & make lint` queue, as whole makes. make -n and -q do not
+# wait, and neither do the goals in the second line, which look or rescue (`help` is what `make` alone stands for).
+MAKE_SEQ := $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py
+SEQ_GOALS := $(filter-out help status monitor kill-all,$(or $(value MAKECMDGOALS),help))
+SEQ_TURN = $(shell '$(MAKE_SEQ)' --seq-hold $(firstword -$(MAKEFLAGS)))
+export SEQEXEC_RUN := $(if $(SEQ_GOALS),$(or $(SEQ_TURN),$(error no turn)),$(value SEQEXEC_RUN))
 
 SHELL   := /bin/sh
 PYTHON  ?= python3

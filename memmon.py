@@ -24,18 +24,15 @@
 #   --peak              print a last line "peak BYTES"
 #   --token IDENTITY    processes with it in their SEQEXEC_RUN belong to the
 #                       tree; memmon ends when PID ends
-#   -h, --help, --version
 #
 # Exit status: that of COMMAND. Without a COMMAND: 0 memmon has ended nothing,
-#   3 memmon has ended something. 1 there is no such PID, or it belongs to
-#   another user, or the parent has ended; 2 bad option or junk in the
-#   environment; 125 memmon failed and COMMAND has not run; 126 COMMAND cannot
-#   be executed; 127 COMMAND was not found.
+#   3 memmon has ended something. 1 no such PID, another user's, or the parent
+#   has ended; 2 bad option or environment; 125 memmon failed and COMMAND has
+#   not run; 126 COMMAND cannot be executed; 127 COMMAND was not found.
 #
 # Environment: MEMORY_LIMIT_MB and CHECK_INTERVAL set --limit (in MB) and
-#   --interval; with SEQEXEC_ before the name they take precedence.
-#   SEQEXEC_PYTHON names the interpreter. SEQEXEC_PROC names a directory in
-#   place of /proc, or is "ps": RSS is then all that is known.
+#   --interval; with SEQEXEC_ before the name they win. SEQEXEC_PYTHON the Python
+#   to use; SEQEXEC_PROC a directory in place of /proc, or ps: RSS is all it has.
 #
 # Example for a Makefile:
 #   test: ; ./memmon.py --limit 1G --total 4G -- ./run-tests
@@ -68,48 +65,47 @@
 # seen at the next --interval; a terminal alone sends INT and QUIT to COMMAND.
 
 # BEGIN SHARED start
-""":"  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
-# sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
-# what Python's own start destroys: which signals are ignored, the size of the environment, LC_CTYPE.
-# The first two stand in its stat line, which sh reads byte by byte (0.2 ms): only where a signal springs no trap, or
-# where no shell has been before this one. stderr is parked on 9 until SIGINT is safe: it would print a traceback.
-_seqexec_stat=
-trap '_seqexec_stat=$_seqexec_stat.' PIPE XFSZ
-kill -s PIPE $$
-kill -s XFSZ $$
-if [ "$_seqexec_stat${SHLVL:+.}${BASH_VERSION:+.}" = ... ] || ! [ -r /proc/$$/stat ]; then
-  _seqexec_stat=
-else
-  IFS= read -r _seqexec_stat </proc/$$/stat
-fi
-for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
+""":"  # /bin/sh reads from here to its exec. To Python all these lines are one string.
+# sh picks an interpreter without a search of PATH, where a version manager's python3 costs 60 to
+# 130 ms. Python's start replaces LC_CTYPE=C (PEP 538), so sh hands the old value on. stderr is
+# parked on 9 until SIGINT is safe: a Ctrl-C in Python's own start would print a traceback.
+for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 \
+  /opt/homebrew/bin/python3 python3
 do
   [ -x "$_seqexec_python" ] && ! [ -d "$_seqexec_python" ] && break
   [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
-    printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
+    printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' \
+      "${0##*/}" "$SEQEXEC_PYTHON" >&2
     exit 125
   }
 done
 [ -x "$_seqexec_python" ] || command -v python3 >/dev/null || {
-  printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
+  printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' \
+    "${0##*/}" >&2
   exit 125
 }
-set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c '
-import sys, posix, _signal
-if _signal.getsignal(2) is _signal.default_int_handler: _signal.signal(2, _signal.SIG_DFL)
-sys.excepthook = lambda kind, error, trace: (
-    kind is KeyboardInterrupt or posix._exit(posix.write(2, b"cannot start: %a\n" % str(error)) and 125))
-exec(open(sys.argv[1], "rb").read(8192).decode().split("\n# ---- start ----\n")[1])
-' "$0" "$@"
+_seqexec_line=${SEQEXEC_PYTHON-}
+[ -z "$_seqexec_line" ] || ! [ -r /proc/$$/status ] ||
+  while IFS= read -r _seqexec_line; do  # a trial start would make sh unblock the caller's signals
+    case $_seqexec_line in SigBlk*[1-9a-f]*) break ;; SigBlk*) _seqexec_line=try && break ;; esac
+  done </proc/$$/status
+[ "$_seqexec_line" != try ] || "$_seqexec_python" -ISc pass </dev/null 2>/dev/null || {
+  printf '%s: SEQEXEC_PYTHON=%s does not start: name a Python, 3.8 or newer\n' \
+    "${0##*/}" "$SEQEXEC_PYTHON" >&2
+  exit 125
+}
+set -- -I -S -X utf8 -X no_debug_ranges -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c \
+  'import sys;exec(open(sys.argv[1],"rb").read(9999).split(b"\n# -- start --\n")[1])' "$0" "$@"
 [ -z "${BASH_VERSION-}" ] || shopt -s execfail  # else a failed exec goes past the trap
 trap 'case $? in 12[67])
   [ -e /dev/fd/9 ] && exec 2>&9
-  printf "%s: cannot start %s: are the arguments too long? Or name another Python in SEQEXEC_PYTHON\n" "${0##*/}" \
-    "$_seqexec_python" >&2
+  printf "%s: cannot start %s: are the arguments too long? Or name another in SEQEXEC_PYTHON\n" \
+    "${0##*/}" "$_seqexec_python" >&2
   exit 125
 esac' 0
 [ -d /dev/fd/0 ] && {
-  printf '%s: standard input is a directory, with which no Python starts: give it </dev/null\n' "${0##*/}" >&2
+  printf '%s: standard input is a directory, with which no Python starts: give it </dev/null\n' \
+    "${0##*/}" >&2
   exit 125
 }
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
@@ -119,19 +115,26 @@ else
 fi
 exit 126
 
-# What Python starts with. In the words of -c, everybody who looks at the processes would have to read it.
-# ---- start ----
-import marshal, gc
+# What Python runs first: it loads this file's bytecode from the user's cache, or compiles it.
+# -- start --
+import gc, marshal, posix, _signal
+if _signal.getsignal(2) is _signal.default_int_handler:
+    _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
     posix.dup2(9, 2)
     posix.close(9)
 gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
-cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
+def refuse_start(kind, error, trace):
+    name = __file__.rpartition("/")[2]
+    posix.write(2, ("%s: cannot start: %s\n" % (name, error)).encode("utf-8", "backslashreplace"))
+    posix._exit(125)
+sys.excepthook = refuse_start
+if sys.version_info < (3, 8):
+    raise OSError(sys.executable + " is older than Python 3.8: name another in SEQEXEC_PYTHON")
 s = posix.stat(__file__)
-if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this from the next one, and leaves it so
+if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this file from the next one
     for fd in range(10, 64):
         try:
             d = posix.fstat(fd)
@@ -139,21 +142,30 @@ if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this from
                 posix.close(fd)
         except OSError:
             pass
-cached = "%s/%s-%x-%x-%x-%x" % (cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
+base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
+cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
+cached = "%s/%s-%x-%x-%x-%x" % (
+    cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
+is_stored = True
 try:
+    if b"LD_PRELOAD" in posix.environ or b"FAKEROOTKEY" in posix.environ:
+        raise OSError  # stat() may lie about owners
     a, b = posix.lstat(cache), posix.lstat(cached)
-    if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22 or b.st_mode >> 12 != 8:
+    if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22:
         raise OSError
+    if b.st_mode >> 12 != 8:
+        raise OSError  # an open of a FIFO waits for a writer
     with open(cached, "rb") as file:
         code = marshal.loads(file.read())
-    is_folded = bool(code.co_name)
+    code.co_name
 except (OSError, ValueError, EOFError, TypeError, AttributeError):
-    if sys.version_info < (3, 8):
-        raise OSError(__file__ + " needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+    import __future__
+    flag, is_stored = __future__.annotations.compiler_flag, False
     with open(__file__, "rb") as file:
-        code, is_folded = compile(file.read(), __file__, "exec", 0, True), None
+        source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
+    code = compile(source, __file__, "exec", flag, True, 2)
 exec(code)
-# ---- start ----
+# -- start --
 """
 
 from __future__ import annotations
@@ -166,52 +178,69 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
     from typing import Any, Callable, Iterable, Iterator, NoReturn
 
-FOLD = "# ~~~~"  # what stands between two lines that begin so is not loaded before unfold(): a run seldom needs it
-
-is_folded: bool | None = globals().get("is_folded", False)  # None: compiled afresh, and yet to be stored
-cached: str = globals().get("cached", "")  # the path of this file's bytecode; "" before there is any
-
-# ~~~~ needed once
+code = globals().get("code")  # what the start above has loaded
+cached = globals().get("cached", "")  # the path of its bytecode; "": called as `python3 FILE`
+is_stored = globals().get("is_stored", True)  # False: compiled afresh and yet to be stored
 
 
 def start_again() -> NoReturn:
-    """Start as /bin/sh would have (this was `python3 FILE`), but without sh, so the environment stays as it is."""
-    with open(__file__, encoding="utf-8") as source:
-        text = source.read()
+    """Start as /bin/sh would have (this was `python3 FILE`), but keep the environment as it is."""
+    name = __file__.rpartition("/")[2]
+    if sys.version_info < (3, 8):  # noqa: UP036
+        refuse(name + ": needs Python 3.8 or newer: name one in SEQEXEC_PYTHON, or call ./" + name)
+    with open(__file__, "rb") as file:
+        if b"\r\n" in file.read(99):
+            refuse(name + ": has CRLF line ends, with which no shell starts it: convert it to LF")
     posix_environ = posix.environ
     try:
-        with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE to its own (PEP 538)
+        with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE (PEP 538)
             entries = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
             posix_environ = {key: value for key, _, value in entries}
     except OSError:
         pass
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    boot = text.partition("-c '\n")[2].partition('\n\' "$0"')[0]
     before = posix_environ.get(b"LC_CTYPE")
     ctype = "ctype=" + ("" if before is None else "=" + before.decode("ascii", "surrogateescape"))
-    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
+    boot = 'import sys;exec(open(sys.argv[1],"rb").read(9999).split(b"\\n# -- start --\\n")[1])'
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__]
     try:
-        posix.execve(sys.executable, argv, posix_environ)
+        posix.execve(sys.executable, argv + sys.argv[1:], posix_environ)
     except OSError as error:
-        posix.write(2, ("%s: cannot start again: %s\n" % (__file__.rpartition("/")[2], error.strerror)).encode())
-        posix._exit(125)
+        refuse("%s: cannot start again: %s" % (name, error.strerror))
+
+
+def refuse(text: str) -> NoReturn:
+    """Print one line and end with status 125, before there is anything else to end."""
+    posix.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
+    posix._exit(125)
+
+
+if __name__ == "__main__":
+    if not cached:
+        start_again()
+    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
+        try:
+            posix.fstat(_fd)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+
+CACHED_FILES = 20  # of this and other copies and Pythons
 
 
 def store_bytecode() -> None:
-    """Keep this file's bytecode for the next start: in a directory of this user's, never beside the file.
+    """Keep this file's bytecode for the next start, in a directory of this user.
 
-    Named after the file's inode, size and change time, which no change of its content leaves alone (inode(7): nobody
-    can set a ctime), and the Python version: to read the content costs as much as the whole lock. One directory a
-    user, not one a project. Any failure is silent: the next start compiles again.
+    Its name has the file's inode, size and change time and the Python version. A change of the
+    content changes the ctime, which no process can set (inode(7)). The newest 20 files stay. A
+    failure is silent: the next start compiles again.
     """
-    global is_folded
+    global is_stored
     import marshal
 
-    is_folded = False
+    is_stored = True
     directory = cached.rpartition("/")[0]
     try:
         try:
@@ -221,89 +250,21 @@ def store_bytecode() -> None:
         status = posix.lstat(directory)
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
-        for name in posix.listdir(directory):
-            path, kind = directory + "/" + name, name.split(".")[-2:]  # ...-18eb35aaca242ebc.rest.1823.new
-            is_left = kind[1:] == ["new"] and kind[0].isdecimal() and len(kind[0]) < 10 and is_nobody(int(kind[0]))
-            age = time.time() - posix.lstat(path).st_mtime
-            if path == cached and 0 <= age < 5:  # of a crowd of first runs another one was faster
-                return
-            if is_left or age > 30 * 86400:  # or a copy's that is long gone
-                posix.unlink(path)
-        hot, rest = compile_parts()
-        store_file(cached + ".rest", marshal.dumps(rest))
-        store_file(cached, marshal.dumps(hot))
-    except Exception:  # the command may have left anything in the file: conflict marks; or there is no memory
-        pass
-
-
-def store_file(path: str, data: bytes) -> None:
-    """Write a file under another name, and rename it when it is complete."""
-    temporary = "%s.%d.new" % (path, posix.getpid())
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-    fd = posix.open(temporary, flags, 0o600)
-    try:
+        temporary = "%s.%d.new" % (cached, posix.getpid())
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        fd = posix.open(temporary, flags, 0o600)
+        data = marshal.dumps(code)
         complete = posix.write(fd, data) == len(data)
         posix.close(fd)
-        if not complete:
-            raise OSError(28, "No space left on device")
-        posix.rename(temporary, path)
-    except OSError:
-        posix.unlink(temporary)
-        raise
-
-
-# ~~~~ end
-
-if __name__ == "__main__":
-    if not cached:  # called as `python3 FILE`
-        start_again()
-    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
         try:
-            posix.fstat(_fd)
+            posix.rename(temporary, cached if complete else "")
         except OSError:
-            posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
-
-
-def unfold() -> None:
-    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
-    global is_folded
-    if is_folded:
-        import gc
-        import marshal
-
-        is_folded = False
-        try:
-            fd = posix.open(cached + ".rest", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-            status = posix.fstat(fd)
-            rest = marshal.loads(posix.read(fd, status.st_size))
-            posix.close(fd)
-            if not rest.co_name or status.st_uid != posix.geteuid() or status.st_mode & 0o22:
-                raise ValueError
-        except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
-            rest = compile_parts()[1]
-        exec(rest, globals())
-        gc.enable()  # not before: nothing of what comes in is garbage
-
-
-def compile_parts() -> list[CodeType]:
-    """Compile what every run needs, and the rest; the lines keep their numbers."""
-    import __future__
-
-    parts: tuple[list[str], list[str]] = ([], [])
-    text = read_source().replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
-    for number, piece in enumerate(text.split("\n" + FOLD)):
-        blank = "\n" * (piece.count("\n") + 1)
-        parts[number % 2].append(("\n#" + piece) if number else piece)
-        parts[1 - number % 2].append(blank if number else blank[1:])
-    flags = __future__.annotations.compiler_flag
-    return [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
-
-
-def read_source() -> str:
-    """Return the text of this file."""
-    with open(__file__, encoding="utf-8") as file:
-        return file.read()
-
+            posix.unlink(temporary)
+        paths = [directory + "/" + name for name in posix.listdir(directory)]
+        for path in sorted(paths, key=lambda path: posix.lstat(path).st_mtime)[:-CACHED_FILES]:
+            posix.unlink(path)
+    except OSError:
+        pass
 
 # END SHARED start
 
@@ -352,8 +313,10 @@ CLONE_WAITS = (b"kernel_clone", b"_do_fork", b"do_fork", b"0")  # wchan; "0": hi
 SHARED_MEMORY = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV", b"/dev/shm/")
 
 # BEGIN SHARED processes
-# What is asked of the system about a process is asked here, of one of two readers: /proc (Linux), or ps
-# (everywhere). Start times of the two are never equal: "t" and clock ticks since boot, "s" and epoch seconds.
+# ---- processes: all that is asked of the system about a process, by two readers: /proc or ps -----
+#
+# Start times of the two readers are never equal: "t" and clock ticks since boot, "s" and epoch
+# seconds.
 
 
 def find_proc() -> str:
@@ -361,60 +324,59 @@ def find_proc() -> str:
     chosen = posix.environ.get(b"SEQEXEC_PROC", b"").decode("utf-8", "surrogateescape")
     if chosen == "ps":
         return ""
-    if chosen:
-        try:
-            posix.stat(chosen)  # here it fails before anything has run
-        except OSError as error:
-            name = __file__.rpartition("/")[2]
-            text = "%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc\n" % (name, chosen, error.strerror)
-            posix.write(2, text.encode("utf-8", "backslashreplace"))
-            posix._exit(125)
-        return chosen
     try:
-        posix.stat("/proc/self/stat")  # FreeBSD may have a /proc too, of another kind
-    except OSError:
-        return ""
-    return "/proc"
+        posix.stat(chosen or "/proc/self/stat")  # FreeBSD may have a /proc of another kind
+    except OSError as error:
+        if not chosen:
+            return ""
+        name = __file__.rpartition("/")[2]
+        shown = (name, chosen, error.strerror)
+        refuse("%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc" % shown)
+    return chosen or "/proc"
 
 
 PROC = find_proc()
+PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
+
+
+def read_file(path: str) -> bytes:
+    """Return what a file of /proc holds. Raise OSError."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        data = chunk = posix.read(fd, 65536)
+        while chunk:  # environ and smaps come in pieces
+            chunk = posix.read(fd, 65536)
+            data += chunk
+        return data
+    finally:
+        posix.close(fd)
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
     """Return what a file of a process holds, None when the process is gone or hides it."""
     try:
-        fd = posix.open("%s/%d/%s" % (PROC, pid, name), posix.O_RDONLY | posix.O_CLOEXEC)
+        return read_file("%s/%d/%s" % (PROC, pid, name))
     except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
         return None
-    try:
-        data = chunk = posix.read(fd, 65536)
-        while chunk:  # environ comes page by page
-            chunk = posix.read(fd, 65536)
-            data += chunk
-        return data
-    except (ProcessLookupError, PermissionError, IsADirectoryError):
+    except IsADirectoryError:
         return None
-    finally:
-        posix.close(fd)
 
 
 def printable(text: str, width: int = 0) -> str:
-    """Return text that is one harmless line on any terminal, cut to a width if there is one.
+    """Return text as one harmless line for any terminal, cut to a width if one is given.
 
-    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
+    Control characters, escape sequences, direction marks and stray bytes become \\n, \\x1b,
+    \\udc80.
     """
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+        text = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+        )
     return text[: width - 3] + "..." if 0 < width < len(text) else text
 
 
-# ~~~~ the rest of what is asked about processes
-
-PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
-
-
-def takes(fd: int, seconds: float) -> bool:
-    """Tell whether a line can be written so soon: not into a full pipe, or to a terminal after Ctrl-S; poll(2)."""
+def is_writable(fd: int, seconds: float) -> bool:
+    """Tell whether fd takes a line in time: a full pipe or a terminal after Ctrl-S does not."""
     import select
 
     poll = select.poll()
@@ -425,17 +387,14 @@ def takes(fd: int, seconds: float) -> bool:
 class Process:
     """One process as it was at one moment.
 
-    tty is a device number (0: none), start as above, state a letter (Z zombie, T stopped), rss in bytes.
+    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss in bytes.
     """
 
-    __slots__ = ("pid", "ppid", "pgid", "sid", "tty", "start", "state", "name", "rss")
+    ppid = pgid = sid = tty = rss = 0
+    state = "?"
 
-    def __init__(
-        self, pid: int, ppid: int, pgid: int, sid: int, tty: int, start: str, state: str, name: str, rss: int
-    ) -> None:
-        self.pid, self.ppid, self.pgid, self.sid = pid, ppid, pgid, sid
-        self.tty, self.start, self.state = tty, start, state
-        self.name, self.rss = name, rss
+    def __init__(self, pid: int, start: str, name: str) -> None:
+        self.pid, self.start, self.name = pid, start, name
 
 
 def read_process(pid: int) -> Process | None:
@@ -447,22 +406,22 @@ def read_process(pid: int) -> Process | None:
 
 
 def parse_stat(pid: int, text: bytes) -> Process | None:
-    """Return the process that a /proc/PID/stat line describes (proc_pid_stat(5)), None when it is junk."""
-    # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 ...
-    name, _, rest = text.partition(b"(")[2].rpartition(b")")  # the name may hold ")", blanks, newlines
+    """Return the process of a /proc/PID/stat line (proc_pid_stat(5)), None for junk."""
+    # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 41 101 0 0 0 0 0 0 0 20 0 1 0 148044 31 412 ...
+    name, _, rest = text.partition(b"(")[2].rpartition(b")")  # a name may hold ")" and newlines
     words = rest.split()
     try:
-        ppid, pgid, sid, tty = [int(word) for word in words[1:5]]
-        start, rss = int(words[19]), int(words[21])
-        state = words[0].decode("ascii")
+        process = Process(pid, "t%d" % int(words[19]), name.decode("utf-8", "surrogateescape"))
+        process.ppid, process.pgid, process.sid, process.tty = map(int, words[1:5])
+        process.rss = int(words[21]) * PAGE_SIZE
+        process.state = words[0].decode("ascii")
     except (ValueError, IndexError):
         return None
-    shown = name.decode("utf-8", "surrogateescape")
-    return Process(pid, ppid, pgid, sid, tty, "t%d" % start, state, shown, rss * PAGE_SIZE)
+    return process
 
 
 def read_processes() -> dict[int, Process]:
-    """Return all processes that can be seen, by their PIDs: one pass, or one call of ps."""
+    """Return all visible processes by their PIDs: one pass over /proc, or one call of ps."""
     if not PROC:
         return read_ps_table()
     pids = [int(name) for name in posix.listdir(PROC) if name.isdecimal()]
@@ -472,28 +431,39 @@ def read_processes() -> dict[int, Process]:
 def read_environment(pid: int) -> bytes | None:
     """Return the environment a process was started with, its entries separated by NULs.
 
-    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec: look again.
+    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec.
     """
     return read_proc(pid, "environ") if PROC else read_ps_environment(pid)
 
 
 def read_command(pid: int) -> str:
-    """Return the arguments joined by blanks, as they are: printable() makes them fit to be shown."""
+    """Return a process's arguments joined by blanks, raw: printable() makes them fit to show."""
     raw = read_proc(pid, "cmdline") or b"" if PROC else read_ps_lines("args").get(pid, "").encode()
     if not raw:  # a zombie, a kernel thread, or gone
         process = read_process(pid)
         return process.name if process else ""
-    raw = raw.rpartition(BOOT_END)[2]  # one of these tools: how Python starts it is of no interest
+    raw = raw.rpartition(b'# -- start --\\n")[1])\0')[2]  # how Python starts one of these tools
     return raw.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
 
 
-BOOT_END = b'# ---- start ----\\n")[1])\n\0'
+def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process]:
+    """Return a process and its ancestors, nearest first."""
+    if table is None and not PROC:
+        table = read_processes()
+    found: list[Process] = []
+    while pid > 0 and len(found) < 100:
+        process = read_process(pid) if table is None else table.get(pid)
+        if process is None or found and is_older(found[-1], process):
+            break
+        found.append(process)
+        pid = process.ppid
+    return found
 
 
 def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
-    """Return all descendants of the roots, parents before their children, without the roots themselves.
+    """Return all descendants of the roots, parents first, without the roots themselves.
 
-    Nobody is older than its parent: such a "child" has a parent whose PID was reused.
+    No process is older than its parent: such a "child" has a parent whose PID was reused.
     """
     children: dict[int, list[Process]] = {}
     for process in table.values():
@@ -515,14 +485,20 @@ def is_older(process: Process, other: Process) -> bool:
     return int(process.start[1:]) < int(other.start[1:])
 
 
+def is_same(process: Process) -> bool:
+    """Tell whether a process is still there, and no zombie."""
+    now = read_process(process.pid)
+    return now is not None and now.start == process.start and now.state not in "ZX"
+
+
 def signal_process(process: Process, signum: int) -> bool:
     """Send a signal to this very process, never to a later one with its PID.
 
     Return False when it is gone (a zombie is). Raise PermissionError when it may not be signalled.
-    The pidfd is opened before the start time is compared, so nothing can change in between; where there
-    is none (Python 3.8, macOS, a seccomp filter) the gap between look and signal is some microseconds.
+    The pidfd is opened before the start time is compared, so nothing can change in between. Without
+    pidfd (Python 3.8, macOS, a seccomp filter) some microseconds lie between look and signal.
     """
-    if process.pid < 2:  # 0 and -1 are groups and everybody; 1 is never ours to end
+    if process.pid < 2:  # 0 and -1 are groups and everything; 1 is init
         return False
     pidfd = open_pidfd(process.pid)
     try:
@@ -532,7 +508,7 @@ def signal_process(process: Process, signum: int) -> bool:
         if now is None or now.start != process.start:
             return False
         if PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid()):
-            return False  # it is of another PID namespace: its numbers are others' here
+            return False  # this /proc is of another PID namespace
         if pidfd >= 0:
             _signal.pidfd_send_signal(pidfd, signum)
         else:
@@ -546,7 +522,7 @@ def signal_process(process: Process, signum: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int:
-    """Return a descriptor that is a process for ever and can be read once it has ended, -1 for none."""
+    """Return a descriptor that is readable once the process has ended (pidfd_open(2)), or -1."""
     pidfd_open: Any = getattr(posix, "pidfd_open", None)  # Python 3.9, Linux 5.3
     try:
         return int(pidfd_open(pid)) if pidfd_open and hasattr(_signal, "pidfd_send_signal") else -1
@@ -554,11 +530,38 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
-def is_nobody(pid: int) -> bool:
-    """Tell whether no process has a PID, without a look into /proc.
+def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
+    """Sleep until one of some processes ends, or the time is up (False)."""
+    import select
 
-    There, a look for one that is just being taken away spins until it is: 40 ms on a busy machine, and 0.4 s
-    if we have a higher priority than who takes it away.
+    deadline = time.monotonic() + seconds
+    watched = list(processes)
+    pidfds = [open_pidfd(process.pid) for process in watched]
+    poll = select.poll()
+    for pidfd in pidfds:
+        if pidfd >= 0:
+            poll.register(pidfd, select.POLLIN)
+    step = POLL_INTERVAL if -1 in pidfds else seconds
+    try:
+        while all(map(is_same, watched)):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            poll.poll(min(left, step) * 1000)
+        return True
+    finally:
+        for pidfd in pidfds:
+            if pidfd >= 0:
+                posix.close(pidfd)
+
+
+POLL_INTERVAL = 0.2  # seconds between two looks where the system tells of no exit (no pidfd)
+
+
+def pid_is_free(pid: int) -> bool:
+    """Tell whether no process has a PID, by kill(2) with signal 0.
+
+    A look into /proc for a process that is just being taken away spins until it is gone.
     """
     try:
         if PROC in ("", "/proc"):
@@ -571,70 +574,62 @@ def is_nobody(pid: int) -> bool:
 
 
 def is_hidden(pid: int) -> bool:
-    """Tell whether somebody has a PID, and I may not see who: hidepid of proc(5), a ps that fails."""
-    return PROC in ("", "/proc") and read_process(pid) is None and not is_nobody(pid)
+    """Tell whether a process exists that cannot be seen: hidepid of proc(5), a ps that fails."""
+    return PROC in ("", "/proc") and read_process(pid) is None and not pid_is_free(pid)
 
 
-PS_START = ["lstart="]  # emptied for good where ps does not know it (busybox)
+def started_at(process: Process) -> float:
+    """Return the epoch seconds at which a process was started."""
+    # btime 1700000000
+    began = int(process.start[1:])
+    if process.start[0] != "t":
+        return began
+    boot = read_file(PROC + "/stat").partition(b"\nbtime ")[2].split()[0]
+    return int(boot) + began / posix.sysconf("SC_CLK_TCK")
 
 
 def read_ps_table() -> dict[int, Process]:
-    """Return all processes by one call of ps, without that ps itself.
-
-    busybox lets a six-digit number touch the next column, so a column of letters stands behind each.
-    """
-    columns = "pid= stat= ppid= stat= pgid= stat= tty= stat= rss=".split()
-    PS_LINES.clear()  # what is asked about its processes comes from a later look than this
-    own, lines = run_ps("-A", columns + PS_START + ["comm="])
-    if not lines and PS_START:
-        PS_START.clear()
-        return read_ps_table()
+    """Return all processes by one call of ps, without that ps itself."""
+    PsCache.answers.clear()  # what is asked about these processes comes from a later look
+    own, lines = run_ps("-A", "pid= ppid= pgid= stat= tty= rss= lstart= comm=".split())
     found = [parse_ps_line(line) for line in lines]
     return {process.pid: process for process in found if process and process.pid != own}
 
 
 def parse_ps_line(line: str) -> Process | None:
-    """Return the process that a line of read_ps_table's ps describes, None when it is junk."""
-    #  4242 Ss    4240 Ss    4242 Ss   pts/0    Ss     2844 Sun Nov 22 19:40:16 2026 bash
-    # 123456S   123450S   123456S    136,0  S     1.2g bash
-    import re
-
-    number, letters, start = r" *(\d+) *", r"(?:[^\d\s]\S*) +", r"(\w{3} +\w{3} +\d+ +[\d:]{8} +\d+) +"
-    pattern = number + r"([^\d\s])\S* *" + (number + letters) * 2 + r"(\S+) +" + letters
-    pattern += r"([\d.]+)([mgt]?) +" + (start if PS_START else "()") + "(.*)"
-    match = re.match(pattern, line)
-    if match is None:
-        return None
-    pid, state, ppid, pgid, tty, size, unit, began, name = match.groups()
+    """Return the process of a line of read_ps_table's ps, None for junk."""
+    #  4242  4240  4242 Ss   pts/0     2844 Sun Nov 22 19:40:16 2026 bash
+    words = line.split(None, 11)
     try:
-        sid = posix.getsid(int(pid))
+        name = words[11].replace(" <defunct>", "") if len(words) > 11 else ""
+        process = Process(int(words[0]), "s%d" % parse_lstart(words[6:11]), name)
+        process.ppid, process.pgid, process.rss = int(words[1]), int(words[2]), int(words[5]) * 1024
+    except (ValueError, IndexError):
+        return None
+    process.state, process.tty = words[3][0], find_tty(words[4])
+    try:
+        process.sid = posix.getsid(process.pid)
     except OSError:
-        sid = 0
-    rss = int(float(size) * 1024 ** ("kmgt".index(unit or "k") + 1))
-    first = "s%d" % parse_lstart(began) if began else "s0"  # without a start time a PID is all there is
-    name = name.replace(" <defunct>", "")
-    return Process(int(pid), int(ppid), int(pgid), sid, find_tty(tty), first, state, name, rss)
+        pass
+    return process
 
 
-def parse_lstart(text: str) -> int:
+def parse_lstart(words: list[str]) -> int:
     """Return the epoch seconds of a ps lstart in the C locale and UTC."""
     # Sun Nov 22 19:40:16 2026
-    _, month_name, day, clock, year_word = text.split()
+    _, month_name, day, clock, year_word = words
     month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month_name) // 3 + 1
-    year = int(year_word) - (month < 3)  # days from civil: years begin in March, the leap day comes last
-    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5 + int(day)
+    year = int(year_word) - (month < 3)  # years begin in March here, so the leap day comes last
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5
     hours, minutes, seconds = [int(word) for word in clock.split(":")]
-    return ((days - 719469) * 24 + hours) * 3600 + minutes * 60 + seconds
+    return ((days + int(day) - 719469) * 24 + hours) * 3600 + minutes * 60 + seconds
 
 
 def find_tty(name: str) -> int:
-    """Return the device number of a terminal by ps's name for it ("pts/0", busybox "136,0"), 0 for none."""
+    """Return the device number of a terminal by ps's name for it ("pts/0"), 0 for none."""
     try:
-        if "," in name:
-            major, minor = name.split(",")
-            return posix.makedev(int(major), int(minor))
-        return posix.stat("/dev/" + name).st_rdev
-    except (OSError, ValueError):  # "?", "??", "-"
+        return posix.stat("/dev/" + name).st_rdev if name not in ("?", "??", "-") else 0
+    except (OSError, ValueError):
         return 0
 
 
@@ -648,40 +643,42 @@ def read_ps_environment(pid: int) -> bytes | None:
     return rest.strip().replace(" ", "\0").encode("utf-8", "surrogateescape")
 
 
-PS_LINES: dict[str, tuple[float, dict[int, str]]] = {}  # flags -> when, and read_ps_lines' answer
+class PsCache:
+    """What ps last said: by flags, the moment and the lines by PID."""
+
+    answers: dict[str, tuple[float, dict[int, str]]] = {}
 
 
 def read_ps_lines(column: str, flags: str = "-A") -> dict[int, str]:
-    """Return one column of text for every process, as it was at most 0.1 s ago: a sweep asks for each PID."""
-    import re
-
-    when, answer = PS_LINES.get(flags, (0.0, {}))
+    """Return one column of text by PID, at most 0.1 s old: a sweep asks for each process."""
+    when, answer = PsCache.answers.get(flags, (0.0, {}))
     if answer and time.monotonic() - when < 0.1:
         return answer
-    #  4242 Ss   -bash HOME=/root
-    _, lines = run_ps(flags, ["pid=", "stat=", column + "="])
-    found = [re.match(r" *(\d+) *[^\d\s]\S* +(.*)", line) for line in lines]
-    answer = {int(match.group(1)): match.group(2) for match in found if match}
-    PS_LINES[flags] = time.monotonic(), answer
+    #  4242 -bash HOME=/root
+    _, lines = run_ps(flags, ["pid=", column + "="])
+    pairs = [line.strip().partition(" ") for line in lines]
+    answer = {int(pid): text.strip() for pid, _, text in pairs if pid.isdecimal()}
+    PsCache.answers[flags] = time.monotonic(), answer
     return answer
 
 
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
     """Return the PID of a ps and its lines, none when it failed.
 
-    One -o a column and COLUMNS in place of -ww: that is what busybox, BSD, macOS and procps all understand.
+    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all understand these.
     """
     import subprocess
 
     arguments = ["/bin/ps", flags] + [word for column in columns for word in ("-o", column)]
     environment = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/bin:/usr/bin", "COLUMNS": "100000"}
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(arguments, stdin=null, stdout=pipe, stderr=null, env=environment) as ps:
+    with subprocess.Popen(
+        arguments, stdin=null, stdout=pipe, stderr=null, env=environment
+    ) as ps:
         output = ps.communicate()[0]
     return ps.pid, output.decode("utf-8", "surrogateescape").split("\n")[:-1]
 
 
-# ~~~~ end
 # END SHARED processes
 
 
@@ -768,7 +765,7 @@ class ProcReader:
 
     def read(self, pid: int) -> Process | None:
         """Return a process as it is now, None when it is gone."""
-        return None if is_nobody(pid) else read_process(pid)
+        return None if pid_is_free(pid) else read_process(pid)
 
     def measure(self, member: Member) -> int | None:
         """Return at least the bytes that a process holds, None when it is gone.
@@ -793,7 +790,7 @@ class ProcReader:
         # RssAnon:	     108 kB
         pid, text = member.process.pid, b""
         try:
-            if member.status < 0 and not is_nobody(pid):
+            if member.status < 0 and not pid_is_free(pid):
                 path = "%s/%d/status" % (PROC, pid)
                 member.status = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
             if member.status >= 0:
@@ -1072,7 +1069,7 @@ class MemoryGuard:
         self.endings: list[Ending] = []
         self.ended: list[Ending] = []  # endings that are over
         self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec
-        self.protected = ancestors(posix.getpid())
+        self.protected = {1} | {each.pid for each in ancestors(posix.getpid())}
         self.least_limit = min(limits.limit, limits.total)
         self.is_hopeless = False  # all that may be ended would not bring the tree below its total
         self.peak = self.largest = self.most = 0  # bytes of the tree, of a process; processes
@@ -1398,7 +1395,7 @@ class MemoryGuard:
         member.limit = NEVER if ending.signal == _signal.SIGKILL else size + growth
         member.threshold = member.limit
         try:
-            if not is_nobody(pid) and signal_process(member.process, ending.signal):
+            if not pid_is_free(pid) and signal_process(member.process, ending.signal):
                 ending.struck[pid] = ending.signal
                 take_precedence(pid)
         except PermissionError:
@@ -1444,16 +1441,6 @@ def comes_from(member: Member | None, offender: Member) -> bool:
     while member is not None and member is not offender:
         member = member.parent
     return member is offender
-
-
-def ancestors(pid: int) -> set[int]:
-    """Return a process, its parent and so on, and PID 1."""
-    found = {1}
-    while pid > 0 and pid not in found:
-        found.add(pid)
-        process = read_process(pid)
-        pid = process.ppid if process else posix.getppid() if pid == posix.getpid() else 0
-    return found
 
 
 def cpu_time() -> float:
@@ -1654,7 +1641,7 @@ class Output:
         """Write what no reader has taken yet; wait for one some seconds."""
         del self.unsaid[:-MOST_UNSAID]
         try:
-            while self.unsaid and takes(2, patience):
+            while self.unsaid and is_writable(2, patience):
                 posix.write(2, self.unsaid.pop(0).encode("utf-8", "backslashreplace"))
         except OSError:
             pass
@@ -1939,7 +1926,7 @@ def finish(watch: Watch, options: Options, least: int) -> int:
     gc.disable()  # there are no reference cycles to speak of
     guard = watch.guard
     guard.look()
-    if is_folded is None:
+    if not is_stored:
         store_bytecode()
     watch.run()
     peak = max(guard.peak, watch.resident if watch.resident > least else 0)
@@ -1962,7 +1949,6 @@ def finish(watch: Watch, options: Options, least: int) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run memmon and return its exit status."""
-    unfold()
     arguments = sys.argv[1:] if arguments is None else arguments
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:

@@ -2,89 +2,101 @@
 # seqexec.py: run one command at a time per project, first come, first served.
 # SPDX-License-Identifier: MIT
 #
-# Usage: seqexec.py [OPTIONS] [--] COMMAND [ARG...]       run a command when its turn has come
-#        seqexec.py [SHELL FLAGS] -c 'LINE' [NAME ARG...] be a shell to a Makefile:  SHELL := ./seqexec.py
+# Usage: seqexec.py [OPTIONS] [--] COMMAND [ARG...]    run a command in its turn
+#        seqexec.py [SHELL FLAGS] -c 'LINE' [ARG...]   be SHELL to a Makefile
 #        seqexec.py --status [--json] | --watch | --history [--json] | --kill-all
 #
 # Options:
-#   --timeout S            end the command after S seconds (status 124); no limit unless asked for
-#   --wait S, --no-wait    wait at most S seconds for the turn, or not at all (status 75)
-#   --leftovers wait|kill|leave   what the command's first process leaves behind: wait for it (the default),
-#                          end it, or leave it (the default under -c); a daemon in its own session is left
-#   --memory-limit MB      a process over it is ended by the memmon.py beside this file: 2048, 0 for none
-#   --project DIR          what is one project: this directory; or `repository`, all worktrees of the checkout's
-#   --quiet, --verbose     nothing but failures; or more: when, where, how long
-#   --status, --watch      who runs, who waits; the same, live         --history   what has run
-#   --kill-all             end this project's holder, its waiters and its orphans; never waits itself
-#   --json                 --status or --history for programs          --help, --version
+#   --timeout S           end the command after S seconds (status 124)
+#   --wait S, --no-wait   wait at most S seconds, or not at all (status 75)
+#   --leftovers wait|kill|leave   what the command's first process leaves behind:
+#                         wait for it (the default), end it, or leave it (the
+#                         default under -c); a session of its own is left
+#   --memory-limit MB     memmon.py beside this file ends a process over it:
+#                         2048; 0 for no limit
+#   --quiet, --verbose    print failures only; or when, where, how long
+#   --status, --watch     the holder and the waiters; the same, live
+#   --history             what has run
+#   --kill-all            end this project's holder, waiters and orphans, at once
+#   --json                --status or --history for programs
+#   --project DIR, --help, --version
 #
-# Exit status: the command's; a command that dies of a signal is died after. 75 gave up waiting, 124 timeout,
-#   125 failure of seqexec itself, 126 not executable, 127 not found; 1 another git is writing in this repository.
+# Exit status: the command's. If a signal kills the command, seqexec dies of the
+#   same signal. 75 gave up waiting, 124 timeout, 125 failure of seqexec itself,
+#   126 not executable, 127 not found, 1 another git writes in this repository.
 #
-# Environment: TIMEOUT, MEMORY_LIMIT_MB, CHECK_INTERVAL, VERBOSE, or SEQEXEC_ and any of these, which goes before;
-#   SEQEXEC_WAIT, SEQEXEC_LEFTOVERS, SEQEXEC_QUIET as the options; SEQEXEC_SHELL the shell behind -c (/bin/sh);
-#   SEQEXEC_PROJECT as the option; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL (2);
-#   SEQEXEC_ORPHANS end|wait; SEQEXEC_GIT_WAIT seconds a git command waits for gits that are not ours (10);
-#   SEQEXEC_PYTHON, SEQEXEC_PROC (/proc or ps) what to use; NO_COLOR.
+# Environment: TIMEOUT, MEMORY_LIMIT_MB, CHECK_INTERVAL, VERBOSE, each also with
+#   SEQEXEC_ before it, which wins (under -c only SEQEXEC_TIMEOUT and
+#   SEQEXEC_VERBOSE count); SEQEXEC_WAIT, SEQEXEC_LEFTOVERS and SEQEXEC_QUIET as
+#   the options; SEQEXEC_SHELL the shell behind -c (/bin/sh); SEQEXEC_DIR where
+#   state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL (2);
+#   SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds of silence after which an
+#   owner on another host counts as dead (300); SEQEXEC_GIT_WAIT seconds a git
+#   waits for other gits (10); SEQEXEC_PROJECT DIR, or repository: all worktrees
+#   of one are one project; SEQEXEC_PYTHON; SEQEXEC_PROC /proc or ps; NO_COLOR.
 #
-# Examples: seqexec.py make test          seqexec.py --wait 60 --timeout 600 pytest -x
-#           make SHELL=./seqexec.py       cat /tmp/seq-exec-*/queue.txt
+# Examples: seqexec.py make test       seqexec.py --wait 60 --timeout 600 pytest
+#           seqexec.py -c 'make lint && make test'
+#           make SHELL="$PWD/seqexec.py"    cat /tmp/seq-exec-*/queue.txt
 #
-# The protocol. State lives in /tmp/seq-exec-<hash of the project's path>/, and a process is named by its identity.
-#   1. Make a private directory waiters/<identity>/ with a file <identity> in it, and flock that file: I am alive.
-#   2. Append one line to queue.txt. Only the first live line goes on; the others sleep until the one ahead unlinks
-#      its file, or exits.
-#   3. Rename the private directory to executor.lock. This succeeds only where nothing is, or an empty directory.
-#   4. It failed: a file in executor.lock is flocked: its owner lives, wait. It is not: the owner is dead; end what
-#      is left of its run, THEN unlink that file by its name, and go to 3.
-#   5. Run the command. Release: unlink my file in executor.lock, remove the directory.
-# A directory with a file in it can be neither replaced nor removed, so nobody gets past 3 while an owner is there;
-# the file of a dead owner has a name that no living process has, so removing it cannot remove a successor's.
-# It assumes a local file system (rename and flock), and commands that do not hide their environment from us.
+# The protocol. State lives in /tmp/seq-exec-<hash of the project's path>/.
+#   1. Make a private directory waiters/<identity>/ with a file <identity> in it
+#      and flock that file: flocked means alive.
+#   2. Append a line to queue.txt. A waiter sleeps in flock() on the owner file of
+#      the nearest living process ahead of it.
+#   3. First in line: rename the private directory to executor.lock. This succeeds
+#      only where nothing is, or an empty directory.
+#   4. It fails: a flocked file in executor.lock has a living owner: wait. An
+#      unflocked one has a dead owner: end what is left of its run, THEN unlink
+#      that file by its name, and go to 3.
+#   5. Run the command. Release: unlink the file, remove the directory, close.
+# A directory with a file in it can be neither replaced nor removed, so no process
+# gets past 3 while an owner is there. A dead owner's file has a name that no
+# living process has, so removing it cannot remove a successor's.
+# Assumptions: a local file system; commands that keep their environment.
 
 # BEGIN SHARED start
-""":"  # /bin/sh reads from here to its exec, and no further; to Python all these lines are one string.
-# sh picks an interpreter without a look at PATH, where a version manager's python3 costs 60 to 130 ms, and hands on
-# what Python's own start destroys: which signals are ignored, the size of the environment, LC_CTYPE.
-# The first two stand in its stat line, which sh reads byte by byte (0.2 ms): only where a signal springs no trap, or
-# where no shell has been before this one. stderr is parked on 9 until SIGINT is safe: it would print a traceback.
-_seqexec_stat=
-trap '_seqexec_stat=$_seqexec_stat.' PIPE XFSZ
-kill -s PIPE $$
-kill -s XFSZ $$
-if [ "$_seqexec_stat${SHLVL:+.}${BASH_VERSION:+.}" = ... ] || ! [ -r /proc/$$/stat ]; then
-  _seqexec_stat=
-else
-  IFS= read -r _seqexec_stat </proc/$$/stat
-fi
-for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
+""":"  # /bin/sh reads from here to its exec. To Python all these lines are one string.
+# sh picks an interpreter without a search of PATH, where a version manager's python3 costs 60 to
+# 130 ms. Python's start replaces LC_CTYPE=C (PEP 538), so sh hands the old value on. stderr is
+# parked on 9 until SIGINT is safe: a Ctrl-C in Python's own start would print a traceback.
+for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 \
+  /opt/homebrew/bin/python3 python3
 do
   [ -x "$_seqexec_python" ] && ! [ -d "$_seqexec_python" ] && break
   [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
-    printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' "${0##*/}" "$SEQEXEC_PYTHON" >&2
+    printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' \
+      "${0##*/}" "$SEQEXEC_PYTHON" >&2
     exit 125
   }
 done
 [ -x "$_seqexec_python" ] || command -v python3 >/dev/null || {
-  printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' "${0##*/}" >&2
+  printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' \
+    "${0##*/}" >&2
   exit 125
 }
-set -- -I -S -X utf8 -X no_debug_ranges -X "stat=$_seqexec_stat" -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c '
-import sys, posix, _signal
-if _signal.getsignal(2) is _signal.default_int_handler: _signal.signal(2, _signal.SIG_DFL)
-sys.excepthook = lambda kind, error, trace: (
-    kind is KeyboardInterrupt or posix._exit(posix.write(2, b"cannot start: %a\n" % str(error)) and 125))
-exec(open(sys.argv[1], "rb").read(8192).decode().split("\n# ---- start ----\n")[1])
-' "$0" "$@"
+_seqexec_line=${SEQEXEC_PYTHON-}
+[ -z "$_seqexec_line" ] || ! [ -r /proc/$$/status ] ||
+  while IFS= read -r _seqexec_line; do  # a trial start would make sh unblock the caller's signals
+    case $_seqexec_line in SigBlk*[1-9a-f]*) break ;; SigBlk*) _seqexec_line=try && break ;; esac
+  done </proc/$$/status
+[ "$_seqexec_line" != try ] || "$_seqexec_python" -ISc pass </dev/null 2>/dev/null || {
+  printf '%s: SEQEXEC_PYTHON=%s does not start: name a Python, 3.8 or newer\n' \
+    "${0##*/}" "$SEQEXEC_PYTHON" >&2
+  exit 125
+}
+set -- -I -S -X utf8 -X no_debug_ranges -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c \
+  'import sys;exec(open(sys.argv[1],"rb").read(9999).split(b"\n# -- start --\n")[1])' "$0" "$@"
 [ -z "${BASH_VERSION-}" ] || shopt -s execfail  # else a failed exec goes past the trap
 trap 'case $? in 12[67])
   [ -e /dev/fd/9 ] && exec 2>&9
-  printf "%s: cannot start %s: are the arguments too long? Or name another Python in SEQEXEC_PYTHON\n" "${0##*/}" \
-    "$_seqexec_python" >&2
+  printf "%s: cannot start %s: are the arguments too long? Or name another in SEQEXEC_PYTHON\n" \
+    "${0##*/}" "$_seqexec_python" >&2
   exit 125
 esac' 0
 [ -d /dev/fd/0 ] && {
-  printf '%s: standard input is a directory, with which no Python starts: give it </dev/null\n' "${0##*/}" >&2
+  printf '%s: standard input is a directory, with which no Python starts: give it </dev/null\n' \
+    "${0##*/}" >&2
   exit 125
 }
 if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
@@ -94,19 +106,26 @@ else
 fi
 exit 126
 
-# What Python starts with. In the words of -c, everybody who looks at the processes would have to read it.
-# ---- start ----
-import marshal, gc
+# What Python runs first: it loads this file's bytecode from the user's cache, or compiles it.
+# -- start --
+import gc, marshal, posix, _signal
+if _signal.getsignal(2) is _signal.default_int_handler:
+    _signal.signal(2, _signal.SIG_DFL)
 if "stderr" in sys._xoptions:
     posix.dup2(9, 2)
     posix.close(9)
 gc.disable()
 del sys.argv[0]
 __file__ = sys.argv[0]
-base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
-cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
+def refuse_start(kind, error, trace):
+    name = __file__.rpartition("/")[2]
+    posix.write(2, ("%s: cannot start: %s\n" % (name, error)).encode("utf-8", "backslashreplace"))
+    posix._exit(125)
+sys.excepthook = refuse_start
+if sys.version_info < (3, 8):
+    raise OSError(sys.executable + " is older than Python 3.8: name another in SEQEXEC_PYTHON")
 s = posix.stat(__file__)
-if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this from the next one, and leaves it so
+if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this file from the next one
     for fd in range(10, 64):
         try:
             d = posix.fstat(fd)
@@ -114,21 +133,30 @@ if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this from
                 posix.close(fd)
         except OSError:
             pass
-cached = "%s/%s-%x-%x-%x-%x" % (cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
+base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
+cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
+cached = "%s/%s-%x-%x-%x-%x" % (
+    cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
+is_stored = True
 try:
+    if b"LD_PRELOAD" in posix.environ or b"FAKEROOTKEY" in posix.environ:
+        raise OSError  # stat() may lie about owners
     a, b = posix.lstat(cache), posix.lstat(cached)
-    if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22 or b.st_mode >> 12 != 8:
+    if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22:
         raise OSError
+    if b.st_mode >> 12 != 8:
+        raise OSError  # an open of a FIFO waits for a writer
     with open(cached, "rb") as file:
         code = marshal.loads(file.read())
-    is_folded = bool(code.co_name)
+    code.co_name
 except (OSError, ValueError, EOFError, TypeError, AttributeError):
-    if sys.version_info < (3, 8):
-        raise OSError(__file__ + " needs Python 3.8 or newer, not %s: name one in SEQEXEC_PYTHON" % sys.executable)
+    import __future__
+    flag, is_stored = __future__.annotations.compiler_flag, False
     with open(__file__, "rb") as file:
-        code, is_folded = compile(file.read(), __file__, "exec", 0, True), None
+        source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
+    code = compile(source, __file__, "exec", flag, True, 2)
 exec(code)
-# ---- start ----
+# -- start --
 """
 
 from __future__ import annotations
@@ -141,52 +169,69 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
     from typing import Any, Callable, Iterable, Iterator, NoReturn
 
-FOLD = "# ~~~~"  # what stands between two lines that begin so is not loaded before unfold(): a run seldom needs it
-
-is_folded: bool | None = globals().get("is_folded", False)  # None: compiled afresh, and yet to be stored
-cached: str = globals().get("cached", "")  # the path of this file's bytecode; "" before there is any
-
-# ~~~~ needed once
+code = globals().get("code")  # what the start above has loaded
+cached = globals().get("cached", "")  # the path of its bytecode; "": called as `python3 FILE`
+is_stored = globals().get("is_stored", True)  # False: compiled afresh and yet to be stored
 
 
 def start_again() -> NoReturn:
-    """Start as /bin/sh would have (this was `python3 FILE`), but without sh, so the environment stays as it is."""
-    with open(__file__, encoding="utf-8") as source:
-        text = source.read()
+    """Start as /bin/sh would have (this was `python3 FILE`), but keep the environment as it is."""
+    name = __file__.rpartition("/")[2]
+    if sys.version_info < (3, 8):  # noqa: UP036
+        refuse(name + ": needs Python 3.8 or newer: name one in SEQEXEC_PYTHON, or call ./" + name)
+    with open(__file__, "rb") as file:
+        if b"\r\n" in file.read(99):
+            refuse(name + ": has CRLF line ends, with which no shell starts it: convert it to LF")
     posix_environ = posix.environ
     try:
-        with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE to its own (PEP 538)
+        with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE (PEP 538)
             entries = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
             posix_environ = {key: value for key, _, value in entries}
     except OSError:
         pass
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    boot = text.partition("-c '\n")[2].partition('\n\' "$0"')[0]
     before = posix_environ.get(b"LC_CTYPE")
     ctype = "ctype=" + ("" if before is None else "=" + before.decode("ascii", "surrogateescape"))
-    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__] + sys.argv[1:]
+    boot = 'import sys;exec(open(sys.argv[1],"rb").read(9999).split(b"\\n# -- start --\\n")[1])'
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__]
     try:
-        posix.execve(sys.executable, argv, posix_environ)
+        posix.execve(sys.executable, argv + sys.argv[1:], posix_environ)
     except OSError as error:
-        posix.write(2, ("%s: cannot start again: %s\n" % (__file__.rpartition("/")[2], error.strerror)).encode())
-        posix._exit(125)
+        refuse("%s: cannot start again: %s" % (name, error.strerror))
+
+
+def refuse(text: str) -> NoReturn:
+    """Print one line and end with status 125, before there is anything else to end."""
+    posix.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
+    posix._exit(125)
+
+
+if __name__ == "__main__":
+    if not cached:
+        start_again()
+    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
+        try:
+            posix.fstat(_fd)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+
+CACHED_FILES = 20  # of this and other copies and Pythons
 
 
 def store_bytecode() -> None:
-    """Keep this file's bytecode for the next start: in a directory of this user's, never beside the file.
+    """Keep this file's bytecode for the next start, in a directory of this user.
 
-    Named after the file's inode, size and change time, which no change of its content leaves alone (inode(7): nobody
-    can set a ctime), and the Python version: to read the content costs as much as the whole lock. One directory a
-    user, not one a project. Any failure is silent: the next start compiles again.
+    Its name has the file's inode, size and change time and the Python version. A change of the
+    content changes the ctime, which no process can set (inode(7)). The newest 20 files stay. A
+    failure is silent: the next start compiles again.
     """
-    global is_folded
+    global is_stored
     import marshal
 
-    is_folded = False
+    is_stored = True
     directory = cached.rpartition("/")[0]
     try:
         try:
@@ -196,99 +241,165 @@ def store_bytecode() -> None:
         status = posix.lstat(directory)
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
-        for name in posix.listdir(directory):
-            path, kind = directory + "/" + name, name.split(".")[-2:]  # ...-18eb35aaca242ebc.rest.1823.new
-            is_left = kind[1:] == ["new"] and kind[0].isdecimal() and len(kind[0]) < 10 and is_nobody(int(kind[0]))
-            age = time.time() - posix.lstat(path).st_mtime
-            if path == cached and 0 <= age < 5:  # of a crowd of first runs another one was faster
-                return
-            if is_left or age > 30 * 86400:  # or a copy's that is long gone
-                posix.unlink(path)
-        hot, rest = compile_parts()
-        store_file(cached + ".rest", marshal.dumps(rest))
-        store_file(cached, marshal.dumps(hot))
-    except Exception:  # the command may have left anything in the file: conflict marks; or there is no memory
-        pass
-
-
-def store_file(path: str, data: bytes) -> None:
-    """Write a file under another name, and rename it when it is complete."""
-    temporary = "%s.%d.new" % (path, posix.getpid())
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-    fd = posix.open(temporary, flags, 0o600)
-    try:
+        temporary = "%s.%d.new" % (cached, posix.getpid())
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        fd = posix.open(temporary, flags, 0o600)
+        data = marshal.dumps(code)
         complete = posix.write(fd, data) == len(data)
         posix.close(fd)
-        if not complete:
-            raise OSError(28, "No space left on device")
-        posix.rename(temporary, path)
-    except OSError:
-        posix.unlink(temporary)
-        raise
-
-
-# ~~~~ end
-
-if __name__ == "__main__":
-    if not cached:  # called as `python3 FILE`
-        start_again()
-    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
         try:
-            posix.fstat(_fd)
+            posix.rename(temporary, cached if complete else "")
         except OSError:
-            posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
-
-
-def unfold() -> None:
-    """Load what an uncontended run does not need (see FOLD). Cheap when it is there already."""
-    global is_folded
-    if is_folded:
-        import gc
-        import marshal
-
-        is_folded = False
-        try:
-            fd = posix.open(cached + ".rest", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-            status = posix.fstat(fd)
-            rest = marshal.loads(posix.read(fd, status.st_size))
-            posix.close(fd)
-            if not rest.co_name or status.st_uid != posix.geteuid() or status.st_mode & 0o22:
-                raise ValueError
-        except (OSError, ValueError, EOFError, TypeError, AttributeError):  # removed, or replaced, since the start
-            rest = compile_parts()[1]
-        exec(rest, globals())
-        gc.enable()  # not before: nothing of what comes in is garbage
-
-
-def compile_parts() -> list[CodeType]:
-    """Compile what every run needs, and the rest; the lines keep their numbers."""
-    import __future__
-
-    parts: tuple[list[str], list[str]] = ([], [])
-    text = read_source().replace("\nfrom __future__ import", "\n# ", 1)  # at run time it would be read from disk
-    for number, piece in enumerate(text.split("\n" + FOLD)):
-        blank = "\n" * (piece.count("\n") + 1)
-        parts[number % 2].append(("\n#" + piece) if number else piece)
-        parts[1 - number % 2].append(blank if number else blank[1:])
-    flags = __future__.annotations.compiler_flag
-    return [compile("".join(part), __file__, "exec", flags, True, 2) for part in parts]
-
-
-def read_source() -> str:
-    """Return the text of this file."""
-    with open(__file__, encoding="utf-8") as file:
-        return file.read()
-
+            posix.unlink(temporary)
+        paths = [directory + "/" + name for name in posix.listdir(directory)]
+        for path in sorted(paths, key=lambda path: posix.lstat(path).st_mtime)[:-CACHED_FILES]:
+            posix.unlink(path)
+    except OSError:
+        pass
 
 # END SHARED start
 
-__version__ = "1.0.0"
+# BEGIN SHARED basics
+# ---- basics: failures, settings, lines for people ------------------------------------------------
 
-TOOL = "seqexec"  # what its messages start with
+GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 125, 126, 127
+READER_PATIENCE = 1.0  # seconds a line waits for a reader while others wait for this process
+CLEAR_LINE = "\r\x1b[K"  # ECMA-48: to the first column, erase to the end of the line
+
+
+class Failure(Exception):
+    """What ends the tool with one line on stderr and an exit status: 125 where none is
+    documented."""
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Stderr:
+    """What this process knows about its stderr."""
+
+    is_holder = False  # others wait for this process
+    is_drawn = False  # the waiting line stands on the terminal
+    named: set[str] = set()  # settings that a line has named as wrong
+
+
+def say(message: str, patience: float | None = None) -> bool:
+    """Print one line of this tool on stderr."""
+    return write_stderr("%s: %s\n" % (TOOL, message), patience)
+
+
+def write_stderr(text: str, patience: float | None = None) -> bool:
+    """Print a text on stderr. A closed or full one is no reason to fail.
+
+    patience: seconds to wait for a reader; without a limit while no other process waits for this
+    one. Return False if the reader did not come. A blocked SIGTTOU lets a background process write
+    under `stty tostop`: termios(3).
+    """
+    if patience is None and Stderr.is_holder:
+        patience = READER_PATIENCE
+    if Stderr.is_drawn:
+        Stderr.is_drawn = False
+        text = CLEAR_LINE + text
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTTOU})
+    try:
+        if patience is not None and not is_writable(2, patience):
+            return False
+        posix.write(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+    return True
+
+
+def setting(name: str, default: str = "") -> str:
+    """Return an environment variable as text."""
+    return posix.environ.get(name.encode(), default.encode()).decode("utf-8", "surrogateescape")
+
+
+def is_on(*variables: str) -> bool:
+    """Tell whether the first of some variables that is set says yes: not 0, no, off, false."""
+    first = next(filter(None, map(setting, variables)), "0")
+    return first.lower() not in ("0", "no", "off", "false")
+
+
+def seconds_setting(name: str, default: float) -> float:
+    """Return a setting in seconds. A wrong one is named once and ignored."""
+    text = setting(name)
+    try:
+        if float(text or default) >= 0:
+            return float(text or default)
+    except ValueError:
+        pass
+    if name not in Stderr.named:
+        Stderr.named.add(name)
+        say("%s=%s is not a number from 0 up: ignored" % (name, printable(text, 60)))
+    return default
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people: 0.4 s, 12 s, 3 min 4 s, 2 h 5 min."""
+    if seconds < 10:
+        return "%.1f s" % seconds
+    if seconds < 60:
+        return "%d s" % seconds
+    if seconds < 3600:
+        return "%d min %d s" % divmod(int(seconds), 60)
+    return "%d h %d min" % (seconds // 3600, seconds % 3600 // 60)
+
+
+def describe_oserror(error: OSError) -> str:
+    """Say what an error was, and of which file."""
+    name = ": " + printable(str(error.filename)) if error.filename else ""
+    return "%s%s" % (error.strerror or error, name)
+
+
+def show(text: str) -> int:
+    """Print text on stdout. A reader that has gone (`| head`) is no failure."""
+    data = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("cannot write to standard output: %s" % describe_oserror(error)) from None
+    return 0
+
+
+def exit_like(status: int) -> NoReturn:
+    """End with a status, or of signal N for -N, without a core file.
+
+    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: core(5).
+    """
+    if status < 0:
+        try:
+            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
+                _signal.signal(-status, _signal.SIG_DFL)
+            import resource
+
+            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+            resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
+        except (ImportError, OSError, ValueError):
+            pass
+        posix.kill(posix.getpid(), -status)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
+        status = 128 - status
+    posix._exit(status)
+
+
+# END SHARED basics
+
+__version__ = "2.0.0"
+
+TOOL = "seqexec"  # the first word of its messages
 
 # BEGIN SHARED processes
-# What is asked of the system about a process is asked here, of one of two readers: /proc (Linux), or ps
-# (everywhere). Start times of the two are never equal: "t" and clock ticks since boot, "s" and epoch seconds.
+# ---- processes: all that is asked of the system about a process, by two readers: /proc or ps -----
+#
+# Start times of the two readers are never equal: "t" and clock ticks since boot, "s" and epoch
+# seconds.
 
 
 def find_proc() -> str:
@@ -296,60 +407,59 @@ def find_proc() -> str:
     chosen = posix.environ.get(b"SEQEXEC_PROC", b"").decode("utf-8", "surrogateescape")
     if chosen == "ps":
         return ""
-    if chosen:
-        try:
-            posix.stat(chosen)  # here it fails before anything has run
-        except OSError as error:
-            name = __file__.rpartition("/")[2]
-            text = "%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc\n" % (name, chosen, error.strerror)
-            posix.write(2, text.encode("utf-8", "backslashreplace"))
-            posix._exit(125)
-        return chosen
     try:
-        posix.stat("/proc/self/stat")  # FreeBSD may have a /proc too, of another kind
-    except OSError:
-        return ""
-    return "/proc"
+        posix.stat(chosen or "/proc/self/stat")  # FreeBSD may have a /proc of another kind
+    except OSError as error:
+        if not chosen:
+            return ""
+        name = __file__.rpartition("/")[2]
+        shown = (name, chosen, error.strerror)
+        refuse("%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc" % shown)
+    return chosen or "/proc"
 
 
 PROC = find_proc()
+PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
+
+
+def read_file(path: str) -> bytes:
+    """Return what a file of /proc holds. Raise OSError."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        data = chunk = posix.read(fd, 65536)
+        while chunk:  # environ and smaps come in pieces
+            chunk = posix.read(fd, 65536)
+            data += chunk
+        return data
+    finally:
+        posix.close(fd)
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
     """Return what a file of a process holds, None when the process is gone or hides it."""
     try:
-        fd = posix.open("%s/%d/%s" % (PROC, pid, name), posix.O_RDONLY | posix.O_CLOEXEC)
+        return read_file("%s/%d/%s" % (PROC, pid, name))
     except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
         return None
-    try:
-        data = chunk = posix.read(fd, 65536)
-        while chunk:  # environ comes page by page
-            chunk = posix.read(fd, 65536)
-            data += chunk
-        return data
-    except (ProcessLookupError, PermissionError, IsADirectoryError):
+    except IsADirectoryError:
         return None
-    finally:
-        posix.close(fd)
 
 
 def printable(text: str, width: int = 0) -> str:
-    """Return text that is one harmless line on any terminal, cut to a width if there is one.
+    """Return text as one harmless line for any terminal, cut to a width if one is given.
 
-    Control characters, escape sequences, direction marks, bytes that are no text: \\n, \\x1b, \\udc80 ...
+    Control characters, escape sequences, direction marks and stray bytes become \\n, \\x1b,
+    \\udc80.
     """
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+        text = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+        )
     return text[: width - 3] + "..." if 0 < width < len(text) else text
 
 
-# ~~~~ the rest of what is asked about processes
-
-PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
-
-
-def takes(fd: int, seconds: float) -> bool:
-    """Tell whether a line can be written so soon: not into a full pipe, or to a terminal after Ctrl-S; poll(2)."""
+def is_writable(fd: int, seconds: float) -> bool:
+    """Tell whether fd takes a line in time: a full pipe or a terminal after Ctrl-S does not."""
     import select
 
     poll = select.poll()
@@ -360,17 +470,14 @@ def takes(fd: int, seconds: float) -> bool:
 class Process:
     """One process as it was at one moment.
 
-    tty is a device number (0: none), start as above, state a letter (Z zombie, T stopped), rss in bytes.
+    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss in bytes.
     """
 
-    __slots__ = ("pid", "ppid", "pgid", "sid", "tty", "start", "state", "name", "rss")
+    ppid = pgid = sid = tty = rss = 0
+    state = "?"
 
-    def __init__(
-        self, pid: int, ppid: int, pgid: int, sid: int, tty: int, start: str, state: str, name: str, rss: int
-    ) -> None:
-        self.pid, self.ppid, self.pgid, self.sid = pid, ppid, pgid, sid
-        self.tty, self.start, self.state = tty, start, state
-        self.name, self.rss = name, rss
+    def __init__(self, pid: int, start: str, name: str) -> None:
+        self.pid, self.start, self.name = pid, start, name
 
 
 def read_process(pid: int) -> Process | None:
@@ -382,22 +489,22 @@ def read_process(pid: int) -> Process | None:
 
 
 def parse_stat(pid: int, text: bytes) -> Process | None:
-    """Return the process that a /proc/PID/stat line describes (proc_pid_stat(5)), None when it is junk."""
-    # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 ...
-    name, _, rest = text.partition(b"(")[2].rpartition(b")")  # the name may hold ")", blanks, newlines
+    """Return the process of a /proc/PID/stat line (proc_pid_stat(5)), None for junk."""
+    # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 41 101 0 0 0 0 0 0 0 20 0 1 0 148044 31 412 ...
+    name, _, rest = text.partition(b"(")[2].rpartition(b")")  # a name may hold ")" and newlines
     words = rest.split()
     try:
-        ppid, pgid, sid, tty = [int(word) for word in words[1:5]]
-        start, rss = int(words[19]), int(words[21])
-        state = words[0].decode("ascii")
+        process = Process(pid, "t%d" % int(words[19]), name.decode("utf-8", "surrogateescape"))
+        process.ppid, process.pgid, process.sid, process.tty = map(int, words[1:5])
+        process.rss = int(words[21]) * PAGE_SIZE
+        process.state = words[0].decode("ascii")
     except (ValueError, IndexError):
         return None
-    shown = name.decode("utf-8", "surrogateescape")
-    return Process(pid, ppid, pgid, sid, tty, "t%d" % start, state, shown, rss * PAGE_SIZE)
+    return process
 
 
 def read_processes() -> dict[int, Process]:
-    """Return all processes that can be seen, by their PIDs: one pass, or one call of ps."""
+    """Return all visible processes by their PIDs: one pass over /proc, or one call of ps."""
     if not PROC:
         return read_ps_table()
     pids = [int(name) for name in posix.listdir(PROC) if name.isdecimal()]
@@ -407,28 +514,39 @@ def read_processes() -> dict[int, Process]:
 def read_environment(pid: int) -> bytes | None:
     """Return the environment a process was started with, its entries separated by NULs.
 
-    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec: look again.
+    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec.
     """
     return read_proc(pid, "environ") if PROC else read_ps_environment(pid)
 
 
 def read_command(pid: int) -> str:
-    """Return the arguments joined by blanks, as they are: printable() makes them fit to be shown."""
+    """Return a process's arguments joined by blanks, raw: printable() makes them fit to show."""
     raw = read_proc(pid, "cmdline") or b"" if PROC else read_ps_lines("args").get(pid, "").encode()
     if not raw:  # a zombie, a kernel thread, or gone
         process = read_process(pid)
         return process.name if process else ""
-    raw = raw.rpartition(BOOT_END)[2]  # one of these tools: how Python starts it is of no interest
+    raw = raw.rpartition(b'# -- start --\\n")[1])\0')[2]  # how Python starts one of these tools
     return raw.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "surrogateescape")
 
 
-BOOT_END = b'# ---- start ----\\n")[1])\n\0'
+def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process]:
+    """Return a process and its ancestors, nearest first."""
+    if table is None and not PROC:
+        table = read_processes()
+    found: list[Process] = []
+    while pid > 0 and len(found) < 100:
+        process = read_process(pid) if table is None else table.get(pid)
+        if process is None or found and is_older(found[-1], process):
+            break
+        found.append(process)
+        pid = process.ppid
+    return found
 
 
 def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
-    """Return all descendants of the roots, parents before their children, without the roots themselves.
+    """Return all descendants of the roots, parents first, without the roots themselves.
 
-    Nobody is older than its parent: such a "child" has a parent whose PID was reused.
+    No process is older than its parent: such a "child" has a parent whose PID was reused.
     """
     children: dict[int, list[Process]] = {}
     for process in table.values():
@@ -450,14 +568,20 @@ def is_older(process: Process, other: Process) -> bool:
     return int(process.start[1:]) < int(other.start[1:])
 
 
+def is_same(process: Process) -> bool:
+    """Tell whether a process is still there, and no zombie."""
+    now = read_process(process.pid)
+    return now is not None and now.start == process.start and now.state not in "ZX"
+
+
 def signal_process(process: Process, signum: int) -> bool:
     """Send a signal to this very process, never to a later one with its PID.
 
     Return False when it is gone (a zombie is). Raise PermissionError when it may not be signalled.
-    The pidfd is opened before the start time is compared, so nothing can change in between; where there
-    is none (Python 3.8, macOS, a seccomp filter) the gap between look and signal is some microseconds.
+    The pidfd is opened before the start time is compared, so nothing can change in between. Without
+    pidfd (Python 3.8, macOS, a seccomp filter) some microseconds lie between look and signal.
     """
-    if process.pid < 2:  # 0 and -1 are groups and everybody; 1 is never ours to end
+    if process.pid < 2:  # 0 and -1 are groups and everything; 1 is init
         return False
     pidfd = open_pidfd(process.pid)
     try:
@@ -467,7 +591,7 @@ def signal_process(process: Process, signum: int) -> bool:
         if now is None or now.start != process.start:
             return False
         if PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid()):
-            return False  # it is of another PID namespace: its numbers are others' here
+            return False  # this /proc is of another PID namespace
         if pidfd >= 0:
             _signal.pidfd_send_signal(pidfd, signum)
         else:
@@ -481,7 +605,7 @@ def signal_process(process: Process, signum: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int:
-    """Return a descriptor that is a process for ever and can be read once it has ended, -1 for none."""
+    """Return a descriptor that is readable once the process has ended (pidfd_open(2)), or -1."""
     pidfd_open: Any = getattr(posix, "pidfd_open", None)  # Python 3.9, Linux 5.3
     try:
         return int(pidfd_open(pid)) if pidfd_open and hasattr(_signal, "pidfd_send_signal") else -1
@@ -489,11 +613,38 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
-def is_nobody(pid: int) -> bool:
-    """Tell whether no process has a PID, without a look into /proc.
+def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
+    """Sleep until one of some processes ends, or the time is up (False)."""
+    import select
 
-    There, a look for one that is just being taken away spins until it is: 40 ms on a busy machine, and 0.4 s
-    if we have a higher priority than who takes it away.
+    deadline = time.monotonic() + seconds
+    watched = list(processes)
+    pidfds = [open_pidfd(process.pid) for process in watched]
+    poll = select.poll()
+    for pidfd in pidfds:
+        if pidfd >= 0:
+            poll.register(pidfd, select.POLLIN)
+    step = POLL_INTERVAL if -1 in pidfds else seconds
+    try:
+        while all(map(is_same, watched)):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            poll.poll(min(left, step) * 1000)
+        return True
+    finally:
+        for pidfd in pidfds:
+            if pidfd >= 0:
+                posix.close(pidfd)
+
+
+POLL_INTERVAL = 0.2  # seconds between two looks where the system tells of no exit (no pidfd)
+
+
+def pid_is_free(pid: int) -> bool:
+    """Tell whether no process has a PID, by kill(2) with signal 0.
+
+    A look into /proc for a process that is just being taken away spins until it is gone.
     """
     try:
         if PROC in ("", "/proc"):
@@ -506,70 +657,62 @@ def is_nobody(pid: int) -> bool:
 
 
 def is_hidden(pid: int) -> bool:
-    """Tell whether somebody has a PID, and I may not see who: hidepid of proc(5), a ps that fails."""
-    return PROC in ("", "/proc") and read_process(pid) is None and not is_nobody(pid)
+    """Tell whether a process exists that cannot be seen: hidepid of proc(5), a ps that fails."""
+    return PROC in ("", "/proc") and read_process(pid) is None and not pid_is_free(pid)
 
 
-PS_START = ["lstart="]  # emptied for good where ps does not know it (busybox)
+def started_at(process: Process) -> float:
+    """Return the epoch seconds at which a process was started."""
+    # btime 1700000000
+    began = int(process.start[1:])
+    if process.start[0] != "t":
+        return began
+    boot = read_file(PROC + "/stat").partition(b"\nbtime ")[2].split()[0]
+    return int(boot) + began / posix.sysconf("SC_CLK_TCK")
 
 
 def read_ps_table() -> dict[int, Process]:
-    """Return all processes by one call of ps, without that ps itself.
-
-    busybox lets a six-digit number touch the next column, so a column of letters stands behind each.
-    """
-    columns = "pid= stat= ppid= stat= pgid= stat= tty= stat= rss=".split()
-    PS_LINES.clear()  # what is asked about its processes comes from a later look than this
-    own, lines = run_ps("-A", columns + PS_START + ["comm="])
-    if not lines and PS_START:
-        PS_START.clear()
-        return read_ps_table()
+    """Return all processes by one call of ps, without that ps itself."""
+    PsCache.answers.clear()  # what is asked about these processes comes from a later look
+    own, lines = run_ps("-A", "pid= ppid= pgid= stat= tty= rss= lstart= comm=".split())
     found = [parse_ps_line(line) for line in lines]
     return {process.pid: process for process in found if process and process.pid != own}
 
 
 def parse_ps_line(line: str) -> Process | None:
-    """Return the process that a line of read_ps_table's ps describes, None when it is junk."""
-    #  4242 Ss    4240 Ss    4242 Ss   pts/0    Ss     2844 Sun Nov 22 19:40:16 2026 bash
-    # 123456S   123450S   123456S    136,0  S     1.2g bash
-    import re
-
-    number, letters, start = r" *(\d+) *", r"(?:[^\d\s]\S*) +", r"(\w{3} +\w{3} +\d+ +[\d:]{8} +\d+) +"
-    pattern = number + r"([^\d\s])\S* *" + (number + letters) * 2 + r"(\S+) +" + letters
-    pattern += r"([\d.]+)([mgt]?) +" + (start if PS_START else "()") + "(.*)"
-    match = re.match(pattern, line)
-    if match is None:
-        return None
-    pid, state, ppid, pgid, tty, size, unit, began, name = match.groups()
+    """Return the process of a line of read_ps_table's ps, None for junk."""
+    #  4242  4240  4242 Ss   pts/0     2844 Sun Nov 22 19:40:16 2026 bash
+    words = line.split(None, 11)
     try:
-        sid = posix.getsid(int(pid))
+        name = words[11].replace(" <defunct>", "") if len(words) > 11 else ""
+        process = Process(int(words[0]), "s%d" % parse_lstart(words[6:11]), name)
+        process.ppid, process.pgid, process.rss = int(words[1]), int(words[2]), int(words[5]) * 1024
+    except (ValueError, IndexError):
+        return None
+    process.state, process.tty = words[3][0], find_tty(words[4])
+    try:
+        process.sid = posix.getsid(process.pid)
     except OSError:
-        sid = 0
-    rss = int(float(size) * 1024 ** ("kmgt".index(unit or "k") + 1))
-    first = "s%d" % parse_lstart(began) if began else "s0"  # without a start time a PID is all there is
-    name = name.replace(" <defunct>", "")
-    return Process(int(pid), int(ppid), int(pgid), sid, find_tty(tty), first, state, name, rss)
+        pass
+    return process
 
 
-def parse_lstart(text: str) -> int:
+def parse_lstart(words: list[str]) -> int:
     """Return the epoch seconds of a ps lstart in the C locale and UTC."""
     # Sun Nov 22 19:40:16 2026
-    _, month_name, day, clock, year_word = text.split()
+    _, month_name, day, clock, year_word = words
     month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month_name) // 3 + 1
-    year = int(year_word) - (month < 3)  # days from civil: years begin in March, the leap day comes last
-    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5 + int(day)
+    year = int(year_word) - (month < 3)  # years begin in March here, so the leap day comes last
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5
     hours, minutes, seconds = [int(word) for word in clock.split(":")]
-    return ((days - 719469) * 24 + hours) * 3600 + minutes * 60 + seconds
+    return ((days + int(day) - 719469) * 24 + hours) * 3600 + minutes * 60 + seconds
 
 
 def find_tty(name: str) -> int:
-    """Return the device number of a terminal by ps's name for it ("pts/0", busybox "136,0"), 0 for none."""
+    """Return the device number of a terminal by ps's name for it ("pts/0"), 0 for none."""
     try:
-        if "," in name:
-            major, minor = name.split(",")
-            return posix.makedev(int(major), int(minor))
-        return posix.stat("/dev/" + name).st_rdev
-    except (OSError, ValueError):  # "?", "??", "-"
+        return posix.stat("/dev/" + name).st_rdev if name not in ("?", "??", "-") else 0
+    except (OSError, ValueError):
         return 0
 
 
@@ -583,140 +726,229 @@ def read_ps_environment(pid: int) -> bytes | None:
     return rest.strip().replace(" ", "\0").encode("utf-8", "surrogateescape")
 
 
-PS_LINES: dict[str, tuple[float, dict[int, str]]] = {}  # flags -> when, and read_ps_lines' answer
+class PsCache:
+    """What ps last said: by flags, the moment and the lines by PID."""
+
+    answers: dict[str, tuple[float, dict[int, str]]] = {}
 
 
 def read_ps_lines(column: str, flags: str = "-A") -> dict[int, str]:
-    """Return one column of text for every process, as it was at most 0.1 s ago: a sweep asks for each PID."""
-    import re
-
-    when, answer = PS_LINES.get(flags, (0.0, {}))
+    """Return one column of text by PID, at most 0.1 s old: a sweep asks for each process."""
+    when, answer = PsCache.answers.get(flags, (0.0, {}))
     if answer and time.monotonic() - when < 0.1:
         return answer
-    #  4242 Ss   -bash HOME=/root
-    _, lines = run_ps(flags, ["pid=", "stat=", column + "="])
-    found = [re.match(r" *(\d+) *[^\d\s]\S* +(.*)", line) for line in lines]
-    answer = {int(match.group(1)): match.group(2) for match in found if match}
-    PS_LINES[flags] = time.monotonic(), answer
+    #  4242 -bash HOME=/root
+    _, lines = run_ps(flags, ["pid=", column + "="])
+    pairs = [line.strip().partition(" ") for line in lines]
+    answer = {int(pid): text.strip() for pid, _, text in pairs if pid.isdecimal()}
+    PsCache.answers[flags] = time.monotonic(), answer
     return answer
 
 
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
     """Return the PID of a ps and its lines, none when it failed.
 
-    One -o a column and COLUMNS in place of -ww: that is what busybox, BSD, macOS and procps all understand.
+    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all understand these.
     """
     import subprocess
 
     arguments = ["/bin/ps", flags] + [word for column in columns for word in ("-o", column)]
     environment = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/bin:/usr/bin", "COLUMNS": "100000"}
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(arguments, stdin=null, stdout=pipe, stderr=null, env=environment) as ps:
+    with subprocess.Popen(
+        arguments, stdin=null, stdout=pipe, stderr=null, env=environment
+    ) as ps:
         output = ps.communicate()[0]
     return ps.pid, output.decode("utf-8", "surrogateescape").split("\n")[:-1]
 
 
-# ~~~~ end
 # END SHARED processes
 
 # BEGIN SHARED lock
-# Who I am, where the project's state is, the lock and the queue. The protocol stands in this file's head.
+# ---- the lock ------------------------------------------------------------------------------------
 #
-# Why nobody else is ever where a holder is: rename() puts a directory in the place of nothing or of an EMPTY
-# directory, never of one with a file in it, and the holder's directory has had its owner file in it since before it
-# got that name. Why recovery cannot hurt a successor: it unlinks the dead owner's file by a name that no living
-# process has. Why alive is flocked, and nothing else: the kernel drops a flock with its last process, whatever kills
-# it; a zombie has none, a reused PID has none, a stopped process keeps it, and so does a fork that has yet to exec.
+# The protocol stands in this file's head. Why two processes never hold one lock: rename() puts a
+# directory in the place of nothing or of an EMPTY directory, never of one with a file in it, and a
+# holder's directory has its owner file in it before it gets that name. Why recovery cannot hurt a
+# successor: it unlinks a dead owner's file by a name that no living process has. Why flocked means
+# alive: the kernel drops a flock with the last descriptor of its open file, whatever kills the
+# process. A zombie has none, a reused PID has none, a stopped process keeps it, and so does a
+# keeper for the process that forked it.
+# Mutual exclusion rests on this room alone: never on the queue, never on a PID.
 
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 
 LOCK = "executor.lock"  # the directory that is the lock
-OLD_LOCKS: list[str] = []  # directories whose file "pid" names a holder too: those of a shell script that came before
-QUEUE, OLD = "queue.txt", "queue.old"  # who waits, in order; OLD's lines go before QUEUE's
-CLOSED = b"-- closed --"  # a line of OLD: what was written behind it does not count
-WAITERS = "waiters"  # the private directories
-NESTED = "nested"  # the scopes of the holders' children
-HOLDER_PID = "current.pid"  # for people, and for the shell scripts that came before
+QUEUE = "queue.txt"  # the waiters in order
+WAITERS = "waiters"  # their private directories
+NESTED = "nested"  # the scopes inside the holders' runs
+MAKES = "makes"  # one file a make that lines up for its turn
+HOLDER_PID = "current.pid"  # for people, and for the shell script that came before
+HISTORY, ORPHANS = "history.txt", "orphans.log"
 FORMAT = "1"  # of all these; another one is never touched
-OURS = 0o1000  # the sticky bit, which a lock of ours has, and an old shell script's has not
+OUR_MODE_BIT = 0o1000  # the sticky bit: a lock of ours has it, an old shell script's has not
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
-FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # a FIFO in its place must not make us wait
-ABANDONED = 300.0  # seconds without a sign of life after which what cannot be proven dead counts as dead
-LOOK = 0.2  # seconds between two looks at what gives no event
-READER = 1.0  # seconds that a line of mine waits for somebody to read it, while others wait for me
-SHORTEST_NAP = 0.001  # seconds before the first look again at who is about to be gone
-LONG = 2.0  # seconds of waiting after which it is worth a look whether the holder waits for me
-TICK = 2.0  # seconds between two looks of the next in the queue at what may have changed without an event
-FIRST_TICK = 0.05  # the same of who has a pipe, whose other end may get the lock: as long as it has waited, to TICK
-HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next one takes it
-FAR_TICK = 30.0  # the same at the most, for others: a tick is as many times as long as one is far from its turn
+FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # an open of a FIFO must not block
+ABANDONED = 300.0  # seconds of silence after which an owner beyond proof counts as dead
 HEARTBEAT = 60.0  # seconds between two signs of life
-FEW = 4  # waiters ahead that are looked at one by one, before all are listed
-LONGEST_QUEUE = 2000  # lines, most of them dead, after which the queue is renamed although somebody waits
-LONGEST_NAME = 200  # characters of an identity, which has 64 for its host: what no file can have for its name is junk
-LONGEST_LINE = 1000  # bytes of a command that stand in the queue: one write, and a page full of waiters is readable
+LONGEST_IDENTITY = 200  # characters
+OTHER_PLACE = "name another place in SEQEXEC_DIR"
 
 
-class Failure(Exception):
-    """What ends this tool with one line on stderr and an exit status; 125 where no other is documented."""
-
-    def __init__(self, message: str, status: int = 125) -> None:
-        super().__init__(message)
-        self.status = status
+class LostPlace(Exception):
+    """The line, the private directory or the whole scope was taken away: line up again."""
 
 
-class Displaced(Exception):
-    """My line, my directory, or the whole scope was taken away: line up anew."""
+class Identity(str):
+    """The name of a process for ever: format, host and boot, PID namespace, PID, start time."""
+
+    # 1.vm-3c159a68.4026531836.4242.t148046
+    __slots__ = ()
+
+    @property
+    def version(self) -> str:
+        return self.split(".")[0]
+
+    @property
+    def host(self) -> str:
+        return self.split(".")[1].rpartition("-")[0]
+
+    @property
+    def boot(self) -> str:
+        return self.split(".")[1].rpartition("-")[2]
+
+    @property
+    def pid_namespace(self) -> str:
+        return self.split(".")[2]
+
+    @property
+    def pid(self) -> int:
+        return int(self.split(".")[3])
+
+    @property
+    def start(self) -> str:
+        return self.split(".")[4]
+
+    def is_valid(self) -> bool:
+        """Tell an identity of this or another format from junk."""
+        words = self.split(".")
+        if len(self) > LONGEST_IDENTITY or "/" in self or not self.isprintable():
+            return False
+        if words[0] != FORMAT:
+            return len(words) > 3 and words[0].isdecimal()
+        if len(words) != 5:
+            return False
+        return (words[2] + words[3] + words[4][1:]).isdecimal() and words[3].strip("0") != ""
+
+
+class Own:
+    """What this process has found out about itself."""
+
+    identity = Identity()
+    parents: list[Process] | None = None  # itself and its ancestors
+
+
+def own_identity() -> Identity:
+    """Return this process's identity."""
+    if not Own.identity:
+        boot, namespace = "0", 0
+        try:
+            boot = read_file("/proc/sys/kernel/random/boot_id")[:8].decode()
+            namespace = posix.stat("/proc/self/ns/pid").st_ino
+        except OSError:
+            pass
+        name = posix.uname().nodename
+        host = "".join(c if c.isalnum() and c < "\x80" or c in "-_" else "-" for c in name)[:64]
+        words = (FORMAT, host or "-", boot, namespace, posix.getpid(), own_start())
+        Own.identity = Identity("%s.%s-%s.%d.%d.%s" % words)
+    return Own.identity
+
+
+def turn_identity(plan: Plan) -> Identity:
+    """Return the identity that a turn of this process gets.
+
+    A kept turn's start time has a leading 0: the process that takes it for a make may take another
+    one, for itself, inside that turn.
+    """
+    own = own_identity()
+    if not plan.kept:
+        return own
+    return Identity(own.replace(own.start, own.start[0] + "0" + own.start[1:]))
+
+
+def own_start() -> str:
+    """Return this process's start time. /proc/self is right in any PID namespace's /proc."""
+    if PROC == "/proc":
+        process = parse_stat(posix.getpid(), read_file("/proc/self/stat"))
+    else:
+        process = read_process(posix.getpid())
+    return process.start if process else "t0"
+
+
+def own_ancestors() -> list[Process]:
+    """Return this process and its ancestors, nearest first."""
+    if Own.parents is None:
+        Own.parents = ancestors(posix.getpid())
+    return Own.parents
+
+
+def shares_pids(identity: Identity) -> bool:
+    """Tell whether an identity is of this process's boot and PID namespace."""
+    own = own_identity()
+    if identity.version != FORMAT or identity.pid_namespace != own.pid_namespace:
+        return False
+    return identity.boot == own.boot and (own.boot != "0" or identity.host == own.host)
+
+
+def process_of(identity: Identity) -> Process | None:
+    """Return the process of an identity, None where it is gone or cannot be seen from here."""
+    process = read_process(identity.pid) if shares_pids(identity) else None
+    return process if process and process.start == identity.start else None
+
+
+def is_gone(identity: Identity) -> bool:
+    """Tell whether the process of an identity is proven dead: not so in another PID namespace."""
+    return shares_pids(identity) and process_of(identity) is None
 
 
 class Scope:
-    """A directory with one lock and one queue. Everything in it is reached through its descriptor."""
+    """A directory with one lock and one queue. All in it is reached through its descriptor."""
 
-    __slots__ = ("path", "fd", "owner", "waiters")
+    __slots__ = ("path", "fd", "owner", "waiters", "outer", "identity")
 
-    def __init__(self, path: str, fd: int, owner: int) -> None:
+    def __init__(self, path: str, fd: int, owner: int, outer: Scope | None = None) -> None:
         self.path, self.fd = path, fd
-        self.owner = owner  # a UID: what root makes in somebody's state directory is given to them; -1: to nobody
+        self.owner = owner  # a UID: root gives it all that it makes here; -1: no other user's
         self.waiters = -1  # descriptor of WAITERS, once it was needed
-
-
-NO_PIPES: Pipes = (frozenset(), frozenset())
+        self.outer = outer  # the scope that this one is inside of
+        self.identity = Identity(path.rpartition("/")[2] if outer else "")  # of the holder there
 
 
 class Claim:
-    """One process's place in a scope: its private directory, its flocked owner file, and later the lock."""
+    """One process's place in a scope: its private directory, its owner file, later the lock."""
 
-    __slots__ = "scope name home file founder deadline pipes heir passes told first_in first_at idle hung".split()
-
-    def __init__(self, scope: Scope, name: str, home: int, file: int) -> None:
-        self.scope, self.name = scope, name
+    def __init__(self, scope: Scope, identity: Identity, home: int, file: int) -> None:
+        self.scope, self.identity = scope, identity
         self.home, self.file = home, file  # descriptors of the directory and of the file in it
-        self.founder = True  # False once it has joined another one's lock
+        self.belt = -1  # descriptor of the flocked git directory
+        self.is_founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
-        self.pipes: Pipes = NO_PIPES  # of a waiter: those it reads from, and those it writes to
-        self.heir = ""  # one who waited when I, the holder, last looked
-        self.passes = False  # somebody who lives, or may, was before me when I last looked, and does not count for now
-        self.told = 0  # my position in the queue, as it was last shown
-        self.first_in: tuple[int, int] | None = None  # OLD and QUEUE, in which I have found nobody before me,
-        self.first_at = 0  # and the size of the latter
-        self.idle: tuple[float, tuple[str, ...]] = 0.0, ()  # since when the lock is free, and who is before me
-        self.hung: frozenset[str] = frozenset()  # of those: who has left it free for too long
-
-
-def setting(name: str, default: str = "") -> str:
-    """Return an environment variable, as text."""
-    return posix.environ.get(name.encode(), default.encode()).decode("utf-8", "surrogateescape")
+        self.position = 1  # in the queue, as last seen
+        self.beat = time.monotonic()  # of the last sign of life
+        self.passed: set[str] = set()  # waiters that have left the free lock alone for too long
+        self.free_since: tuple[str, float] = ("", 0.0)  # the first in line, and since when
 
 
 def project_root() -> str:
-    """Return the checkout that the current directory is in, as git would find it, else the directory.
+    """Return the checkout that the current directory is in, as git would find it, else the
+    directory.
 
-    A .git file (worktree, submodule) counts, GIT_DIR does not: a hook is in the same project as its caller.
+    A .git file (worktree, submodule) counts. GIT_DIR does not: a hook is in its caller's project.
     """
     try:
         here = posix.getcwd()
     except FileNotFoundError:
-        raise Failure("the current directory does not exist any more") from None
+        raise Failure("the current directory does not exist any more: go to another one") from None
     named = setting("SEQEXEC_PROJECT")
     if named and named != "repository":
         return named_project(named)
@@ -746,7 +978,7 @@ def shared_project(top: str) -> str:
 
 
 def follow_git(path: str) -> tuple[str, str]:
-    """Return the git directory that a path names, and the one that its worktrees share; "" for none."""
+    """Return the git directory of a path, and the one that its worktrees share; "" for none."""
     # gitdir: ../.git/worktrees/tree; and in there, in commondir: ../..
     word, _, target = read_start(path).partition(": ")
     if word == "gitdir":
@@ -757,6 +989,7 @@ def follow_git(path: str) -> tuple[str, str]:
 
 
 def join_path(directory: str, path: str) -> str:
+    """Return a path that is relative to a directory, or absolute."""
     return path if path[:1] == "/" else directory + "/" + path
 
 
@@ -778,206 +1011,211 @@ def look_up(path: str) -> Any:
 
 
 def is_checkout(mark: str) -> bool:
-    """Tell a checkout's .git, a file or a directory with a HEAD, from anything else of that name."""
+    """Tell a checkout's .git, a file or a directory with a HEAD, from anything else of that
+    name."""
     try:
-        return posix.stat(mark).st_mode & 0o170000 == 0o100000 or bool(posix.lstat(mark + "/HEAD"))
+        status = posix.stat(mark)
+        return status.st_mode & 0o170000 == 0o100000 or bool(posix.lstat(mark + "/HEAD"))
     except OSError:
         return False
 
 
 def state_path(root: str) -> str:
-    """Return the path of a project's state directory. /tmp, not TMPDIR: cron and a terminal meet there."""
+    """Return the path of a project's state directory. /tmp, not TMPDIR: cron and terminals meet."""
     try:
         from _sha1 import sha1  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # a CPython built without it
         from hashlib import sha1
     base = setting("SEQEXEC_DIR") or "/tmp"
     if base[:1] != "/":
-        raise Failure("SEQEXEC_DIR=%s is another place for each working directory: give a whole path" % printable(base))
+        text = "SEQEXEC_DIR=%s is another place for each working directory: give a whole path"
+        raise Failure(text % printable(base))
     digest = sha1((root + "\n").encode("utf-8", "surrogateescape")).hexdigest()
     return "%s/seq-exec-%s" % (base, digest[:8])
-
-
-def own_identity() -> str:
-    """Return format, host with its boot, PID namespace, PID and start time: this process's name for ever."""
-    boot, namespace = "0", 0
-    try:
-        boot = read_small("/proc/sys/kernel/random/boot_id")[:8].decode()
-        namespace = posix.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        pass
-    host = "".join(c if c.isalnum() and c < "\x80" or c in "-_" else "-" for c in posix.uname().nodename)
-    return "%s.%s-%s.%d.%d.%s" % (FORMAT, host[:64] or "-", boot, namespace, posix.getpid(), own_start())
-
-
-def own_start() -> str:
-    """Return this process's start time; /proc/self is right in any PID namespace's /proc."""
-    if PROC == "/proc":
-        # 4242 (a) S 4240 4242 4242 34816 4242 4194304 101 0 0 0 0 0 0 0 20 0 1 0 148044 3133440 412 1844...
-        return "t" + read_small("/proc/self/stat").rpartition(b")")[2].split()[19].decode()
-    unfold()
-    process = read_process(posix.getpid())
-    return process.start if process else "t0"
-
-
-def read_small(path: str) -> bytes:
-    """Return the first page of a file of /proc."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return posix.read(fd, 4096)
-    finally:
-        posix.close(fd)
 
 
 def open_state(root: str) -> Scope:
     """Open the state directory of a project; make it if there is none.
 
-    Raise Failure where somebody else could have a hand in it. Root works in the state directory of the checkout's
-    owner (`sudo make install`), and gives them whatever it makes there.
+    Root works in the state directory of the checkout's owner (`sudo make install`) and gives them
+    what it makes there. Where another user's is in the way, this user has one of their own: the
+    flock on the git directory keeps the two apart. Raise Failure for one that others can write to.
     """
-    path = state_path(root)
-    user = posix.geteuid()
+    path, user = state_path(root), posix.geteuid()
     owner = posix.stat(root).st_uid if user == 0 else user
-    try:
-        fd = posix.open(path, DIRECTORY)
-    except FileNotFoundError:
-        try:
-            fd = make_state(path, owner if owner != user else -1)
-        except OSError as error:
-            raise Failure("cannot make %s: %s; %s" % (path, error.strerror, OTHER_PLACE)) from None
-    except OSError as error:
-        refuse(path, "is not a directory that can be used (%s)" % error.strerror)
-    status = posix.fstat(fd)
-    if status.st_uid not in (user, owner):
-        refuse(path, "belongs to somebody else (user %d)" % status.st_uid)
+    fd = open_state_directory(path, owner)
+    status = posix.fstat(fd) if fd >= 0 else None
+    if status is None or status.st_uid not in (user, owner):
+        if status:
+            posix.close(fd)
+        path = "%s-%d" % (path, user)
+        fd = open_state_directory(path, user)
+        status = posix.fstat(fd) if fd >= 0 else None
+        if status is None or status.st_uid != user:
+            raise Failure("%s belongs to another user: %s" % (path, OTHER_PLACE))
     if status.st_mode & 0o22:
-        refuse(path, "can be written to by others (mode %o)" % (status.st_mode & 0o7777))
+        why = "can be written to by others (mode %o)" % (status.st_mode & 0o7777)
+        raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
     return Scope(path, fd, status.st_uid if status.st_uid != user else -1)
 
 
-def inner_scope(scope: Scope, *names: str, only_look: bool = False) -> Scope:
-    """Open a scope inside of another one; make it if there is none, or raise FileNotFoundError."""
-    fd = scope.fd
-    for name in names:
-        outer = fd
-        if only_look:
-            fd = posix.open(name, DIRECTORY, dir_fd=outer)
-        else:
-            fd = open_directory(name, outer, scope.owner)
-        if outer != scope.fd:
-            posix.close(outer)
-    return Scope("/".join((scope.path,) + names), fd, scope.owner)
+def open_state_directory(path: str, owner: int) -> int:
+    """Return the descriptor of a state directory, made if there is none; -1: it may not be read."""
+    while True:
+        try:
+            return posix.open(path, DIRECTORY)
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            return -1
+        except OSError as error:
+            why = "is not a directory that can be used (%s)" % error.strerror
+            raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE)) from None
+        try:
+            if setting("SEQEXEC_DIR"):
+                try:
+                    posix.mkdir(setting("SEQEXEC_DIR"), 0o700)
+                except FileExistsError:
+                    pass
+            posix.mkdir(path, 0o700)
+            if owner != posix.geteuid():
+                posix.chown(path, owner, -1, follow_symlinks=False)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise Failure("cannot make %s: %s; %s" % (path, error.strerror, OTHER_PLACE)) from None
 
 
-def open_directory(name: str, parent: int, owner: int) -> int:
-    """Open a directory in another one; make it if there is none. What is there and no directory goes."""
+def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
+    """Open the scope inside a holder's run; make it if there is none, or raise
+    FileNotFoundError."""
+    nested = open_directory(NESTED, scope, only_look=only_look)
+    try:
+        fd = open_directory(name, scope, nested, only_look)
+    finally:
+        posix.close(nested)
+    return Scope("%s/%s/%s" % (scope.path, NESTED, name), fd, scope.owner, scope)
+
+
+def open_directory(name: str, scope: Scope, parent: int = -1, only_look: bool = False) -> int:
+    """Open a directory of a scope; make it if there is none. What is there and no directory
+    goes."""
+    parent = scope.fd if parent < 0 else parent
     while True:
         try:
             return posix.open(name, DIRECTORY, dir_fd=parent)
         except FileNotFoundError:
+            if only_look or not posix.fstat(parent).st_nlink:
+                raise
             try:
                 posix.mkdir(name, 0o700, dir_fd=parent)
-                fd = posix.open(name, DIRECTORY, dir_fd=parent)
+                if scope.owner >= 0:
+                    fd = posix.open(name, DIRECTORY, dir_fd=parent)
+                    posix.fchown(fd, scope.owner, -1)
+                    return fd
             except (FileExistsError, FileNotFoundError):
-                posix.stat(".", dir_fd=parent)
-                if not posix.fstat(parent).st_nlink:
-                    raise
-                continue
-            give(fd, owner)
-            return fd
+                pass
         except OSError as error:
             if not is_foreign(error):
                 raise
-            remove(name, parent)
+            if only_look:
+                raise FileNotFoundError from None
+            force_remove(name, parent)
 
 
-def refuse(path: str, why: str) -> NoReturn:
-    """Raise the Failure for a state directory that must not be used."""
-    raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
+def open_file(name: str, scope: Scope) -> int:
+    """Open a file of a scope to append to; make it if there is none. What is no plain file goes.
 
-
-OTHER_PLACE = "name another place in SEQEXEC_DIR"
-
-
-def make_state(path: str, owner: int) -> int:
-    """Make a state directory, and the directory of SEQEXEC_DIR if that is missing. Return its descriptor."""
-    if setting("SEQEXEC_DIR"):
+    A hard link goes too: it may have been planted for root to write to. The look comes before the
+    open, since an open of a FIFO or a device has effects, and after it, since names change.
+    """
+    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE
+    while True:
         try:
-            posix.mkdir(setting("SEQEXEC_DIR"), 0o700)
-        except FileExistsError:
-            pass
-    try:
-        posix.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    fd = posix.open(path, DIRECTORY)
-    if posix.fstat(fd).st_uid == posix.geteuid():
-        give(fd, owner)
-    return fd
-
-
-def reason(error: OSError) -> str:
-    """Say what an error was, and of which file."""
-    return "%s%s" % (error.strerror or error, ": " + printable(str(error.filename)) if error.filename else "")
-
-
-def trouble(error: OSError) -> str:
-    """Say what went wrong with the state directory or the system, and what to do."""
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        place = setting("SEQEXEC_DIR") or "/tmp"
-        return "%s; state is in %s: make room there, or %s" % (reason(error), place, OTHER_PLACE)
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
-        return "%s; a limit of this system or session: see ulimit -a" % reason(error)
-    return reason(error)
+            fd = posix.open(name, flags, 0o600, dir_fd=scope.fd)
+        except OSError as error:
+            if not is_foreign(error):
+                raise
+            force_remove(name, scope.fd)
+            continue
+        status = posix.fstat(fd)
+        if status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2:
+            if not status.st_size:
+                chown_to(fd, scope.owner)
+            return fd
+        posix.close(fd)
+        force_remove(name, scope.fd)
 
 
 def is_foreign(error: OSError) -> bool:
-    """Tell whether an open failed because what has the name is not of ours: a link, a FIFO, a device."""
-    import errno  # not on the way of a run that finds all as it should be
+    """Tell whether an open failed because the name is a link's, a FIFO's or a device's."""
+    import errno
 
     return error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 
 
-def give(fd: int, owner: int) -> None:
-    """Let the state directory's owner have what root has just made in it."""
+def explain_oserror(error: OSError) -> str:
+    """Say what went wrong with the state directory or the system, and what to do."""
+    import errno
+
+    text, place = describe_oserror(error), setting("SEQEXEC_DIR") or "/tmp"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "%s; state is in %s: make room there, or %s" % (text, place, OTHER_PLACE)
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "%s; state is in %s, which cannot be written to: %s" % (text, place, OTHER_PLACE)
+    if error.errno == errno.EFBIG:
+        return "%s: a file size limit (ulimit -f) leaves no room for the queue: raise it" % text
+    if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+        return "%s; the file system of %s has no flock(): %s" % (text, place, OTHER_PLACE)
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+        return "%s; a limit of this system or session: see ulimit -a" % text
+    return text
+
+
+def chown_to(fd: int, owner: int) -> None:
+    """Give the state directory's owner what root has just made in it."""
     if owner >= 0:
         posix.fchown(fd, owner, -1)
 
 
-def waiters_of(scope: Scope, only_look: bool = False) -> int:
-    """Return the descriptor of a scope's WAITERS; make it if there is none, or raise FileNotFoundError."""
-    if scope.waiters < 0 and only_look:
-        scope.waiters = posix.open(WAITERS, DIRECTORY, dir_fd=scope.fd)
-    elif scope.waiters < 0:
-        scope.waiters = open_directory(WAITERS, scope.fd, scope.owner)
+def open_waiters(scope: Scope, only_look: bool = False) -> int:
+    """Return the descriptor of a scope's WAITERS; make it, or raise FileNotFoundError."""
+    if scope.waiters < 0:
+        scope.waiters = open_directory(WAITERS, scope, only_look=only_look)
     return scope.waiters
 
 
-def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
-    """Make the private directory waiters/<name>/ with the owner file in it, flocked.
+def close_scope(scope: Scope | None) -> None:
+    """Close a scope's descriptors, and those of the scopes around it."""
+    while scope:
+        try_close(scope.fd, scope.waiters)
+        scope = scope.outer
 
-    It is made under a hidden name and gets its public one when the flock is there: whoever sees a public name whose
-    file is not flocked has seen a dead process's. A sweeper that takes a hidden one away only makes us start over.
+
+def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
+    """Make the private directory waiters/<identity>/ with the owner file in it, flocked.
+
+    It is made under a hidden name and gets its public one when the flock is there: an unflocked
+    file under a public name has a dead owner. A sweeper that takes a hidden one away makes this
+    start over.
     """
-    hidden = "." + name
+    hidden = "." + identity
     for _ in range(1000):
-        waiters, home, file = waiters_of(scope), -1, -1
+        waiters, home, file = open_waiters(scope), -1, -1
         try:
-            posix.mkdir(hidden, 0o700 | OURS, dir_fd=waiters)
+            posix.mkdir(hidden, 0o700 | OUR_MODE_BIT, dir_fd=waiters)
             home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
-            give(home, scope.owner)
+            chown_to(home, scope.owner)
             flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE
-            file = posix.open(name, flags, 0o600, dir_fd=home)
-            give(file, scope.owner)
+            file = posix.open(identity, flags, 0o600, dir_fd=home)
+            chown_to(file, scope.owner)
             flock(file, LOCK_EX | LOCK_NB)
-            write(file, record)
-            posix.rename(hidden, name, src_dir_fd=waiters, dst_dir_fd=waiters)
-            if same_file(file, name, home):
-                return Claim(scope, name, home, file)
-        except FileExistsError:  # a start over; nobody else has this name
-            remove(hidden, waiters)
+            write_all(file, record)
+            posix.rename(hidden, identity, src_dir_fd=waiters, dst_dir_fd=waiters)
+            if is_same_file(file, identity, home):
+                return Claim(scope, identity, home, file)
+        except FileExistsError:  # a start over: no other process has this name
+            force_remove(hidden, waiters)
         except (FileNotFoundError, BlockingIOError):  # swept, or the state directory was removed
             if not posix.fstat(waiters).st_nlink:
                 posix.close(waiters)
@@ -988,21 +1226,13 @@ def make_claim(scope: Scope, name: str, record: bytes) -> Claim:
     raise Failure("%s/%s is swept faster than it can be used" % (scope.path, WAITERS))
 
 
-def write(fd: int, data: bytes) -> None:
-    """Write all of it, or raise: a short write is a full disk's first sign."""
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it, or raise OSError: a short write is a full disk's first sign."""
     if posix.write(fd, data) != len(data):
         raise OSError(28, "No space left on device")
 
 
-def show_life(claim: Claim) -> None:
-    """Touch my owner file, for those to whom no flock proves that I live; on a disk that fails they have to wait."""
-    try:
-        posix.utime(claim.file)
-    except OSError:
-        pass
-
-
-def same_file(fd: int, name: str, directory: int) -> bool:
+def is_same_file(fd: int, name: str, directory: int) -> bool:
     """Tell whether a descriptor and a name in a directory are one file."""
     try:
         there = posix.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -1012,79 +1242,388 @@ def same_file(fd: int, name: str, directory: int) -> bool:
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
 
 
-def enqueue(claim: Claim, command: str) -> None:
-    """Append this process's line to the queue. A file that was tidied away meanwhile is not the queue: again."""
-    text = printable(command)[:LONGEST_LINE].encode("utf-8", "backslashreplace")
-    line = b"%d:%d:%s\t%s\n" % (posix.getpid(), time.time(), text, claim.name.encode())
-    while True:
-        fd = open_file(QUEUE, claim.scope)
+def exists(name: str, directory: int) -> bool:
+    """Tell whether a directory has a name. Raise OSError where that cannot be told."""
+    try:
+        posix.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def take_lock(claim: Claim) -> bool:
+    """Rename the private directory to LOCK; False where an owner is there. First in line only.
+
+    Raise LostPlace when the private directory is gone.
+    """
+    import errno
+
+    scope = claim.scope
+    try:
+        posix.rename(claim.identity, LOCK, src_dir_fd=open_waiters(scope), dst_dir_fd=scope.fd)
+    except FileNotFoundError:
+        raise LostPlace from None
+    except NotADirectoryError:  # a file where the lock should be
+        force_remove(LOCK, scope.fd)
+        return False
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
+
+
+def release(claim: Claim) -> None:
+    """Give the lock back: owner file, directory, belt, flock. Then tidy. Never fails.
+
+    A directory that is not empty by now is a successor's, or has another member of the turn in it.
+    The close wakes the next waiter. Work that it need not wait for comes after that.
+    """
+    scope = claim.scope
+    if claim.is_founder:
+        try_remove(posix.unlink, HOLDER_PID, scope.fd)
+    for _ in range(2):  # the second is for an interrupted or short-of-memory one
+        if try_remove(posix.unlink, claim.identity, claim.home):
+            break
+    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
+    if claim.belt >= 0 and not is_last:
+        leave_belt(claim)
+    try_close(claim.belt, claim.file)
+    posix.sched_yield()  # the waiter that this woke may be on this processor
+    try:
+        tidy(scope)
+        leave_scope(claim)
+    except (OSError, Failure):  # a name of an unknown format stays
+        pass
+    try_close(claim.home)
+
+
+def abandon(claim: Claim) -> None:
+    """Leave the queue. The line in it is a dead one from now on."""
+    try_remove(posix.unlink, claim.identity, claim.home)
+    try_remove(posix.rmdir, claim.identity, open_waiters(claim.scope))
+    try_close(claim.file, claim.home)
+
+
+def try_close(*fds: int) -> None:
+    """Close descriptors, -1 for none. One whose close fails is closed all the same: close(2)."""
+    for fd in fds:
         try:
-            write(fd, line)
-            if same_file(fd, QUEUE, claim.scope.fd):
-                return
+            if fd >= 0:
+                posix.close(fd)
+        except OSError:
+            pass
+
+
+def try_remove(action: Callable[..., None], name: str, directory: int) -> bool:
+    """Unlink or rmdir a name in a directory; False where that failed."""
+    try:
+        action(name, dir_fd=directory)
+    except OSError:
+        return False
+    return True
+
+
+def force_remove(name: str, directory: int) -> None:
+    """Remove a name and all below it, following no link. What cannot be removed stays."""
+    if try_remove(posix.unlink, name, directory) or try_remove(posix.rmdir, name, directory):
+        return
+    try:
+        fd = posix.open(name, DIRECTORY, dir_fd=directory)
+    except OSError:
+        return
+    for each in posix.listdir(fd):
+        force_remove(each, fd)
+    posix.close(fd)
+    try_remove(posix.rmdir, name, directory)
+
+
+def open_owner(identity: Identity, path: str, directory: int) -> tuple[str, int]:
+    """Return an owner's state: alive, dead or gone; and the descriptor to sleep on, or -1.
+
+    An owner counts as alive until the kernel proves that it is dead. Gone: there is no such file
+    any more, since its owner has released it, which comes before the end of its flock.
+    """
+    try:
+        fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
+    except FileNotFoundError:
+        return "gone", -1
+    except PermissionError:
+        return "alive", -1
+    except OSError as error:
+        if is_foreign(error):
+            return "dead", -1
+        raise
+    try:
+        if posix.fstat(fd).st_mode & 0o170000 != 0o100000:
+            return "dead", -1
+        try:
+            flock(fd, LOCK_SH | LOCK_NB)
+            if not posix.fstat(fd).st_nlink:
+                return "gone", -1
+            if proves_death(identity, fd) or is_abandoned(identity, fd):
+                return "dead", -1
+            return "alive", -1
+        except BlockingIOError:
+            fd, found = -1, fd
+            return "alive", found
+        except OSError:  # no flock on this file system
+            return ("dead" if is_abandoned(identity, fd) else "alive"), -1
+    finally:
+        if fd >= 0:
+            posix.close(fd)
+
+
+def owner_state(identity: Identity, path: str, directory: int) -> str:
+    """Return an owner's state: alive, dead or gone."""
+    state, fd = open_owner(identity, path, directory)
+    if fd >= 0:
+        posix.close(fd)
+    return state
+
+
+def proves_death(identity: Identity, fd: int) -> bool:
+    """Tell whether a flock that could be taken proves its owner's death.
+
+    It does for an owner under this kernel: of this boot, on this host where boots have no ID, and
+    any on a local file system, which outlives a reboot and a change of the host's name.
+    """
+    own = own_identity()
+    if identity.version != FORMAT:
+        return False
+    if identity.host == own.host or identity.boot == own.boot != "0":
+        return True
+    device = posix.fstat(fd).st_dev
+    if posix.major(device):  # a disk; NFS, tmpfs and overlays have no major number
+        return True
+    # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+    try:
+        mounts = read_file("/proc/self/mountinfo").split(b"\n")
+    except OSError:
+        return False
+    number = b"%d:%d" % (posix.major(device), posix.minor(device))
+    kinds = [line.split(b" - ")[1].split()[0] for line in mounts if line.split()[2:3] == [number]]
+    return kinds[:1] in ([b"tmpfs"], [b"overlay"], [b"btrfs"], [b"zfs"])
+
+
+class Silence:
+    """Owners beyond proof: by identity and inode their last sign of life, and when it was seen."""
+
+    seen: dict[tuple[str, int], tuple[int, float]] = {}
+
+
+def is_abandoned(identity: Identity, fd: int) -> bool:
+    """Tell whether an owner beyond proof (another host, no flock) was silent for ABANDONED seconds.
+
+    Silent by this process's monotonic clock: the clocks of two hosts, or one set back, mean
+    nothing.
+    """
+    if identity.version != FORMAT:
+        text = "%s is of a format that this copy (format %s) does not know: use the newer copy in"
+        text += " the whole project, or remove it when nothing runs"
+        try:
+            path = posix.readlink("/proc/self/fd/%d" % fd)
+        except OSError:
+            path = identity
+        raise Failure(text % (printable(path), FORMAT))
+    status = posix.fstat(fd)
+    key = (identity, status.st_ino)
+    stamp, since = Silence.seen.get(key, (-1, 0.0))
+    if stamp != status.st_mtime_ns:
+        Silence.seen[key] = (status.st_mtime_ns, time.monotonic())
+        return False
+    return time.monotonic() - since > seconds_setting("SEQEXEC_ABANDONED", ABANDONED)
+
+
+def show_life(claim: Claim) -> None:
+    """Touch the owner file once a minute, for those to whom no flock proves anything."""
+    if time.monotonic() - claim.beat >= HEARTBEAT:
+        claim.beat = time.monotonic()
+        try:
+            posix.utime(claim.file)
+        except OSError:  # on a disk that fails the others have to wait
+            pass
+
+
+def owners(scope: Scope) -> dict[Identity, str]:
+    """Return the owner files in the lock: identity, and alive or dead. What is no owner file
+    goes."""
+    try:
+        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        if not is_foreign(error):
+            raise
+        force_remove(LOCK, scope.fd)
+        return {}
+    try:
+        found = {}
+        for identity in map(Identity, posix.listdir(home)):
+            if not identity.is_valid():
+                force_remove(identity, home)
+                continue
+            state = owner_state(identity, identity, home)
+            if state != "gone":
+                found[identity] = state
+        return found
+    finally:
+        posix.close(home)
+
+
+def live_holders(scope: Scope) -> list[Identity]:
+    """Return the identities of the living in the lock."""
+    return [identity for identity, state in owners(scope).items() if state == "alive"]
+
+
+def is_waiting(scope: Scope, identity: Identity) -> bool:
+    """Tell whether a waiter of this identity is alive, or may be."""
+    try:
+        waiters = open_waiters(scope, only_look=True)
+    except FileNotFoundError:
+        return False
+    return owner_state(identity, identity + "/" + identity, waiters) == "alive"
+
+
+def reclaim_if_dead(scope: Scope, name: str) -> bool:
+    """Remove a private directory with a dead owner; False where the owner lives, or may.
+
+    From the look until after the unlink the flock is held exclusively: a process that is about to
+    flock a file of that name in a hidden directory then fails, or finds that its file has no name,
+    and starts over. Files are named by their path below WAITERS: a descriptor of the directory
+    would follow a rename to LOCK, where no dead owner's file may go before its run was ended.
+    """
+    waiters = open_waiters(scope)
+    try:
+        home = posix.open(name, DIRECTORY, dir_fd=waiters)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return try_remove(posix.unlink, name, waiters)
+    names = posix.listdir(home)
+    posix.close(home)
+    for each in names:
+        if not Identity(each).is_valid():
+            force_remove(name + "/" + each, waiters)
+        elif not unlink_if_dead(name + "/" + each, waiters):
+            return False
+    try_remove(posix.rmdir, name, waiters)
+    return True
+
+
+def unlink_if_dead(path: str, directory: int) -> bool:
+    """Unlink an owner file under its own exclusive flock; False where its owner lives, or may."""
+    identity = Identity(path.rpartition("/")[2])
+    try:
+        fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return try_remove(posix.unlink, path, directory)
+    try:
+        if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
+            flock(fd, LOCK_EX | LOCK_NB)
+            if not proves_death(identity, fd) and not is_abandoned(identity, fd):
+                return False
+        return try_remove(posix.unlink, path, directory)
+    except OSError:
+        return False
+    finally:
+        posix.close(fd)
+
+
+def read_record(identity: str, home: int) -> dict[str, str]:
+    """Return what an owner wrote into its file: data to be shown, never to be believed."""
+    # command make test
+    found: dict[str, str] = {}
+    lines = read_lines(identity, home)
+    for line in lines[:20] + lines[20:][-20:]:
+        key, _, value = line[:4096].decode("utf-8", "replace").partition(" ")
+        found[key] = value
+    return found
+
+
+def record_in(place: str, identity: str, directory: int) -> dict[str, str]:
+    """Return the record of an owner in a place of a directory; empty where that has just gone."""
+    return read_record(place + "/" + identity, directory)
+
+
+# ---- the second belt -----------------------------------------------------------------------------
+#
+# Two state directories for one checkout (a private /tmp, a bind mount, another SEQEXEC_DIR or user,
+# a state directory that was removed under a running command) are two locks. The holder of a
+# checkout's lock also holds a flock on its git directory. A process inside a run never waits for
+# it: a test suite with a state directory of its own would wait for its own caller. Not the project
+# directory: `flock . ./seqexec.py ...` is a cron idiom and would wait for itself.
+
+
+def take_belt(claim: Claim, root: str) -> bool:
+    """Take the exclusive flock on the checkout's own git directory; False where another has it."""
+    mark = root.rstrip("/") + "/.git"
+    flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+    try:
+        try:
+            claim.belt = posix.open(mark, flags)
+        except NotADirectoryError:  # a worktree's file
+            claim.belt = posix.open(follow_git(mark)[0], flags)
+        flock(claim.belt, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no git directory, or one that may not be read: no belt
+        pass
+    return True
+
+
+def leave_belt(claim: Claim) -> None:
+    """Leave the belt to a process that has it until the other members of this turn have ended: a
+    pipeline's founder may be the first to leave."""
+    try:
+        if not posix.listdir(claim.home) or posix.fork():
+            return
+    except OSError:
+        return
+    try:
+        become_daemon(claim)
+        try_close(claim.file)
+        seen: set[str] = set()
+        while set(posix.listdir(claim.home)) - seen:
+            for name in set(posix.listdir(claim.home)) - seen:
+                seen.add(name)
+                _, fd = open_owner(Identity(name), name, claim.home)
+                if fd >= 0:
+                    flock(fd, LOCK_SH)
+    finally:
+        posix._exit(0)
+
+
+# ---- the queue -----------------------------------------------------------------------------------
+#
+# Appenders share a flock on the file, a tidier takes it alone. A waiter without a line appends
+# again, so the worst that a lost line costs is a place.
+
+LONGEST_LINE = 1000  # bytes of a command in the queue: one write, and a page of waiters is readable
+LONGEST_QUEUE = 32768  # bytes after which dead lines are taken out although a process waits
+TIDIER_PATIENCE = 2.0  # seconds an appender waits for a tidier that may be stopped
+
+
+def append_to_queue(claim: Claim, shown: str) -> bool:
+    """Append this process's line. Return True where it is the first line of the file."""
+    text = shown.encode("utf-8", "backslashreplace")[:LONGEST_LINE]
+    line = b"%d:%d:%s\t%s\n" % (posix.getpid(), time.time(), text, claim.identity.encode())
+    scope = claim.scope
+    while True:
+        fd = open_file(QUEUE, scope)
+        try:
+            flock_within(fd, TIDIER_PATIENCE, LOCK_SH)
+            if is_same_file(fd, QUEUE, scope.fd):
+                write_all(fd, line)
+                return posix.lseek(fd, 0, 1) == len(line)
         finally:
             posix.close(fd)
 
 
-def open_file(name: str, scope: Scope) -> int:
-    """Open a file of a scope to append to; make it if there is none. What is no plain file of ours goes.
-
-    A hard link is none either: it may have been planted for root to write to, and to give away.
-    """
-    while True:
-        try:
-            fd = posix.open(name, posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
-        except OSError as error:
-            if not is_foreign(error):
-                raise
-            remove(name, scope.fd)
-            continue
-        status = posix.fstat(fd)
-        if status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2:
-            if not status.st_size:
-                give(fd, scope.owner)
-            return fd
-        posix.close(fd)
-        remove(name, scope.fd)
-
-
-def read_queue(scope: Scope) -> dict[str, bytes]:
-    """Return the identities in the queue, in order, each with its line. An identity's first line counts."""
-    found: dict[str, bytes] = {}
-    for line in queue_lines(scope):
-        name = name_in(line)
-        if name not in found and is_identity(name):
-            found[name] = line
-    return found
-
-
-def queue_lines(scope: Scope) -> list[bytes]:
-    """Return the lines of the queue, junk and all.
-
-    A tidying holder may rename QUEUE to OLD between the two reads; then OLD is another file than before: again.
-    """
-    while True:
-        before = inode(OLD, scope.fd)
-        lines = read_old_queue(scope) if before else []
-        lines += read_lines(QUEUE, scope.fd)
-        if inode(OLD, scope.fd) == before:
-            return lines
-
-
-def name_in(line: bytes) -> str:
-    """Return the identity in a line of the queue, or what stands in its place."""
-    # 4242:1700000000:make test<TAB>1.host-0a1b2c3d.4026531836.4242.t148044
-    return line.rpartition(b"\t")[2].decode("ascii", "replace")
-
-
-def read_old_queue(scope: Scope) -> list[bytes]:
-    """Return the lines of OLD that count."""
-    lines = read_lines(OLD, scope.fd)
-    return lines[: lines.index(CLOSED)] if CLOSED in lines else lines
-
-
 def read_lines(name: str, directory: int) -> list[bytes]:
-    """Return the lines of a file in a scope; none where it is missing, or no regular file."""
+    """Return the lines of a file; none where it is missing, or no regular file."""
     try:
         fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=directory)
     except (FileNotFoundError, PermissionError):
@@ -1102,521 +1641,374 @@ def read_lines(name: str, directory: int) -> list[bytes]:
         posix.close(fd)
 
 
-def inode(name: str, directory: int) -> int:
-    """Return the inode of what has a name, 0 where nothing has."""
-    return inode_and_size(name, directory)[0]
+def identity_in(line: bytes) -> Identity:
+    """Return the identity in a line of the queue, or the junk in its place."""
+    # 4242:1700000000:make test<TAB>1.host-0a1b2c3d.4026531836.4242.t148044
+    return Identity(line.rpartition(b"\t")[2].decode("ascii", "replace"))
 
 
-def inode_and_size(name: str, directory: int) -> tuple[int, int]:
-    """Return the inode of what has a name, and its bytes; zeros where nothing has."""
+def read_queue(scope: Scope) -> dict[Identity, bytes]:
+    """Return the identities in the queue, in order, each with its first line."""
+    found: dict[Identity, bytes] = {}
+    for line in read_lines(QUEUE, scope.fd):
+        identity = identity_in(line)
+        if identity not in found and identity.is_valid():
+            found[identity] = line
+    return found
+
+
+def list_waiters(scope: Scope) -> set[str]:
+    """Return the names in WAITERS: the living, and the dead that no process has swept yet."""
     try:
-        status = posix.stat(name, dir_fd=directory, follow_symlinks=False)
+        return set(posix.listdir(open_waiters(scope, only_look=True)))
     except FileNotFoundError:
-        return 0, 0
-    return status.st_ino, status.st_size
+        return set()
 
 
-def is_identity(name: str) -> bool:
-    """Tell an identity, of whatever format version, from junk."""
-    words = name.split(".")
-    if len(name) > LONGEST_NAME or "/" in name or not name.isprintable():
-        return False
-    if words[0] == FORMAT:
-        return len(words) == 5 and words[2].isdecimal() and words[4][1:].isdecimal() and words[3].strip("0").isdecimal()
-    return len(words) > 3 and words[0].isdecimal()
+def waiters_in_order(scope: Scope) -> list[Identity]:
+    """Return the living waiters in the queue's order."""
+    there = list_waiters(scope)
+    return [each for each in read_queue(scope) if each in there and is_waiting(scope, each)]
 
 
-def is_pid(word: str) -> bool:
-    """Tell a PID that may be waited for or signalled from anything else: 0, -1 and 1 are not."""
-    return word.isdecimal() and len(word) < 11 and int(word) > 1
+def tidy(scope: Scope) -> None:
+    """Take dead lines out of the queue, and sweep what the dead have left.
 
-
-def take_lock(claim: Claim) -> bool:
-    """Put my private directory in the place of the lock; False when somebody is there. The caller is first in line.
-
-    Raise Displaced when my private directory is gone (somebody removed it).
+    A waiter that can be seen in WAITERS may have a line; one that cannot will append it after this.
+    One living waiter is enough to leave the rest to it: in a crowd each look would cost a probe.
     """
-    scope = claim.scope
+    fd = open_file(QUEUE, scope)
     try:
-        posix.rename(claim.name, LOCK, src_dir_fd=waiters_of(scope), dst_dir_fd=scope.fd)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        raise Displaced from None
-    except NotADirectoryError:  # a file where the lock should be
-        remove(LOCK, scope.fd)
-        return False
-    except OSError as error:
-        import errno
-
-        if error.errno == errno.ENOTEMPTY:
-            return False
-        raise
-    return True
-
-
-def acquire(claim: Claim, command: str) -> bool:
-    """Line up, and take the lock at once where nobody is ahead. False: it takes the long way."""
-    try:
-        enqueue(claim, command)
-    except FileNotFoundError:  # somebody removes the state directory
-        return False
-    if OLD_LOCKS or inode(LOCK, claim.scope.fd) or next(iter(read_queue(claim.scope)), "") != claim.name:
-        return False
-    try:
-        return take_lock(claim)
-    except Displaced:
-        return False
-
-
-def show_holder(claim: Claim) -> None:
-    """Write current.pid. Done by the holder, while its command starts."""
-    fd = open_file(HOLDER_PID, claim.scope)
-    try:
-        if posix.fstat(fd).st_size:  # of a dead one; ext4 writes a truncated file out at its close
+        flock(fd, LOCK_EX | LOCK_NB)
+        lines = read_lines(QUEUE, scope.fd)
+        there = list_waiters(scope)
+        for identity in map(identity_in, reversed(lines)):
+            if identity in there and identity.is_valid() and is_waiting(scope, identity):
+                kept = [line for line in lines if identity_in(line) in there]
+                if posix.fstat(fd).st_size > LONGEST_QUEUE and len(kept) < len(lines) // 2:
+                    rewrite_queue(scope, kept)
+                return
+        if lines and is_same_file(fd, QUEUE, scope.fd):
             posix.ftruncate(fd, 0)
-        write(fd, b"%d\n" % posix.getpid())
+        try_remove(posix.unlink, QUEUE + ".new", scope.fd)  # of a tidier that was killed
+    except BlockingIOError:  # an appender, or another tidier: leave it to the next
+        return
     finally:
         posix.close(fd)
+    for name in there:
+        reclaim_if_dead(scope, name)
+    sweep_makes(scope)
+    sweep_nested(scope)
 
 
-def tidy(claim: Claim) -> None:
-    """Take dead lines out of the queue without losing a live one. Done by the founder of the lock only, or its last.
-
-    Who appends to the renamed file sees afterwards that it is not the queue any more, and appends again. That is why
-    OLD is closed before it is read for the last time: a line before the mark is seen here, and keeps OLD, and with it
-    its place, as long as its owner waits; a line behind the mark has never counted, so nobody's place ever changes.
-    """
-    scope = claim.scope
-    if not inode(OLD, scope.fd):
-        lines = read_lines(QUEUE, scope.fd)  # a first look, so that who waits stays in QUEUE, where people look
-        claim.heir = find_waiter(scope, lines)
-        if claim.heir and len(lines) < LONGEST_QUEUE:
-            return
-        try:
-            posix.rename(QUEUE, OLD, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
-        except FileNotFoundError:
-            return
-    fd = open_file(OLD, scope)
+def sweep_makes(scope: Scope) -> None:
+    """Remove the files of makes whose leading line is dead, each under its own flock: a line that
+    has just opened one then finds it taken, or without a name, and starts over."""
     try:
-        write(fd, b"\n" + CLOSED + b"\n")
-    finally:
-        posix.close(fd)
-    claim.heir = find_waiter(scope, read_old_queue(scope))
-    if not claim.heir:
-        remove(OLD, scope.fd)
-
-
-def find_waiter(scope: Scope, lines: list[bytes]) -> str:
-    """Return the last live waiter who has a line in a queue, "" for none."""
-    for name in map(name_in, reversed(lines)):
-        if is_identity(name) and waits(scope, name):
-            return name
-    return ""
-
-
-def waits(scope: Scope, name: str) -> bool:
-    """Tell whether a waiter of this identity is alive, or may be."""
-    try:
-        home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope, only_look=True))
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        if is_foreign(error):
-            return False
-        raise
-    try:
-        return bool(lives(name.lstrip("."), home))
-    finally:
-        posix.close(home)
-
-
-def lives(name: str, home: int) -> bool | None:
-    """Tell whether the owner file of an identity belongs to a living process. What is not proven dead is alive.
-
-    None: there is no such file, or no more: its owner has released it, which it does before its flock goes.
-    """
-    try:
-        fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=home)
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        return True
-    except OSError as error:
-        if is_foreign(error):
-            return False
-        raise
-    try:
-        status = posix.fstat(fd)
-        if status.st_mode & 0o170000 != 0o100000:
-            return False
-        try:
-            flock(fd, LOCK_SH | LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # no flock on this file system
-            unfold()
-            return not is_abandoned(name, home, status)
-        if not posix.fstat(fd).st_nlink:
-            return None
-        if same_kernel(name):
-            return False
-        unfold()
-        return not is_abandoned(name, home, status)
-    finally:
-        posix.close(fd)
-
-
-def same_kernel(name: str) -> bool:
-    """Tell whether flock proves death for an identity: its host is mine, or its boot (a container's) is."""
-    # vm-3c159a68, or vm-0 where a boot has no name
-    mine, theirs = (whose.split(".")[1].rpartition("-") for whose in (own_name(), name))
-    return name.startswith(FORMAT + ".") and (mine[0] == theirs[0] != "" or mine[2] == theirs[2] != "0")
-
-
-OWN_NAME: list[str] = []
-
-
-def own_name() -> str:
-    """Return this process's identity, found once."""
-    if not OWN_NAME:
-        OWN_NAME.append(own_identity())
-    return OWN_NAME[0]
-
-
-def release(claim: Claim) -> None:
-    """Give the lock back: what names me, what others left, my owner file, the directory. Never fails.
-
-    What somebody removed before is no concern; a directory that is not empty by now is a successor's, or a joiner's.
-    """
-    scope = claim.scope
-    if claim.founder or is_last(claim):
-        attempt(posix.unlink, HOLDER_PID, scope.fd)
-        try:
-            sweep(claim)
-        except (OSError, Failure):  # a name of an unknown format stays
-            pass
-    if not attempt(posix.unlink, claim.name, claim.home):
-        attempt(posix.unlink, claim.name, claim.home)  # an interrupted or short-of-memory one
-    attempt(posix.rmdir, LOCK, scope.fd)
-    is_nested = is_identity(scope.path.rpartition("/")[2])
-    try:
-        if is_nested or inode(NESTED, scope.fd):
-            unfold()
-            leave_scopes(claim, is_nested)
-    except (OSError, Failure):
-        pass
-
-
-def is_last(claim: Claim) -> bool:
-    """Tell whether a joiner is alone in the lock: the founder may have left it to one that has joined since then."""
-    try:
-        return posix.listdir(claim.home) == [claim.name]
-    except OSError:
-        return False
-
-
-def attempt(action: Callable[..., None], name: str, directory: int) -> bool:
-    """Unlink or rmdir a name in a directory; False where that failed."""
-    try:
-        action(name, dir_fd=directory)
-    except OSError:
-        return False
-    return True
-
-
-def remove(name: str, directory: int) -> None:
-    """Remove a name that is nobody's, whatever it is."""
-    if not attempt(posix.unlink, name, directory) and not attempt(posix.rmdir, name, directory):
-        unfold()
-        remove_tree(name, directory)
-
-
-def sweep(claim: Claim) -> None:
-    """Remove what the dead left: private directories, children's scopes, the queue's dead lines."""
-    scope = claim.scope
-    if not claim.heir or not waits(scope, claim.heir):
-        tidy(claim)
-    if claim.heir:
-        return  # it does the rest, or leaves it to an heir of its own; a crowd that lines up locks a directory for long
-    if inode(QUEUE, scope.fd):  # not the one that I have tidied
-        tidy(claim)
-        if inode(QUEUE, scope.fd):
-            return
-    if inode(NESTED, scope.fd):
-        unfold()
-        sweep_nested(claim)
-    for name in posix.listdir(waiters_of(scope)):
-        if not bury(scope, name):
-            return
-
-
-def bury(scope: Scope, name: str) -> bool:
-    """Remove a private directory whose owner is dead; False where it lives, or may. Anybody may do it at any time.
-
-    From the look until after the unlink its flock is mine, exclusively: one who is just about to flock a file of that
-    name (in a hidden directory) then fails, or finds that it has flocked a file without a name, and starts over. And
-    files are named by their whole path: a directory's descriptor would follow a rename, to the public name, or to the
-    lock, where no dead one's file may go before what is left of his run has been ended.
-    """
-    waiters = waiters_of(scope)
-    try:
-        home = posix.open(name, DIRECTORY, dir_fd=waiters)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return attempt(posix.unlink, name, waiters)
-    try:
-        names = posix.listdir(home)
-    finally:
-        posix.close(home)
-    for each in names:
-        if not is_identity(each):
-            remove(name + "/" + each, waiters)
-        elif not bury_file(name + "/" + each, waiters):
-            return False
-    return attempt(posix.rmdir, name, waiters) or True
-
-
-def bury_file(path: str, directory: int) -> bool:
-    """Unlink an owner file under its own exclusive flock; False where somebody has that, or death is not proven."""
-    name = path.rpartition("/")[2]
-    try:
-        fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return attempt(posix.unlink, path, directory)
-    try:
-        if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
-            flock(fd, LOCK_EX | LOCK_NB)
-            if not same_kernel(name):
-                unfold()
-                if not is_abandoned(name, directory, posix.fstat(fd)):
-                    return False
-        return attempt(posix.unlink, path, directory)
-    except OSError:
-        return False
-    finally:
-        posix.close(fd)
-
-
-def enter_scope(kind: str, root: str) -> Scope:
-    """Open the scope that a call from here belongs to: of a run that it is nested in, else the project's, or make's."""
-    scope = open_state(root)
-    chain = setting("SEQEXEC_RUN")
-    if chain:
-        unfold()
-        inner = nested_scope(scope, chain)
-        if inner is not scope:
-            return inner
-    if kind:
-        scope = inner_scope(scope, kind)
-    return nested_scope(scope, chain) if chain else scope
-
-
-# ~~~~ the long way: somebody is ahead, or has died
-
-
-def remove_tree(name: str, directory: int) -> None:
-    """Remove a directory and all in it, following no link; what cannot be removed stays."""
-    try:
-        fd = posix.open(name, DIRECTORY, dir_fd=directory)
+        makes = open_directory(MAKES, scope, only_look=True)
     except OSError:
         return
+    for name in posix.listdir(makes):
+        fd = -1
+        try:
+            fd = posix.open(name, posix.O_RDWR | FILE, dir_fd=makes)
+            flock(fd, LOCK_EX | LOCK_NB)
+            posix.unlink(name, dir_fd=makes)
+        except OSError:
+            pass
+        try_close(fd)
+    posix.close(makes)
+
+
+def rewrite_queue(scope: Scope, lines: list[bytes]) -> None:
+    """Put a file with these lines in the queue's place. The caller has the queue's flock alone."""
+    new = QUEUE + ".new"
+    force_remove(new, scope.fd)
+    fd = open_file(new, scope)
     try:
-        for each in posix.listdir(fd):
-            if not attempt(posix.unlink, each, fd):
-                remove_tree(each, fd)
+        write_all(fd, b"".join(line + b"\n" for line in lines))
+        posix.rename(new, QUEUE, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
     finally:
         posix.close(fd)
-    attempt(posix.rmdir, name, directory)
 
 
-def sweep_nested(claim: Claim) -> None:
-    """Remove the scopes of my children, and of holders that are gone, where nobody is left in them."""
-    nested = open_directory(NESTED, claim.scope.fd, claim.scope.owner)
-    for name in posix.listdir(nested):
-        scope = inner_scope(claim.scope, NESTED, name)
-        remove_scope(scope, name, nested)
-        close_scope(scope)
-    posix.close(nested)
-    attempt(posix.rmdir, NESTED, claim.scope.fd)
+# ---- waiting -------------------------------------------------------------------------------------
+#
+# A waiter sleeps in a blocking flock() on the owner file of its predecessor. The kernel wakes it
+# when that file's owner releases or dies. One release wakes one waiter, and nothing is polled. The
+# file keeps its inode from waiter to holder, so a predecessor that takes the lock wakes nothing. A
+# timer ends the sleep for what no release tells. After each sleep the waiter looks again from the
+# start.
+
+TICK = 2.0  # seconds between two looks of the next in the queue; of others times their position
+LONGEST_TICK = 30.0
+PIPE_TICK = 0.1  # seconds between two looks of a waiter whose pipe leads to a process ahead
+HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next takes it
+ENDING = 1.0  # seconds that the keeper of an ended process is waited for without a word
+BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
+WANTED_NO_MORE = "not run: the process that wanted it (PID %d) is gone"
 
 
-def remove_scope(scope: Scope, name: str, nested: int) -> None:
-    """Remove a scope where nobody is left in it; a directory that is not empty has somebody who has just come in."""
-    for each in [each for each, living in owners(scope).items() if not living]:
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-        end_run(each, read_record(each, home))
-        attempt(posix.unlink, each, home)
-        posix.close(home)
-    if not any(owners(scope).values()) and all([bury(scope, each) for each in posix.listdir(waiters_of(scope))]):
-        for file in QUEUE, OLD, HOLDER_PID, HISTORY, ORPHANS:
-            attempt(posix.unlink, file, scope.fd)
-        for directory in WAITERS, LOCK, NESTED:
-            attempt(posix.rmdir, directory, scope.fd)
-    attempt(posix.rmdir, name, nested)
+class Plan:
+    """What is to be run, and how: the command line and the environment, understood."""
+
+    shown = ""  # the command for people: one printable line
+    argv: list[str] = []  # what to execute
+    is_line = False  # a shell's `-c LINE`
+    timeout = 0.0  # seconds, 0 none
+    wait: float | None = None  # seconds, None without a limit
+    leftovers = ""  # wait, kill, leave
+    memory = ""  # MB; "0" none, "" the default
+    interval = ""  # seconds between two looks of the memory guard at the most; "" the default
+    quiet = verbose = False
+    waited = 0.0  # seconds, filled in by the wait
+    project = ""  # the path of the checkout
+    umask = 0o22  # the caller's
+    finish = "-"  # what ended it, for the history
+    kept: Process | None = None  # the turn is for this process, by a keeper
+    silence = 0.5  # seconds of waiting before the first line about it
+
+    def __init__(self) -> None:
+        self.origin: dict[str, str] = {}  # option -> what set it, as people know it
+        self.given: dict[str, str] = {}  # option -> value, as on the command line
 
 
-def leave_scopes(claim: Claim, is_nested: bool) -> None:
-    """Remove, now that my owner file is gone, my children's scope and my own, where nobody is left in them.
-
-    A child that ends at this moment either has left its scope already, or will see that I am gone and remove it.
-    """
-    if is_nested:
-        leave_scope(claim.scope)
-    for name, inner in scopes_inside(claim.scope, NESTED):
-        if name == claim.name:
-            nested = posix.open(NESTED, DIRECTORY, dir_fd=claim.scope.fd)
-            remove_scope(inner, name, nested)
-            posix.close(nested)
-    attempt(posix.rmdir, NESTED, claim.scope.fd)
+class Tick(Exception):
+    """The timer of a sleep has run out."""
 
 
-def leave_scope(scope: Scope) -> None:
-    """Remove the nested scope that I was the last in, when its holder has gone before me (`server &` in a recipe)."""
-    name = scope.path.rpartition("/")[2]
-    nested = posix.open("..", DIRECTORY, dir_fd=scope.fd)
-    outer = posix.open("..", DIRECTORY, dir_fd=nested)
+class Alarm:
+    """A timer that ends a blocking flock(). A timer that the caller has set goes on, and still ends
+    the wait in time: `alarm 10; exec seqexec.py`."""
+
+    def __enter__(self) -> Alarm:
+        self.armed = False
+        self.began = time.monotonic()
+        self.callers = _signal.setitimer(_signal.ITIMER_REAL, 0)
+        self.before = _signal.signal(_signal.SIGALRM, self.ring)
+        self.mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGALRM})
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _signal.signal(_signal.SIGALRM, self.before)
+        seconds, interval = self.callers
+        if seconds:
+            left = seconds - (time.monotonic() - self.began)
+            _signal.setitimer(_signal.ITIMER_REAL, max(left, 0.000001), interval)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
+
+    def ring(self, signum: int, frame: object) -> None:
+        """Raise Tick once. A second one would escape from the `finally` that the first has led
+        to."""
+        if self.armed:
+            self.armed = False
+            raise Tick
+
+    def flock(self, fd: int, seconds: float, how: int = LOCK_SH) -> bool:
+        """Take a flock; False where the time was up before. The interval makes good a tick that
+        comes just before the system call."""
+        if self.callers[0]:
+            seconds = min(seconds, self.callers[0] - (time.monotonic() - self.began))
+        try:
+            try:
+                self.armed = True
+                _signal.setitimer(_signal.ITIMER_REAL, max(seconds, 0.001), 0.5)
+                flock(fd, how)
+                return True
+            finally:
+                self.armed = False
+        except Tick:
+            return False
+        finally:
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
+            if self.callers[0] and time.monotonic() - self.began >= self.callers[0]:
+                self.__exit__()  # the caller's time is over: its signal comes now
+                self.__enter__()
+
+
+def flock_within(fd: int, seconds: float, how: int) -> bool:
+    """Take a flock, asleep for some seconds at the most; False where the time was up before."""
     try:
-        if not inode(LOCK, outer) or not inode(LOCK + "/" + name, outer):
-            remove_scope(scope, name, nested)
-            attempt(posix.rmdir, NESTED, outer)
-            above = scope.path.rpartition("/" + NESTED + "/")[0]
-            if is_identity(above.rpartition("/")[2]):  # which may have waited for just this
-                leave_scope(Scope(above, outer, scope.owner))
-    finally:
-        posix.close(nested)
-        posix.close(outer)
-
-
-def nested_scope(scope: Scope, chain: str) -> Scope:
-    """Follow the tokens that this process inherited to the scope of the innermost holder; scope itself if none holds.
-
-    A token counts only while its owner file is in the lock and its owner lives: one that leaked into a daemon is no
-    permit. A dead owner whose file is still there has yet to be recovered, and we are what will be ended.
-    """
-    for name in chain.split(":"):
-        living = owners(scope).get(name)
-        if living:
-            scope = inner_scope(scope, NESTED, name)
-        elif living is not None:
-            raise Failure("not run: the run that this belongs to has lost its seqexec (PID %s)" % name.split(".")[3])
-    return scope
-
-
-def has_moved(claim: Claim, plan: Plan) -> bool:
-    """Tell whether my scope is not my scope any more: its holder is gone, or the state directory was replaced."""
-    try:
-        there = posix.stat(claim.scope.path)
-    except OSError:
+        flock(fd, how | LOCK_NB)
         return True
-    here = posix.fstat(claim.scope.fd)
-    if (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev):
-        return True
-    if not setting("SEQEXEC_RUN"):
-        return False
-    now = enter_scope(plan.kind, plan.project)
-    close_scope(now)
-    return now.path != claim.scope.path
-
-
-def close_scope(scope: Scope) -> None:
-    """Let go of a scope's descriptors."""
-    posix.close(scope.fd)
-    if scope.waiters >= 0:
-        posix.close(scope.waiters)
-
-
-def owners(scope: Scope) -> dict[str, bool]:
-    """Return the owner files in the lock: identity, and whether it lives. Who has just released it is not there."""
-    try:
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        if not is_foreign(error):
-            raise
-        remove(LOCK, scope.fd)
-        return {}
-    try:
-        found = {}
-        for name in posix.listdir(home):
-            if is_identity(name):
-                living = lives(name, home)
-                if living is not None:
-                    found[name] = living
-            else:
-                remove(name, home)
-        return found
-    finally:
-        posix.close(home)
-
-
-SEEN: dict[tuple[str, int], tuple[int, float]] = {}  # of whom no flock tells: last sign of life, and when I saw it
-
-
-def is_abandoned(name: str, home: int, status: posix.stat_result) -> bool:
-    """Tell whether an owner beyond proof (another host, no flock) has been silent for ABANDONED seconds.
-
-    Silent while I looked, by my own monotonic clock: the clocks of two hosts, or a clock set back, mean nothing.
-    """
-    if not name.startswith(FORMAT + "."):
-        raise Failure(
-            "%s is of a format that this copy (format %s) does not know: use the newer copy in the whole project, or"
-            " remove it when nothing runs" % (path_of(home) + "/" + printable(name, 200), FORMAT)
-        )
-    key = (name, status.st_ino)
-    first = SEEN.get(key)
-    if first is None or first[0] != status.st_mtime_ns:
-        SEEN[key] = (status.st_mtime_ns, time.monotonic())
-        return False
-    return time.monotonic() - first[1] > seconds_of("SEQEXEC_ABANDONED", ABANDONED)
-
-
-def seconds_of(name: str, default: float) -> float:
-    """Return a setting in seconds. One that is no number from 0 up is named, once, and ignored: much hangs on it."""
-    text = setting(name)
-    try:
-        if float(text or default) >= 0:
-            return float(text or default)
-    except ValueError:
-        pass
-    if name not in IGNORED:
-        IGNORED.add(name)
-        say("%s=%s is not a number from 0 up: ignored" % (name, printable(text, 60)))
-    return default
-
-
-IGNORED: set[str] = set()  # settings that were named
-
-
-def path_of(directory: int) -> str:
-    """Return the path of an open directory, for a message."""
-    try:
-        return posix.readlink("/proc/self/fd/%d" % directory)
-    except OSError:
-        return "..."
-
-
-if TYPE_CHECKING:
-    Pipes = tuple[frozenset[str], frozenset[str]]  # read from, and written to
-    WaiterRecord = tuple[list[str], list[str], str, str, str]  # whom it waits for, its chain, PID, command, project
+    except BlockingIOError:
+        with Alarm() as alarm:
+            return alarm.flock(fd, seconds, how)
 
 
 class Blocker:
-    """Who must be gone before I can go on."""
+    """The process that must be gone before this one can go on."""
 
-    __slots__ = ("name", "process", "holds", "pid")
+    __slots__ = ("identity", "holds", "fd", "process", "record")
 
-    def __init__(self, name: str, holds: bool, process: Process | None, pid: int) -> None:
-        self.name, self.holds = name, holds  # identity; holds the lock, or only waits before me
-        self.process, self.pid = process, pid  # None: it cannot be watched from here (PID namespace, host)
+    def __init__(self, identity: Identity, holds: bool, fd: int, record: dict[str, str]) -> None:
+        self.identity, self.holds = identity, holds  # holds the lock, or only waits ahead
+        self.fd = fd  # of its owner file; -1: nothing to sleep on
+        self.record = record
+        self.process = kept_process(record) or process_of(identity)
+
+
+class Wait:
+    """One process's wait for its turn."""
+
+    def __init__(self, claim: Claim, plan: Plan) -> None:
+        self.claim, self.plan = claim, plan
+        self.began = time.monotonic()
+        self.parent = posix.getppid()
+        self.screen = Screen(plan)
+        self.alarm = Alarm()
+        self.blocker: Blocker | None = None
+        self.is_recalled = self.has_pipes = False
+        claim.deadline = None if plan.wait is None else self.began + plan.wait
+
+    def waited(self) -> float:
+        """Return the seconds since the wait began."""
+        return time.monotonic() - self.began
+
+    def check(self) -> None:
+        """Raise Failure, status 75, where the wait is over: its limit, or a recipe line's dead
+        make."""
+        if self.plan.is_line and posix.getppid() != self.parent:
+            raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
+        late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
+        if late >= 0 and self.blocker and not self.ends_soon() or late >= ENDING:
+            self.screen.clear()
+            words = duration(self.waited()), self.plan.origin.get("wait", "--wait")
+            text = "gave up after %s (%s): " % words
+            if self.blocker:
+                text += describe_wait(self.claim, self.blocker)
+            raise Failure(text, GAVE_UP)
+
+    def ends_soon(self) -> bool:
+        """Tell whether the blocker keeps the turn for a process that has just ended."""
+        blocker = self.blocker
+        if blocker is None or not blocker.holds or "for" not in blocker.record:
+            return False
+        return self.waited() < ENDING and kept_process(blocker.record) is None
+
+    def sleep_behind(self, blocker: Blocker) -> None:
+        """Sleep until the blocker releases or dies, or it is time for another look."""
+        self.blocker = blocker
+        self.check()
+        if self.ends_soon():
+            self.sleep_on(blocker, 0.05)
+            return
+        if not self.is_recalled and self.waited() >= TICK:
+            self.is_recalled = True
+            recall_runs(self.claim)
+        if setting("SEQEXEC_RUN"):  # only a process inside a run can close a circle
+            break_circle(self.claim)
+        self.screen.update(self.claim, blocker, self.waited())
+        seconds = min(self.screen.pause(self.waited()), self.tick(blocker))
+        if self.claim.deadline is not None:
+            seconds = min(seconds, max(0.0, self.claim.deadline - time.monotonic()))
+        self.sleep_on(blocker, seconds)
+        show_life(self.claim)
+
+    def tick(self, blocker: Blocker) -> float:
+        """Return the seconds until the next look at what no release tells."""
+        if self.has_pipes and leads_ahead(self.claim):
+            return PIPE_TICK
+        seconds = min(TICK * self.claim.position, LONGEST_TICK)
+        return min(seconds, TICK) if setting("SEQEXEC_RUN") else seconds
+
+    def sleep_on(self, blocker: Blocker, seconds: float) -> None:
+        """Sleep in flock() on the blocker's owner file, or where there is none just so long."""
+        if blocker.fd < 0:
+            time.sleep(min(seconds, POLL_INTERVAL if blocker.identity else 0.02))
+        else:
+            self.alarm.flock(blocker.fd, seconds)
+
+
+def wait_for_turn(claim: Claim, plan: Plan) -> None:
+    """Sleep until the lock is this process's. Raise Failure, with status 75, when that is not to
+    be.
+
+    Signals keep their default effect here: a waiter that gets one dies of it at once, and leaves a
+    dead line to pass over.
+    """
+    wait = Wait(claim, plan)
+    die_of_signals_as_pid_1()
+    with wait.alarm:
+        try:
+            while True:
+                wait.check()
+                blocker = None
+                try:
+                    if has_moved(claim):
+                        raise LostPlace
+                    blocker = find_blocker(claim)
+                    if blocker is None:
+                        if take_lock(claim):
+                            break
+                        continue
+                    if blocker.holds and holder_around(claim.scope):
+                        raise LostPlace
+                    wait.has_pipes = has_pipes(claim, blocker)
+                    if wait.has_pipes and join_pipeline(claim):
+                        break
+                    wait.sleep_behind(blocker)
+                except LostPlace:
+                    line_up_again(claim, plan)
+                except FileNotFoundError:  # something went while it was looked at
+                    time.sleep(0.001)
+                finally:
+                    if blocker and blocker.fd >= 0:
+                        posix.close(blocker.fd)
+        finally:
+            wait.screen.clear()
+    plan.waited = wait.waited()
+
+
+def wait_for_belt(claim: Claim, plan: Plan) -> None:
+    """Wait, with the lock held, for another state directory's holder in this checkout."""
+    text = "waits for a command that runs in this checkout with another state directory%s"
+    if flock_within(claim.belt, BELT_PATIENCE, LOCK_EX):
+        return
+    holder = flock_holder(claim.belt)
+    if not plan.quiet:
+        say(text % (" (PID %d)" % holder if holder else ""), 0)
+    began = time.monotonic()
+    with Alarm() as alarm:
+        while True:
+            left = TICK
+            if plan.wait is not None:
+                left = plan.wait - plan.waited - (time.monotonic() - began)
+            if alarm.flock(claim.belt, min(left, TICK), LOCK_EX):
+                break
+            if left <= 0:
+                shown = (duration(plan.wait or 0), text % "")
+                raise Failure("gave up after %s: %s" % shown, GAVE_UP)
+            show_life(claim)
+    plan.waited += time.monotonic() - began
+
+
+def flock_holder(fd: int) -> int:
+    """Return the PID of the process that took the flock on an open file, 0 where that is not
+    told."""
+    # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF
+    status = posix.fstat(fd)
+    device = posix.major(status.st_dev), posix.minor(status.st_dev)
+    place = b"%02x:%02x:%d" % (*device, status.st_ino)
+    try:
+        for line in read_file("/proc/locks").split(b"\n"):
+            words = line.split()
+            if words[1:2] == [b"FLOCK"] and words[5:6] == [place]:
+                return int(words[4])
+    except (OSError, ValueError):
+        pass
+    return 0
+
+
+def die_of_signals_as_pid_1() -> None:
+    """Let signals end a waiter that is PID 1, on which their default has no effect: kill(2)."""
+    if posix.getpid() == 1:
+        for signum in _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM:
+            _signal.signal(signum, lambda number, frame: posix._exit(128 + number))
 
 
 def find_blocker(claim: Claim) -> Blocker | None:
-    """Return the nearest live waiter ahead of me, else whoever holds the lock, None when it is my turn.
+    """Return the nearest live waiter ahead, else the holder, None when it is this process's turn.
 
     The dead in the lock are recovered here.
     """
@@ -1625,726 +2017,396 @@ def find_blocker(claim: Claim) -> Blocker | None:
     if blocker:
         return blocker
     found = owners(scope)
-    for name in found:
-        if found[name]:
-            blocker = make_blocker(name, True)
-            if waits(scope, name):  # a joiner that has yet to make up its mind: it may come to wait for me
-                blocker.process = None
-            return blocker
-    for name in found:
-        recover(claim, name)
+    for identity, state in found.items():
+        if state == "alive":
+            record = record_in(LOCK, identity, scope.fd)
+            _, fd = open_owner(identity, LOCK + "/" + identity, scope.fd)
+            return Blocker(identity, True, fd, record)
+    for identity in found:
+        recover(claim, identity)
     return None if found else find_legacy_holder(scope)
 
 
 def find_waiter_ahead(claim: Claim) -> Blocker | None:
-    """Return the nearest of the living who stand before my first line in the queue. Raise Displaced where I have none.
+    """Return the nearest of the living ahead in the queue. Raise LostPlace where it has no line.
 
-    Who has found nobody there never will, in these files: the dead stay dead, and lines come in behind; a file that is
-    smaller than it was is another one. Few are looked at one by one; then a list tells which of the many lines of a
-    crowd that has run are dead. Who has been killed is buried, so that nobody counts it as one that waits.
+    Once no line stands ahead of a waiter, none ever will: lines are only appended behind it. One
+    list tells which of a crowd's lines are of the dead. A stopped waiter is passed over and keeps
+    its place, and so is one that leaves a free lock alone.
     """
-    scope, mine = claim.scope, b"\t" + claim.name.encode()
-    old, (new, size) = inode(OLD, scope.fd), inode_and_size(QUEUE, scope.fd)
-    files = old, new
-    claim.passes = False
-    if files == claim.first_in and size >= claim.first_at:
-        return None
-    lines = queue_lines(scope)
-    place = next((number for number, line in enumerate(lines) if line.endswith(mine)), -1)
-    if place < 0:
-        raise Displaced
-    there: set[str] | None = None
-    for number, name in enumerate(map(name_in, reversed(lines[:place]))):
-        if number == FEW:
-            there = set(posix.listdir(waiters_of(scope)))
-        if (there is None or name in there) and is_identity(name):
-            blocker = waiter_of(scope, name)
-            if blocker and name not in claim.hung:
-                return blocker
-            claim.passes = not bury(scope, name) or claim.passes
-    if not claim.passes:
-        claim.first_in, claim.first_at = files, size
-    return None
-
-
-def waiter_of(scope: Scope, name: str) -> Blocker | None:
-    """Return the waiter of an identity, if others have to wait for it.
-
-    A stopped one is passed over: it keeps its line, and so its place; and so is a dead one whose early child, which is
-    stopped, keeps its flock.
-    """
-    if not waits(scope, name):
-        return None
-    blocker = make_blocker(name, False)
-    is_passed = blocker.process.state in "TtZX" if blocker.process else is_gone(name)
-    return None if is_passed else blocker
-
-
-def shares_pids(name: str) -> bool:
-    """Tell whether an identity is of my PID namespace."""
-    return own_name().split(".")[:3] == name.split(".")[:3]
-
-
-def make_blocker(name: str, holds: bool) -> Blocker:
-    """Look up the process behind an identity, as far as this process can see it."""
-    theirs = name.split(".")
-    pid = int(theirs[3]) if theirs[0] == FORMAT else 0
-    process = read_process(pid) if shares_pids(name) else None
-    if process and process.start != theirs[4]:
-        process = None
-    return Blocker(name, holds, process, pid)
-
-
-def is_gone(name: str) -> bool:
-    """Tell whether no process has an identity's PID any more, where that can be told from here."""
-    mine, theirs = own_name().split("."), name.split(".")
-    return theirs[:3] == mine[:3] and is_nobody(int(theirs[3]))
-
-
-def find_legacy_holder(scope: Scope) -> Blocker | None:
-    """Return the shell script that holds an empty executor.lock: current.pid names it; or one of OLD_LOCKS.
-
-    An empty one without a live PID is a release of ours that is under way, or a script that has not written its PID
-    yet: it has a second to show.
-    """
-    for path in OLD_LOCKS:
-        try:
-            fd = posix.open(path, DIRECTORY)
-        except OSError:
+    scope = claim.scope
+    names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
+    if claim.identity not in names:
+        raise LostPlace
+    there = list_waiters(scope)
+    ahead = [name for name in names[: names.index(claim.identity)] if name in there]
+    claim.position = len(ahead) + 1
+    for identity in reversed(ahead):
+        if not identity.is_valid():
             continue
-        process = living_writer("pid", fd)
-        posix.close(fd)
-        if process:
-            return Blocker("", True, process, process.pid)
-    try:
-        status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    process = living_writer(HOLDER_PID, scope.fd)
-    if process:
-        return Blocker("", True, process, process.pid)
-    if not status.st_mode & OURS and 0 <= time.time() - status.st_mtime < 1:
-        return Blocker("", True, None, 0)
+        state, fd = open_owner(identity, identity + "/" + identity, open_waiters(scope))
+        if state != "alive":
+            reclaim_if_dead(scope, identity)
+            continue
+        blocker = Blocker(identity, False, fd, {})
+        is_stopped = blocker.process is not None and blocker.process.state in "TtZX"
+        if not is_stopped and not has_hung(claim, identity):
+            return blocker
+        if fd >= 0:
+            posix.close(fd)
     return None
 
 
-def living_writer(name: str, directory: int) -> Process | None:
-    """Return the process whose PID a file holds; None when it is gone, or younger than the file, or above me."""
-    for line in read_lines(name, directory)[:1]:
-        if is_pid(line.strip().decode("ascii", "replace")):
-            process = read_process(int(line))
-            try:
-                written = posix.stat(name, dir_fd=directory).st_mtime
-            except FileNotFoundError:  # it has just ended
-                return None
-            if process and process.state not in "ZX" and started_at(process) <= written + 1:
-                if process.pid not in lineage(read_processes()):
-                    return process
-    return None
-
-
-def started_at(process: Process) -> float:
-    """Return the epoch seconds at which a process was started."""
-    # btime 1700000000
-    began = int(process.start[1:])
-    if process.start[0] != "t":
-        return began
-    fd = posix.open(PROC + "/stat", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        text = posix.read(fd, 1 << 22)
-    finally:
-        posix.close(fd)
-    return int(text.partition(b"\nbtime ")[2].split()[0]) + began / posix.sysconf("SC_CLK_TCK")
-
-
-class Alarm:
-    """Wakes a sleeper at a release, and at the exit of processes: pidfd or kqueue, else a few looks a second."""
-
-    __slots__ = ("watched", "kept", "home", "ear", "before", "nap", "woken_by")
-
-    def __init__(self, kept: Process | None = None) -> None:
-        """kept: a process that is watched all the time."""
-        self.nap = SHORTEST_NAP  # seconds to wait for who is about to be gone altogether
-        self.watched: dict[int, int] = {}  # PID -> pidfd, -1 where there is none
-        self.home = -1  # the directory that is listened to
-        self.ear: tuple[int, ...] = ()  # the pipe that a signal's arrival is written to
-        self.before: Any = None  # what was to happen at a SIGIO
-        self.woken_by: list[int] = []  # the descriptors that ended the last sleep
-        self.kept = kept.pid if kept and self.watch(kept) else 0
-
-    def watch(self, process: Process) -> bool:
-        """Watch a process. False: it is gone, or is not who it was. The descriptor is opened before that look."""
-        if process.pid in self.watched:
-            return True
-        pidfd = open_pidfd(process.pid)
-        now = read_process(process.pid)
-        if now is None or now.start != process.start or now.state in "ZX":
-            if pidfd >= 0:
-                posix.close(pidfd)
-            return False
-        self.watched[process.pid] = pidfd
+def has_hung(claim: Claim, identity: Identity) -> bool:
+    """Tell whether a waiter that lives has left the lock free for HUNG seconds: it is frozen."""
+    if identity in claim.passed:
         return True
-
-    def forget(self, pid: int) -> None:
-        """Watch a process no more."""
-        pidfd = self.watched.pop(pid, -1)
-        if pidfd >= 0:
-            posix.close(pidfd)
-
-    def listen(self, scope: Scope, name: str) -> bool:
-        """Wake also when an owner takes its file out of its directory, some way before its exit. False: it has.
-
-        And when it writes to that file: it is the next and has forked its command; or it has the lock, and I am next.
-        That directory stays the same when it becomes the lock. Linux tells by SIGIO: fcntl(2), F_NOTIFY. Where it
-        does not, the exit wakes.
-        """
-        import fcntl
-
-        for place, directory in (name, waiters_of(scope)), (LOCK, scope.fd):
-            try:
-                self.home = posix.open(place, DIRECTORY, dir_fd=directory)
-                break
-            except FileNotFoundError:
-                continue
-            except OSError:
-                return True
-        else:
-            return False
-        if hasattr(fcntl, "F_NOTIFY"):
-            try:
-                self.ear = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-                _signal.set_wakeup_fd(self.ear[1])
-                self.before = _signal.signal(_signal.SIGIO, lambda number, frame: None)
-                fcntl.fcntl(self.home, fcntl.F_NOTIFY, fcntl.DN_DELETE | fcntl.DN_MODIFY | fcntl.DN_MULTISHOT)
-            except OSError:
-                pass  # fs.dir-notify-enable is 0, or there is no descriptor left
-        return inode(name, self.home) != 0
-
-    def hush(self) -> None:
-        """Listen no more, and watch nobody else: when the directory is closed, no signal is on its way."""
-        for pid in [pid for pid in self.watched if pid != self.kept]:
-            self.forget(pid)
-        if self.home >= 0:
-            posix.close(self.home)
-            self.home = -1
-        if self.ear:
-            if self.before is not None:
-                _signal.signal(_signal.SIGIO, self.before)
-                self.before = None
-            _signal.set_wakeup_fd(-1)
-            for fd in self.ear:
-                posix.close(fd)
-            self.ear = ()
-
-    def sleep(self, seconds: float) -> bool:
-        """Sleep until a watched process exits, or what is listened to is heard, or the time is up (False)."""
-        import select
-
-        if hasattr(select, "kqueue") and self.watched:
-            return self.sleep_kqueue(seconds)
-        poll = select.poll()
-        for fd in list(self.watched.values()) + list(self.ear[:1]):
-            if fd >= 0:
-                poll.register(fd, select.POLLIN)
-        self.woken_by = []
-        if -1 in self.watched.values():
-            return self.sleep_looking(poll, seconds)
-        self.woken_by = [fd for fd, _ in poll.poll(max(0, seconds * 1000))]
-        return bool(self.woken_by)
-
-    def heard(self) -> bool:
-        """Tell whether a word is all that I woke at, and listen on: what comes after this look wakes me again."""
-        try:
-            return [*self.ear[:1]] == self.woken_by != [] and bool(posix.read(self.ear[0], 4096))
-        except OSError:
-            return False
-
-    def sleep_looking(self, poll: Any, seconds: float) -> bool:
-        """Sleep where nothing tells of an exit (Python 3.8): look at PIDs a few times a second."""
-        deadline = time.monotonic() + seconds
-        first = {pid: process and process.start for pid, process in zip(self.watched, map(read_process, self.watched))}
-        while True:
-            for pid, start in first.items():
-                now = read_process(pid)
-                if now is None or now.start != start or now.state in "ZX":
-                    return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            if poll.poll(min(left, LOOK) * 1000):
-                return True
-
-    def sleep_kqueue(self, seconds: float) -> bool:
-        """Sleep as BSD and macOS can: kqueue(2), EVFILT_PROC. Who is gone already makes it return at once."""
-        import select
-
-        queue: Any = select.kqueue()  # type: ignore[attr-defined, unused-ignore]
-        one: Any = select  # the constants are not there on Linux
-        events = [one.kevent(pid, one.KQ_FILTER_PROC, one.KQ_EV_ADD, one.KQ_NOTE_EXIT) for pid in self.watched]
-        try:
-            return bool(queue.control(events, 1, max(0.0, seconds)))
-        except ProcessLookupError:
-            return True
-        finally:
-            queue.close()
+    if exists(LOCK, claim.scope.fd) and owners(claim.scope) or find_legacy_holder(claim.scope):
+        claim.free_since = "", 0.0
+    elif claim.free_since[0] != identity:
+        claim.free_since = identity, time.monotonic()
+    elif time.monotonic() - claim.free_since[1] >= HUNG:
+        claim.passed.add(identity)
+    return identity in claim.passed
 
 
-def wait_for_turn(claim: Claim, plan: Plan) -> None:
-    """Sleep until the lock is mine. Raise Failure, with status 75, when that is not to be.
-
-    One release or exit wakes one waiter, as each sleeps on whoever is just ahead; a tick covers what no event tells.
-    Signals have their default effect here: a waiter that gets one dies of it at once, and leaves a dead line to pass
-    over.
-    """
-    parent = read_process(posix.getppid()) if plan.is_line and posix.getppid() > 1 else None
-    alarm, screen, began = Alarm(parent), Screen(plan), time.monotonic()
-    claim.deadline = None if plan.wait is None else began + plan.wait
-    claim.pipes = pipes_of(posix.getpid())
-    looked_at: Scope | None = None
-    recalled = False
-    while True:
-        if parent and posix.getppid() != parent.pid:
-            raise Failure("not run: the process that wanted it (PID %d) is gone" % parent.pid, GAVE_UP)
-        try:
-            before = signs(claim)  # of what is found below: a look after it would take what has changed since for old
-            if has_moved(claim, plan):
-                raise Displaced
-            blocker = find_blocker(claim)
-            if blocker is None:
-                if take_lock(claim):
-                    break
-                continue
-            waited = time.monotonic() - began
-            if looked_at is not claim.scope or waited >= LONG:
-                looked_at = claim.scope
-                if is_inside(claim):
-                    raise Displaced
-            if not recalled and waited >= (LONG if blocker.holds else REPEAT):
-                recalled = True
-                JOB.clear()
-                if recall_runs(claim):
-                    dismiss_child(plan)  # it has the environment from before
-        except Displaced:
-            line_up_again(claim, plan)
-            continue
-        except FileNotFoundError:  # something went while I looked at it
-            time.sleep(0.001)
-            continue
-        if join_pipeline(claim):
-            break
-        if setting("SEQEXEC_RUN"):
-            break_circle(claim)
-        if plan.wait is not None and waited >= plan.wait:
-            screen.clear()
-            text = "gave up after %s (%s): %s" % (duration(waited), plan.origin["wait"], describe_wait(claim, blocker))
-            raise Failure(text, GAVE_UP)
-        if not blocker.holds and waited >= HUNG and passes_over_the_hung(claim):
-            continue
-        screen.update(claim, blocker, waited)
-        limits = [screen.pause(waited), 60.0 if plan.wait is None else plan.wait - waited]
-        if blocker.holds and plan.argv and not plan.child:
-            if waited < EARLY:
-                limits.append(EARLY - waited)
-            elif _signal.getsignal(_signal.SIGCHLD) is not _signal.SIG_IGN:
-                alarm.hush()  # the child is to have none of it
-                plan.child = fork_early(claim, plan, alarm)
-        if setting("SEQEXEC_RUN"):
-            limits.append(TICK)  # a circle may have been closed elsewhere
-        elif blocker.holds and not recalled:
-            limits.append(max(LONG - waited, 0.01))
-        tick = min(max(FIRST_TICK, waited), TICK) if any(claim.pipes) else TICK
-        sleep_behind(claim, blocker, alarm, min(limits), tick, before)
-    if not plan.child:
-        alarm.hush()
-    screen.clear()
-    plan.waited = time.monotonic() - began
-
-
-def sleep_behind(
-    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, tick: float, before: tuple[object, ...]
-) -> None:
-    """Sleep until the blocker exits, something that matters has changed since before, or the time is up."""
-    if blocker.process is None or blocker.pid == 0:
-        time.sleep(min(seconds, LOOK if blocker.name else 0.02))
-        return
-    alarm.hush()
-    if alarm.watch(blocker.process) and (not blocker.name or alarm.listen(claim.scope, blocker.name)):
-        sleep_until_a_sign(claim, blocker, alarm, seconds, tick, before)
-        alarm.nap = SHORTEST_NAP
-    else:  # it is about to be gone altogether: its flock goes a moment before or after its PID
-        time.sleep(alarm.nap)
-        alarm.nap = min(2 * alarm.nap, LOOK)  # unless a fork of it that is stopped keeps that
-
-
-def sleep_until_a_sign(
-    claim: Claim, blocker: Blocker, alarm: Alarm, seconds: float, tick: float, before: tuple[object, ...]
-) -> None:
-    """Sleep as sleep_behind() does, and look at each tick whether something has changed that no event tells of."""
-    deadline = time.monotonic() + seconds
-    while True:
-        left = deadline - time.monotonic()
-        if alarm.sleep(min(left, tick)):
-            if not alarm.heard() or not still_waits(claim, blocker, alarm) or leads_to_holder(claim):
-                return
-            continue  # it is the next, and has forked its command's process, which is nothing to me yet
-        now = signs(claim)
-        if left <= tick or now[0] != before[0] or has_stopped(blocker) or claim.passes:
-            return
-        if not blocker.holds and is_free(claim.scope):
-            return
-        if now != before and (blocker.holds or leads_to_holder(claim) or has_moved_up(claim)):
-            return
-        before = now
-        tick = min(tick * 2, TICK) if blocker.holds or any(claim.pipes) else far_tick(claim)
-        show_life(claim)
-
-
-def passes_over_the_hung(claim: Claim) -> bool:
-    """Pass over the first in the queue, if it has left the lock free for HUNG seconds in which nobody has gone.
-
-    It lives, and yet it does not run: its container is frozen, its disk hangs. Its place is all that it loses. The
-    second does so HUNG seconds before the third would pass over the second; and all begin anew when one has gone.
-    """
-    position, lines = place_in_queue(claim)
-    ahead, now = tuple(lines)[: position - 1], time.monotonic()
-    if not is_free(claim.scope) or claim.idle[1] != ahead:
-        claim.idle, claim.hung = (now, ahead), frozenset()
-    elif now - claim.idle[0] >= HUNG * (1 + len(claim.hung)):
-        claim.hung |= {next((each for each in ahead if each not in claim.hung and waiter_of(claim.scope, each)), "")}
+def has_moved(claim: Claim) -> bool:
+    """Tell whether the claim's scope or place was taken away: removed by hand, or its holder is
+    gone."""
+    scope = claim.scope
+    if not posix.fstat(claim.file).st_nlink:
         return True
-    return False
-
-
-def is_free(scope: Scope) -> bool:
-    """Tell whether nobody holds the lock, and nobody has died holding it."""
-    return not owners(scope) and not find_legacy_holder(scope)
-
-
-def still_waits(claim: Claim, blocker: Blocker, alarm: Alarm) -> bool:
-    """Tell whether a blocker that has changed something in its directory is still a waiter there: it wrote to its file.
-
-    One that has lined up again has another directory of that name; it cannot be the same inode while mine is open.
-    """
+    if scope.outer:
+        return not exists(LOCK + "/" + scope.identity, scope.outer.fd)
     try:
-        there = inode(blocker.name, waiters_of(claim.scope))
-        is_there = not blocker.holds and there == posix.fstat(alarm.home).st_ino
-        return is_there and inode(blocker.name, alarm.home) != 0
+        there = posix.stat(scope.path)
     except OSError:
-        return False
-
-
-def far_tick(claim: Claim) -> float:
-    """Return a waiter's tick in seconds: as many TICKs as there are living ahead of it, and itself."""
-    there = set(posix.listdir(waiters_of(claim.scope)))
-    names = [name for name in map(name_in, queue_lines(claim.scope)) if name in there and is_identity(name)]
-    seconds = TICK
-    for name in reversed(names[: names.index(claim.name)] if claim.name in names else []):
-        if seconds >= FAR_TICK:
-            break
-        seconds += TICK if waits(claim.scope, name) else 0
-    return seconds
-
-
-def has_stopped(blocker: Blocker) -> bool:
-    """Tell whether a blocker has stopped, or goes on, since it was found to be one."""
-    now, then = read_process(blocker.pid), blocker.process
-    return now is None or then is None or (now.start, now.state in "Tt") != (then.start, then.state in "Tt")
-
-
-def signs(claim: Claim) -> tuple[object, ...]:
-    """Return what changes when somebody removes files, and what when one comes, goes, or takes the lock.
-
-    Cheap to look at. Only the next in line, and who may join a holder, have to care for the second.
-    """
-    waiters = posix.fstat(waiters_of(claim.scope))
-    queue = inode(OLD, claim.scope.fd), inode(QUEUE, claim.scope.fd)
-    try:
-        lock = posix.stat(LOCK, dir_fd=claim.scope.fd).st_mtime_ns
-    except OSError:
-        lock = 0
-    return (queue, posix.fstat(claim.file).st_nlink, posix.getppid()), (waiters.st_mtime_ns, lock)
+        return True
+    here = posix.fstat(scope.fd)
+    return (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev)
 
 
 def line_up_again(claim: Claim, plan: Plan) -> None:
-    """Come back after somebody removed my line, my directory, or the whole state directory."""
-    dismiss_child(plan)
+    """Come back after the line, the private directory or the whole scope was taken away."""
+    scope = claim.scope
     abandon(claim)
-    posix.close(claim.home)
-    posix.close(claim.file)
-    close_scope(claim.scope)
-    new = come_in(plan)
-    claim.scope, claim.home, claim.file, claim.first_in = new.scope, new.home, new.file, None
+    close_scope(scope)
+    new = open_claim(plan)
+    claim.scope, claim.home, claim.file = new.scope, new.home, new.file
     try:
-        enqueue(claim, plan.shown)
-    except FileNotFoundError:  # it is under way: the next look finds me without a line again
+        append_to_queue(claim, plan.shown)
+    except FileNotFoundError:  # the removal is under way: the next look finds no line again
         pass
 
 
-def is_inside(claim: Claim) -> bool:
-    """Tell whether a holder waits for me, as what it started or what that left; the chain tells of it from now on.
+def find_legacy_holder(scope: Scope) -> Blocker | None:
+    """Return the old shell script that holds an empty executor.lock, and is named by current.pid.
 
-    Something in between has cleared the environment: `env -i`, or make before 4.4, whose $(shell) gets no export.
+    A lock of this tool has the sticky bit. A script that has just made its directory has a second
+    to write its PID. None for a process that is younger than the file, or an ancestor of this one.
     """
-    chain = setting("SEQEXEC_RUN")
-    runs = [make_blocker(name, True) for name in chain.split(":") if is_identity(name)]  # I may have lost my parents
-    above = [pid for one in runs if one.process for pid in ancestors(one.pid)] + ancestors(posix.getpid())
-    for name, living in owners(claim.scope).items():
-        if living and name not in chain and make_blocker(name, True).process:
-            record = record_in(LOCK, name, claim.scope.fd)
-            pid, _, start = record.get("child", "").partition(" ")
-            process = read_process(int(pid)) if is_pid(pid) and int(pid) in above else None
-            if process and process.start == start or claim.name in record.get("left", "").split():
-                posix.environ[b"SEQEXEC_RUN"] = ((chain + ":" if chain else "") + name).encode()
-                return True
-    return False
-
-
-def recall_runs(claim: Claim) -> bool:
-    """Put into the chain what a cleared environment has lost: my ancestors that have their owner files open.
-
-    So I find the way out of another scope's queue, or the others the circle that I am in. Only /proc tells. False:
-    nothing was lost.
-    """
-    chain = [name for name in setting("SEQEXEC_RUN").split(":") if name]
-    lost = []
-    for pid in reversed(ancestors(posix.getppid()) if PROC else []):
-        process = read_process(pid)
-        name = "%s.%d.%s" % (own_name().rsplit(".", 2)[0], pid, process.start if process else "")
-        if name not in chain and has_open(pid, name):
-            lost.append(name)
-    if lost:
-        posix.environ[b"SEQEXEC_RUN"] = ":".join(lost + chain).encode()
-        write(claim.file, b"chain %s\n" % posix.environ[b"SEQEXEC_RUN"])
-    return bool(lost)
-
-
-def has_open(pid: int, name: str) -> bool:
-    """Tell whether a process has a file of some name open."""
-    here = "%s/%d/fd/" % (PROC, pid)
     try:
-        return any(posix.readlink(here + fd).endswith("/" + name) for fd in posix.listdir(here))
-    except OSError:  # another user's, or one has just been closed
-        return False
-
-
-def dismiss_child(plan: Plan) -> None:
-    """Have no early child any more: its record is in a file that is no longer mine."""
-    if plan.child:
-        plan.child.dismiss()
-        plan.child = None
-
-
-def abandon(claim: Claim) -> None:
-    """Leave the queue: my directory goes, and my line is a dead one from now on."""
-    attempt(posix.unlink, claim.name, claim.home)
-    attempt(posix.rmdir, claim.name, waiters_of(claim.scope))
-
-
-def recover(claim: Claim, name: str) -> None:
-    """End what is left of a dead owner's run, and only then take its file out of the lock.
-
-    Whoever is killed in here leaves that file, the record of an unfinished recovery, to the next in line.
-    """
-    scope = claim.scope
-    try:
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-    except FileNotFoundError:  # somebody else was faster
-        return
-    record = read_record(name, home)
-    if scope.owner >= 0:
-        record["foreign"] = "yes"
-    ended = end_run(name, record, are_waited_for(setting("SEQEXEC_ORPHANS")), claim.deadline)
-    nested = inode(NESTED, scope.fd) and posix.open(NESTED, DIRECTORY, dir_fd=scope.fd)
-    if nested:
-        remove_tree(name, nested)
-        posix.close(nested)
-        attempt(posix.rmdir, NESTED, scope.fd)
-    remove(name, home)
-    posix.close(home)
-    shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5]) or "nothing"
-    who = printable(record.get("command", ""), 60) or "a command"
-    when = clock(record.get("since", ""))
-    who += " (PID %s, started %s)" % (name.split(".")[3], when)
-    text = "%s died without a goodbye; ended of its run: %s" % (who, shown)
-    say(text, READER)
-    append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
-
-
-def are_waited_for(orphans: str) -> bool:
-    """Tell whether a setting spares a dead run's processes. One that is neither is named, once, and spares them."""
-    if orphans not in ("", "end", "wait") and "SEQEXEC_ORPHANS" not in IGNORED:
-        IGNORED.add("SEQEXEC_ORPHANS")
-        say("SEQEXEC_ORPHANS=%s is neither end nor wait: taken for wait" % printable(orphans, 60))
-    return orphans not in ("", "end")
-
-
-def end_run(
-    name: str, record: dict[str, str], only_wait: bool = False, deadline: float | None = None
-) -> list[Process]:
-    """End all that is left of a run: TERM, a grace period, KILL, until two looks in a row find nothing."""
-    known: dict[int, Process] = {}
-    return end_processes(lambda: run_members(name, record, known), only_wait, deadline)
-
-
-def run_members(name: str, record: dict[str, str], known: dict[int, Process]) -> list[Process]:
-    """Return the living processes of a run, without me and my ancestors; known grows: once in it, always in it.
-
-    They are: the recorded command, the descendants of what is known, and whoever carries the run's token. A process
-    in a session of its own is a daemon (or somebody's terminal) and none of ours, but for the command itself.
-    """
-    table = read_processes()
-    for _ in range(100):  # a second, on a machine that has no time for it
-        if not is_about_to_execute(name, record, table):
-            break
-        time.sleep(0.01)
-        table = read_processes()
-    child = recorded_child(name, record, table)
-    if child:
-        known.setdefault(child.pid, child)
-    sessions = run_sessions(name, record, table) | {child.sid for child in (child,) if child}
-    known_now = [pid for pid in known if pid in table and table[pid].start == known[pid].start]
-    found = {pid: table[pid] for pid in known_now}
-    for process in table.values():
-        if process.pid not in found and process.sid in sessions and carries(process, name):
-            found[process.pid] = process
-    for process in descendants(table, list(found)):
-        if process.sid in sessions:
-            found[process.pid] = process
-    if child:  # also where it is hidden
-        found[child.pid] = child
-    for pid in lineage(table):
-        found.pop(pid, None)
-    known.update(found)
-    return [process for process in found.values() if process.state not in "ZX"]
-
-
-def run_sessions(name: str, record: dict[str, str], table: dict[int, Process]) -> set[int]:
-    """Return the session of a run; where its record is damaged, those of its processes that none of them leads."""
-    sid = record.get("sid", "")
-    if is_pid(sid):
-        return {int(sid)}
-    carriers = {process.pid: process.sid for process in table.values() if carries(process, name)}
-    return {sid for sid in carriers.values() if sid not in carriers}
-
-
-def recorded_child(name: str, record: dict[str, str], table: dict[int, Process]) -> Process | None:
-    """Return the command that a holder recorded, if it is still that process, or may be. A file alone is no proof.
-
-    It is younger than the holder, and carries the token; or, if it has cleared its environment, its parent is the
-    holder, or is who orphans are given to: init, or a child of init's. Root believes nobody else's file so far.
-    """
-    # child 4243 t148046
-    pid, _, start = record.get("child", "").partition(" ")
-    process = table.get(int(pid)) if is_pid(pid) else None
-    if process is None and is_pid(pid) and shares_pids(name) and is_hidden(int(pid)):
-        return Process(int(pid), 0, 0, 0, 0, start, "?", "hidden", 0)
-    if process is None or process.start != start or is_younger(name, process):
+        status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
+        written = posix.stat(HOLDER_PID, dir_fd=scope.fd).st_mtime
+    except FileNotFoundError:
+        written = 0.0
+        try:
+            status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+    if status.st_mode & OUR_MODE_BIT:
         return None
-    parent = table.get(process.ppid)
-    adopted = process.ppid == 1 or parent is not None and parent.ppid == 1 or str(process.ppid) == name.split(".")[3]
-    return process if carries(process, name) or adopted and not record.get("foreign") else None
+    blocker = Blocker(Identity(), True, -1, {})
+    text = (read_lines(HOLDER_PID, scope.fd) or [b""])[0].strip().decode("ascii", "replace")
+    process = read_process(int(text)) if is_pid(text) else None
+    if process and process.state not in "ZX" and started_at(process) <= written + 1:
+        if process.pid not in [each.pid for each in own_ancestors()]:
+            blocker.process = process
+            return blocker
+    return blocker if 0 <= time.time() - status.st_mtime < 1 and not text else None
 
 
-def is_about_to_execute(name: str, record: dict[str, str], table: dict[int, Process]) -> bool:
-    """Tell whether a make that is gone may have left a child that has yet to execute, of those that we did not start.
+def is_pid(word: str) -> bool:
+    """Tell a PID that may be waited for or signalled from anything else: 0, -1 and 1 are not."""
+    return word.isdecimal() and len(word) < 11 and int(word) > 1
 
-    Such a make has the token only for what it starts: a fork of it looks like any make until it is a shell.
+
+# ---- inside: a process that belongs to a holder's run --------------------------------------------
+#
+# One rule, asked by nesting, circles, --kill-all and what is left behind: a process is inside a
+# holder's run when the holder's identity is in its SEQEXEC_RUN, or when one of its ancestors (PID
+# and start time) is the holder or a process that the holder's record names. Its turn is then in the
+# scope nested/<that identity>, and while it is there it shares a flock on that directory. A holder
+# removes the directory only under an exclusive flock, and a keeper sees by it whether its make is
+# idle.
+
+
+def holder_around(scope: Scope) -> Identity | None:
+    """Return the holder in a scope that this process is inside of, None for none.
+
+    Raise Failure for a dead one with a token here: what is left of its run is about to be ended.
     """
-    # group 4243 make
-    group, _, called = record.get("group", "").partition(" ")
-    for process in table.values() if group else ():
-        if str(process.pgid) == group and process.name == called and process.state in "RD":
-            parent = table.get(process.ppid)
-            if (parent is None or 1 in (parent.pid, parent.ppid)) and not is_younger(name, process):
-                return True
-    return False
+    tokens = setting("SEQEXEC_RUN").split(":")
+    for identity, state in owners(scope).items():
+        if state == "alive" and (identity in tokens or is_above(identity, scope)):
+            return identity
+        if state == "dead" and identity in tokens:
+            text = "not run: the run that this belongs to has lost its seqexec (PID %d)"
+            raise Failure(text % identity.pid)
+    return None
 
 
-def is_younger(name: str, process: Process) -> bool:
-    """Tell whether an identity is younger than a process, as far as one reader found both."""
-    start = name.rpartition(".")[2]
-    return start[:1] == process.start[0] and int(process.start[1:]) < int(start[1:])
-
-
-def carries(process: Process, name: str) -> bool:
-    """Tell whether a process was started with a run's token; an environment in the middle of an exec is read again."""
-    if process.state in "ZX" or 2 in (process.pid, process.ppid):  # 2: kernel threads
+def is_above(identity: Identity, scope: Scope) -> bool:
+    """Tell whether a holder, or a process that its record names, is this process or an ancestor."""
+    if not shares_pids(identity):
         return False
-    if is_younger(name, process):
-        return False
-    for _ in range(10 if PROC else 1):
-        environment = read_environment(process.pid)
-        if environment != b"":
-            break
-        time.sleep(0.001)
-    for entry in (environment or b"").split(b"\0"):
-        if entry.startswith(b"SEQEXEC_RUN="):
-            return name.encode() in entry[12:].split(b":")
-    return False
+    record = record_in(LOCK, identity, scope.fd)
+    named = {"%d %s" % (identity.pid, identity.start), record.get("child"), record.get("for")}
+    named.update(record.get("left", "").split(","))
+    above = list(own_ancestors())
+    for token in map(Identity, filter(None, setting("SEQEXEC_RUN").split(":"))):
+        process = process_of(token) if token.is_valid() else None
+        above += ancestors(process.pid) if process else []  # a run around this one is inside, too
+    return any("%d %s" % (each.pid, each.start) in named for each in above)
 
 
-def lineage(table: dict[int, Process]) -> list[int]:
-    """Return my PID and those of my ancestors."""
-    pids = [posix.getpid()]
-    while pids[-1] in table and table[pids[-1]].ppid not in pids:
-        pids.append(table[pids[-1]].ppid)
-    return pids
+def enter_scope(root: str) -> Scope:
+    """Open the scope that this process belongs to: inside of a run, else the project's."""
+    scope = open_state(root)
+    try:
+        flock(scope.fd, LOCK_SH | LOCK_NB)  # systemd-tmpfiles spares what is flocked
+    except OSError:
+        pass
+    if not setting("SEQEXEC_RUN") and not exists(LOCK, scope.fd):
+        return scope
+    while True:
+        holder = holder_around(scope)
+        if holder is None:
+            return scope
+        inner = enter_nested(scope, holder)
+        if inner:
+            scope = inner
+            remember_run(holder)
 
 
-def end_processes(
-    find: Callable[[], list[Process]],
-    only_wait: bool = False,
-    deadline: float | None = None,
-    denied: dict[tuple[int, str], Process] | None = None,
-) -> list[Process]:
-    """End what find returns, until two looks in a row find nothing. Return what was ended.
+def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
+    """Enter the scope inside a holder's run; None if that holder has gone. First the flock, then
+    the look: a holder that is there after it finds the flock taken before it removes the
+    directory."""
+    try:
+        inner = inner_scope(scope, holder)
+    except FileNotFoundError:
+        return None
+    flock(inner.fd, LOCK_SH)
+    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
+    if is_there and posix.fstat(inner.fd).st_nlink:
+        return inner
+    posix.close(inner.fd)
+    return None
 
-    What may not be signalled is waited for, and said; Failure, with status 75, when that takes until the deadline.
-    denied: takes in what may not be signalled, and has not ended in the grace period, instead.
+
+def remember_run(holder: Identity) -> None:
+    """Put a holder into the chain of tokens that a cleared environment has lost."""
+    chain = [each for each in setting("SEQEXEC_RUN").split(":") if each]
+    if holder not in chain:
+        posix.environ[b"SEQEXEC_RUN"] = ":".join(chain + [holder]).encode()
+
+
+def leave_scope(claim: Claim) -> None:
+    """Remove the scope inside this run, and the one around it whose holder has gone meanwhile."""
+    scope = claim.scope
+    remove_nested(scope, claim.identity)
+    around = scope
+    while around.outer:  # so that the last to leave finds all of them free
+        flock(around.fd, 8)  # LOCK_UN
+        around = around.outer
+    while scope.outer:
+        if exists(LOCK + "/" + scope.identity, scope.outer.fd):
+            return
+        remove_nested(scope.outer, scope.identity)
+        scope = scope.outer
+
+
+def sweep_nested(scope: Scope) -> None:
+    """Remove the scopes of holders that are gone."""
+    try:
+        nested = open_directory(NESTED, scope, only_look=True)
+    except OSError:
+        return
+    for name in posix.listdir(nested):
+        if not exists(LOCK + "/" + name, scope.fd):
+            remove_nested(scope, name)
+    posix.close(nested)
+
+
+def remove_nested(scope: Scope, name: str) -> None:
+    """Remove the scope inside a run unless a process is in it; end what its own dead have left."""
+    try:
+        inner = inner_scope(scope, name, only_look=True)
+    except OSError:
+        return
+    try:
+        flock(inner.fd, LOCK_EX | LOCK_NB)
+        remove_scope(inner)
+    except BlockingIOError:
+        pass
+    finally:
+        close_inner(inner)
+
+
+def close_inner(scope: Scope) -> None:
+    """Close a nested scope, but none around it."""
+    try_close(scope.fd, scope.waiters)
+
+
+def remove_scope(scope: Scope) -> None:
+    """Remove a nested scope, whose exclusive flock the caller has."""
+    assert scope.outer
+    for identity in owners(scope):
+        end_run(scope, identity, record_in(LOCK, identity, scope.fd))
+    for name in posix.listdir(scope.fd):
+        force_remove(name, scope.fd)
+    try:
+        nested = open_directory(NESTED, scope.outer, only_look=True)
+        try_remove(posix.rmdir, scope.identity, nested)
+        posix.close(nested)
+    except OSError:
+        pass
+    try_remove(posix.rmdir, NESTED, scope.outer.fd)
+
+
+def nested_scopes(scope: Scope) -> Iterator[Scope]:
+    """Yield the scopes inside of one that are there."""
+    try:
+        nested = open_directory(NESTED, scope, only_look=True)
+    except OSError:
+        return
+    names = posix.listdir(nested)
+    posix.close(nested)
+    for name in names:
+        try:
+            inner = inner_scope(scope, name, only_look=True)
+        except OSError:  # gone, or no scope
+            continue
+        yield inner
+        close_inner(inner)
+
+
+# ---- circles over projects -----------------------------------------------------------------------
+#
+# A process inside a run that waits in another project can close a circle. It writes down what it
+# waits for before it looks, so the last to come sees the circle. The greatest identity gives up.
+
+
+class WaiterRecord:
+    """A waiter of this user in any project, for the search of circles."""
+
+    def __init__(self, ahead: list[Identity], record: dict[str, str], identity: Identity) -> None:
+        self.ahead = ahead  # the identities, and "flock DEVICE:INODE" of git's, that it waits for
+        self.chain = record.get("chain", "").split(":")
+        shown = printable(record.get("command", "?"), 60)
+        self.text = "PID %d (%s) in %s" % (identity.pid, shown, record.get("project", "?"))
+
+
+def break_circle(claim: Claim) -> None:
+    """Raise Failure, status 75, when this process has the greatest identity of a circle."""
+    waiting = all_waiters()
+    circle = find_circle([claim.identity], waiting, set()) if claim.identity in waiting else []
+    if circle and claim.identity == max(circle):
+        shown = "; ".join(waiting[identity].text for identity in circle)
+        text = "gave up: these wait for one another in a circle, and one has to: "
+        raise Failure(text + shown, GAVE_UP)
+
+
+def find_circle(
+    path: list[Identity], waiting: dict[Identity, WaiterRecord], seen: set[Identity]
+) -> list[Identity]:
+    """Return the waiters of a circle through the first of a path, [] if there is none.
+
+    A waiter waits for those ahead in the queue and for the holders. A holder waits for the waiters
+    inside its run.
     """
-    told: dict[tuple[int, str], float] = {}
-    ended: dict[tuple[int, str], Process] = {}
-    grace, alarm, clean = seconds_of("SEQEXEC_GRACE", GRACE), Alarm(), 0
-    while clean < 2:
-        living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
-        clean = 0 if living else clean + 1
-        for process in living:
-            key = (process.pid, process.start)
-            first = key not in told
-            told.setdefault(key, time.monotonic())
-            if first:
-                ended[key] = process
-            if only_wait:
-                continue
+    for ahead in waiting[path[-1]].ahead:
+        for identity in waiting:
+            if ahead == identity or ahead in waiting[identity].chain:
+                if identity == path[0]:
+                    return path
+                if identity not in seen:
+                    seen.add(identity)
+                    circle = find_circle(path + [identity], waiting, seen)
+                    if circle:
+                        return circle
+    return []
+
+
+def state_directories() -> Iterator[Scope]:
+    """Yield this user's state directories of all projects."""
+    base = state_path("/").rpartition("/")[0]
+    for name in posix.listdir(base):
+        if name.startswith("seq-exec-"):
             try:
-                if first:
-                    signal_process(process, _signal.SIGTERM)
-                    signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
-                elif time.monotonic() - told[key] >= grace:
-                    signal_process(process, _signal.SIGKILL)
-            except PermissionError:
-                ended.pop(key, None)
-                if denied is not None and not first:
-                    denied[key] = process
-                elif denied is None and first:
-                    shown = (process.pid, printable(process.name))
-                    say("waits for PID %d (%s): it may not be signalled" % shown, READER)
-            alarm.watch(process)
-        if living and deadline is not None and time.monotonic() >= deadline:
-            raise Failure("gave up: PID %d (%s) of a dead run lives on" % (living[0].pid, living[0].name), GAVE_UP)
-        if living:
-            oldest = min(told[(process.pid, process.start)] for process in living)
-            alarm.sleep(max(0.01, min(0.1, oldest + grace - time.monotonic())))
-            for process in living:
-                alarm.forget(process.pid)
-    return list(ended.values())
+                fd = posix.open(base + "/" + name, DIRECTORY)
+            except OSError:
+                continue
+            scope = Scope(base + "/" + name, fd, -1)
+            if posix.fstat(fd).st_uid == posix.geteuid() or posix.geteuid() == 0:
+                yield scope
+            close_scope(scope)
 
 
-def pipes_of(pid: int) -> Pipes:
-    """Return the pipes of a process; one it has both ends of is left out.
+def all_waiters() -> dict[Identity, WaiterRecord]:
+    """Return every waiter of this user in every project. A chain also has its runs' flocks."""
+    found: dict[Identity, WaiterRecord] = {}
+    flocks: dict[str, list[str]] = {}
+    for scope in state_directories():
+        add_waiters(scope, found, flocks)
+    for waiter in found.values():
+        waiter.chain += [mark for each in waiter.chain for mark in flocks.get(each, ())]
+    return found
 
-    That is make's jobserver. Only /proc tells; elsewhere there are none.
-    """
+
+def add_waiters(
+    scope: Scope, found: dict[Identity, WaiterRecord], flocks: dict[str, list[str]]
+) -> None:
+    """Add the waiters of a scope and of those inside it, and the flocks that its holders have."""
+    holders, queue = live_holders(scope), waiters_in_order(scope)
+    for place, identity in enumerate(queue):
+        record = record_in(identity, identity, open_waiters(scope))
+        found[identity] = WaiterRecord(queue[:place] + holders, record, identity)
+    for identity in holders:
+        record = record_in(LOCK, identity, scope.fd)
+        flocks[identity] = ["flock " + mark for mark in record.get("holds", "").split()]
+        wanted = record.get("waits-for", "-")
+        if wanted != "-":
+            found[identity] = WaiterRecord([Identity("flock " + wanted)], record, identity)
+    for inner in nested_scopes(scope):
+        add_waiters(inner, found, flocks)
+
+
+def recall_runs(claim: Claim) -> None:
+    """Put the runs of other projects that this process is inside of into its chain and its record:
+    a cleared environment has lost them."""
+    before = setting("SEQEXEC_RUN")
+    for scope in state_directories():
+        for identity in live_holders(scope):
+            if is_above(identity, scope):
+                remember_run(identity)
+    if setting("SEQEXEC_RUN") != before:
+        write_all(claim.file, b"chain %s\n" % posix.environ[b"SEQEXEC_RUN"])
+
+
+# ---- pipes ---------------------------------------------------------------------------------------
+#
+# Two ends of one pipe must not wait for each other: a waiter joins a holder's turn when data flows
+# from one to the other, straight or through processes of the session that are no waiters (`a | cat
+# | b`). Common ancestors of the two are never on the way, and an end that one of them holds does
+# not count: a harness that reads both outputs, `exec > >(tee log)`, a leaked end. Several at one
+# end of a pipe (`seq 9 | xargs -P4 ./seqexec.py x`) are no pipeline: one joins, the others wait.
+# Only /proc tells; elsewhere there are no pipes.
+
+
+def pipe_ends(pid: int) -> tuple[set[str], set[str]]:
+    """Return the pipes that a process reads from, and those it writes to."""
     reads: set[str] = set()
     writes: set[str] = set()
     here = "%s/%d/fd/" % (PROC, pid)
@@ -2355,855 +2417,728 @@ def pipes_of(pid: int) -> Pipes:
     for fd in fds:
         try:
             target = posix.readlink(here + fd)
-            if target.startswith("pipe:["):  # the link's mode is how the file is open: proc_pid_fd(5)
+            if target.startswith("pipe:["):  # the link's mode tells how it is open: proc_pid_fd(5)
                 mode = posix.lstat(here + fd).st_mode
                 reads |= {target} if mode & 0o400 else set()
                 writes |= {target} if mode & 0o200 else set()
-        except OSError:  # closed by now: in one's own list, what the list was read with
+        except OSError:  # closed by now
             pass
-    return frozenset(reads - writes), frozenset(writes - reads)
+    return reads - writes, writes - reads
+
+
+class PipeMap:
+    """The pipes between a waiter and the processes of a turn, at one moment."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.table = read_processes()
+        self.own = ancestors(posix.getpid(), self.table)
+        self.waiters = {each.pid for each in waiters_in_order(claim.scope)}
+        self.known: dict[int, tuple[set[str], set[str]]] = {}
+
+    def ends(self, pid: int) -> tuple[set[str], set[str]]:
+        """Return a process's pipe ends, read once."""
+        if pid not in self.known:
+            self.known[pid] = pipe_ends(pid)
+        return self.known[pid]
+
+    def members(self, blocker: Blocker) -> set[int]:
+        """Return the PIDs that have a holder's pipe ends: its own; of a kept turn the process's and
+        its descendants'."""
+        if not blocker.process:
+            return set()
+        pids = {blocker.process.pid}
+        if "for" in blocker.record:
+            pids |= {each.pid for each in descendants(self.table, pids)}
+        return pids - {posix.getpid()}
+
+    def routes(self, blocker: Blocker) -> list[Route]:
+        """Return the ways that data takes between this process and a holder."""
+        members = self.members(blocker)
+        above = {each.pid for pid in members for each in ancestors(pid, self.table)}
+        common = {each.pid for each in self.own[1:]} & above - members
+        mine = {each.pid for each in self.own} - common - members
+        session = posix.getsid(0)
+        others = [
+            each.pid
+            for each in self.table.values()
+            if each.sid == session and each.pid not in common | self.waiters
+        ]
+        found = []
+        for side in 0, 1:
+            barred = set().union(*(self.ends(pid)[side] for pid in common))
+            for pipe in set().union(*(self.ends(pid)[side] for pid in mine)) - barred:
+                route = self.route(pipe, side, members, others)
+                found += [route] if route else []
+        return found
+
+    def route(self, pipe: str, side: int, members: set[int], others: list[int]) -> Route | None:
+        """Return the way from a pipe to a member, upstream (0) or downstream (1); None for none."""
+        before = {pipe: Route(side, [pipe], set())}
+        pipes = [pipe]
+        for each in pipes:
+            for pid in [*members, *others]:
+                ends = self.ends(pid)
+                if each not in ends[1 - side]:
+                    continue
+                if pid in members:
+                    return before[each]
+                for further in ends[side] - before.keys():
+                    way = before[each]
+                    before[further] = Route(side, [*way.pipes, further], way.filters | {pid})
+                    pipes.append(further)
+        return None
+
+    def is_used(self, route: Route, blocker: Blocker) -> bool:
+        """Tell whether another process, or an ancestor of it, uses an end of a route already.
+
+        Not so the filters on the way: tee may not go on before both of its readers do. Nor do those
+        ends count that a process has from such a filter: `paste <(a) <(b)`.
+        """
+        members = self.members(blocker)
+        pids = members | {each.pid for pid in members for each in ancestors(pid, self.table)}
+        ends = [self.ends(pid)[route.side] for pid in pids - route.filters]
+        leaked = set().union(*(self.ends(pid)[route.side] for pid in pids & route.filters))
+        return any(pipe in used - leaked for pipe in route.pipes for used in ends)
+
+
+class Route:
+    """A way from a process to a holder: pipes, all read (side 0) or all written (1) on this side,
+    and the filters between them."""
+
+    def __init__(self, side: int, pipes: list[str], filters: set[int]) -> None:
+        self.side, self.pipes, self.filters = side, pipes, filters
+
+
+def holders_of(claim: Claim) -> list[Blocker]:
+    """Return the living in the lock."""
+    scope = claim.scope
+    found = live_holders(scope)
+    return [Blocker(each, True, -1, record_in(LOCK, each, scope.fd)) for each in found]
 
 
 def join_pipeline(claim: Claim) -> bool:
-    """Share the lock of a holder that one of my pipes leads to: two ends of one pipe must not wait for each other.
+    """Share the lock of a holder that a pipe leads to.
 
-    A pipe between two runs was inherited by both wrappers, which keep it open, so looking at the wrappers is enough.
-    The owner file is linked into the very directory that was looked at. Whoever is still in it then cannot have
-    given the lock away in between; if nobody is, the founder has gone, and I withdraw and stay in the queue.
-
-    Several at one end of a pipe (`make -j8 | tee`, both through me) are no pipeline among themselves: they take turns.
-    Who is before me in the queue is looked at first: it takes itself out only when it is in the lock.
+    The owner file is linked into the very directory that was looked at. A holder that is still in
+    it then cannot have given the lock away in between. Where none is, this process withdraws.
     """
-    if not any(claim.pipes):
-        return False
     scope = claim.scope
     try:
         home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
     except OSError:
         return False
-    leads = any(leads_to(*claim.pipes, make_blocker(name, True)) for name in members(home))
-    if leads and not has_rival(claim, names_before(claim), members(home)):
-        holders = members(home)
+    if may_join(claim):
+        before = [Identity(name) for name in posix.listdir(home)]
         try:
-            posix.link(claim.name, claim.name, src_dir_fd=claim.home, dst_dir_fd=home)
+            posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
         except OSError:
             posix.close(home)
             return False
-        if any(lives(name, home) for name in holders):
-            abandon(claim)
+        if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
+            try_remove(posix.unlink, claim.identity, claim.home)
+            try_remove(posix.rmdir, claim.identity, open_waiters(scope))
             posix.close(claim.home)
-            claim.home, claim.founder = home, False
+            claim.home, claim.is_founder = home, False
             return True
-        attempt(posix.unlink, claim.name, home)
-        attempt(posix.rmdir, LOCK, scope.fd)
+        try_remove(posix.unlink, claim.identity, home)
+        try_remove(posix.rmdir, LOCK, scope.fd)
     posix.close(home)
     return False
 
 
-def members(home: int) -> list[str]:
-    """Return the living in a lock's directory."""
-    return [name for name in posix.listdir(home) if is_identity(name) and lives(name, home)]
-
-
-def names_before(claim: Claim) -> list[str]:
-    """Return those who wait before me in the queue."""
-    names = list(read_queue(claim.scope))
-    before = names[: names.index(claim.name)] if claim.name in names else []
-    return [name for name in before if waits(claim.scope, name)]
-
-
-def has_rival(claim: Claim, before: list[str], holders: list[str]) -> bool:
-    """Tell whether somebody, who is or will be in the lock, competes with me for a holder's pipe, and leads not to me.
-
-    One in the queue is none that cannot go before me: it has a rival in the lock, which my pipes lead to. Those who
-    have the same ends themselves are looked for first, as a crowd behind `| tee` has; then those behind filters.
-    """
-    held, me = [make_blocker(name, True) for name in holders], posix.getpid()
-    rivals = [each for each in held + [make_blocker(name, False) for name in before] if each.process]
-    for is_quick in True, False:
-        job = {} if is_quick else job_pipes(held)
-        for rival in rivals:
-            if compete(me, rival.pid, held, job) and not leads_to(*claim.pipes, rival):
-                if rival.holds or not any(
-                    compete(rival.pid, each.pid, held, job) and not leads_to(*pipes_of(rival.pid), each)
-                    for each in held
-                    if leads_to(*claim.pipes, each)
-                ):
-                    return True
-        rivals = [each for each in rivals if not leads_to(*claim.pipes, each)]
-        if not rivals:
-            break
-    return False
-
-
-def compete(one: int, other: int, held: list[Blocker], job: dict[int, Pipes]) -> bool:
-    """Tell whether two processes have ends of one pipe that leads to a holder, themselves or through a job's filters.
-
-    Not where both go through the same one: tee may not go on before both read, nor paste before both write.
-    """
-    for side in 0, 1:
-        mine, theirs = (routes_from(pipes_of(pid)[side], side, pid, job) for pid in (one, other))
-        for pipe in mine.keys() & theirs.keys():
-            ends = frozenset({pipe}), frozenset("")
-            if not mine[pipe] & theirs[pipe] and any(leads_to(ends[side], ends[1 - side], each) for each in held):
+def may_join(claim: Claim) -> bool:
+    """Tell whether a pipe leads to a holder, by ends that no other member of the turn uses, and no
+    waiter ahead: of several at one end the first joins, and the others wait for it."""
+    pipes, ahead = PipeMap(claim), waiters_ahead(claim)
+    holders = holders_of(claim)
+    for holder in holders:
+        if not claim.scope.outer and not holder.record.keys() & {"child", "for"}:
+            continue  # it does not run yet, and may wait for the checkout
+        rivals = [each for each in ahead + holders if each is not holder]
+        for route in pipes.routes(holder):
+            if not any(pipes.is_used(route, rival) for rival in rivals):
                 return True
     return False
 
 
-def leads_to_holder(claim: Claim) -> bool:
-    """Tell whether one of my pipes leads to a holder: then it is time to join."""
-    holders = [name for name, living in owners(claim.scope).items() if living] if any(claim.pipes) else []
-    return any(leads_to(*claim.pipes, make_blocker(name, True)) for name in holders)
+def waiters_ahead(claim: Claim) -> list[Blocker]:
+    """Return the living waiters ahead in the queue."""
+    names = waiters_in_order(claim.scope)
+    names = names[: names.index(claim.identity)] if claim.identity in names else []
+    waiters = open_waiters(claim.scope)
+    return [Blocker(each, False, -1, record_in(each, each, waiters)) for each in names]
 
 
-def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Blocker) -> bool:
-    """Tell whether one of these pipes leads to a holder, through others of my session (`a | cat | b`) if need be.
+def has_pipes(claim: Claim, blocker: Blocker) -> bool:
+    """Tell whether a pipe may lead to a process ahead.
 
-    That is a long search, and not for a crowd that has the same pipes, as behind `| tee`: nobody among them leads to
-    another one.
+    It is the quick look, at this process and its ancestors below the first common one. Most pipes
+    lead to an ancestor, the harness or the CI runner, and not to the process ahead itself.
     """
-    if not holder.process:
-        return False
-    theirs = pipes_of(holder.pid)
-    if reads & theirs[1] or writes & theirs[0]:
-        return True
-    if (reads, writes) == theirs or not (reads and theirs[1] or writes and theirs[0]):
-        return False
-    if posix.getppid() in started_both(holder):
-        above = ABOVE[-1] if len(ABOVE) > 4 else pipes_of(posix.getppid())
-        ABOVE.append(above)
-        if not reads - above[1] and not writes - above[0]:  # who started us has the other ends: a harness, a CI runner
-            return False
-    ends, job = (reads, writes), job_pipes([holder])
-    return any(routes_from(ends[side], side, 0, job).keys() & theirs[1 - side] for side in (0, 1))
+    others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
+    for process in [each.process for each in others if each.process and PROC]:
+        above = {each.pid for each in ancestors(process.pid)} - {posix.getpid()}
+        near = [pipe_ends(each.pid) for each in own_ancestors() if each.pid not in above]
+        reads: set[str] = set().union(*(each[0] for each in near))
+        writes: set[str] = set().union(*(each[1] for each in near))
+        if reads or writes:
+            theirs = pipe_ends(process.pid)
+            every = [pipe_ends(each.pid) for each in own_ancestors()]
+            if reads & theirs[1] or writes & theirs[0]:
+                return True
+            if reads - set().union(*(each[1] for each in every)):
+                return True
+            if writes - set().union(*(each[0] for each in every)):
+                return True
+    return False
 
 
-def routes_from(ends: frozenset[str], side: int, pid: int, job: dict[int, Pipes]) -> dict[str, set[int]]:
-    """Return the pipes that the data of a process's ends passes, each with those through whom it comes there.
-
-    side: 0 upstream, from what it reads to who writes it; 1 downstream.
-    """
-    routes = {end: {pid} for end in ends}
-    while True:
-        further = [
-            (pipe, each)
-            for each, pair in job.items()
-            if pair[1 - side] & routes.keys()
-            for pipe in pair[side]
-            if each not in routes.get(pipe, ())
-        ]
-        if not further:
-            return routes
-        for pipe, each in further:
-            routes.setdefault(pipe, set()).add(each)
+def leads_ahead(claim: Claim) -> bool:
+    """Tell whether a pipe leads to a process ahead, so that this one may have to join it soon."""
+    pipes = PipeMap(claim)
+    return any(pipes.routes(each) for each in waiters_ahead(claim) + holders_of(claim))
 
 
-def job_pipes(held: list[Blocker]) -> dict[int, Pipes]:
-    """Return the others in my session with their pipes, without those who started both a holder and me."""
-    skip = {pid for holder in held for pid in started_both(holder)}
-    return {pid: pipes_of(pid) for pid in job_pids() if pid not in skip}
+# ---- recovery: what is left of a dead holder's run -----------------------------------------------
 
-
-def started_both(holder: Blocker) -> set[int]:
-    """Return the ancestors that a holder and I have in common."""
-    return {*ancestors(holder.pid)} & {*ancestors(posix.getpid())}
-
-
-ABOVE: list[Pipes] = []  # my parent's pipes at the first looks: a shell closes its ends early on
-JOB: list[int] = []  # the others in my session, looked up twice: a shell starts a pipeline in one go
-
-
-def job_pids() -> list[int]:
-    """Return the PIDs of the other processes in my session: a filter may have a group of its own (`timeout 9 cat`)."""
-    if not JOB:
-        session, me = posix.getsid(0), posix.getpid()
-        JOB.extend(each.pid for each in read_processes().values() if each.sid == session and each.pid != me)
-        JOB.append(0)
-    return JOB
-
-
-def ancestors(pid: int) -> list[int]:
-    """Return a PID and those of its ancestors."""
-    table = {} if PROC else read_processes()  # one ps for all
-    pids = [pid]
-    while pids[-1] > 1 and len(pids) < 100:
-        process = read_process(pids[-1]) if PROC else table.get(pids[-1])
-        pids.append(process.ppid if process else 0)
-    return pids
-
-
-def break_circle(claim: Claim) -> None:
-    """Give up (75) when I wait in a circle and have the greatest identity in it. What I wait for is written down first.
-
-    Only a call that is nested in a run can close one, or a holder that waits for the flock of another run's git.
-    """
-    waiting = all_waiters(claim)
-    circle = find_circle([claim.name], waiting, set()) if claim.name in waiting else []
-    if circle and claim.name == max(circle):
-        shown = "; ".join("PID %s (%s) in %s" % waiting[name][2:] for name in circle)
-        raise Failure("gave up: these wait for one another in a circle, and one has to: " + shown, GAVE_UP)
-
-
-def find_circle(path: list[str], waiting: dict[str, WaiterRecord], seen: set[str]) -> list[str]:
-    """Return the waiters of a circle through the first of a path, [] if there is none.
-
-    A waiter waits for those before it in the queue and for the holders; a holder waits for the waiters in its run.
-    """
-    for ahead in waiting[path[-1]][0]:
-        for name in waiting:
-            if ahead == name or ahead in waiting[name][1]:
-                if name == path[0]:
-                    return path
-                if name not in seen:
-                    seen.add(name)
-                    circle = find_circle(path + [name], waiting, seen)
-                    if circle:
-                        return circle
-    return []
-
-
-def all_waiters(claim: Claim) -> dict[str, WaiterRecord]:
-    """Return every waiter of mine in every project: whom it waits for, its chain, PID, command and project.
-
-    A holder that waits for a flock is one too. It waits for "flock MARK", and that is in the chain of the flock's
-    owner, and of all that is in the owner's run.
-    """
-    base = state_path("/").rpartition("/")[0]
-    found: dict[str, WaiterRecord] = {}
-    flocks: dict[str, list[str]] = {}
-    for name in posix.listdir(base):
-        if name.startswith("seq-exec-"):
-            try:
-                fd = posix.open(base + "/" + name, DIRECTORY)
-            except OSError:
-                continue
-            if posix.fstat(fd).st_uid == posix.fstat(claim.scope.fd).st_uid:
-                walk_scopes(Scope(base + "/" + name, fd, -1), found, flocks)
-            posix.close(fd)
-    for name, record in found.items():
-        record[1].extend([mark for each in [name] + record[1] for mark in flocks.get(each, ())])
-    return found
-
-
-def scopes_inside(scope: Scope, *places: str) -> Iterator[tuple[str, Scope]]:
-    """Yield the scopes inside of one that are there, with their last names: those of its holders, and make's."""
-    for place in places:
-        try:
-            outer = inner_scope(scope, place, only_look=True)
-            names = [""] if place != NESTED else posix.listdir(outer.fd)
-        except OSError:
-            continue
-        for name in names:
-            try:
-                inner = inner_scope(outer, name, only_look=True) if name else outer
-                yield name, inner
-                close_scope(inner)
-            except OSError:  # gone, or no scope
-                continue
-        if names != [""]:
-            close_scope(outer)
-
-
-def walk_scopes(scope: Scope, found: dict[str, WaiterRecord], flocks: dict[str, list[str]]) -> None:
-    """Add the waiters of a scope and of those inside it, and the flocks that its holders have."""
-    holders = [name for name, living in owners(scope).items() if living]
-    for name in holders:
-        record = record_in(LOCK, name, scope.fd)
-        flocks[name] = ["flock " + mark for mark in record.get("holds", "").split()]
-        if record.get("waits-for", "-") != "-":
-            found[name] = waiter_record(name, record, ["flock " + record["waits-for"]])
-    queue = [name for name in read_queue(scope) if waits(scope, name)]
-    for place, name in enumerate(queue):
-        try:
-            home = posix.open(name, DIRECTORY, dir_fd=waiters_of(scope))
-        except OSError:
-            continue
-        record = read_record(name, home)
-        posix.close(home)
-        found[name] = waiter_record(name, record, queue[:place] + holders)
-    for _, inner in scopes_inside(scope, "make", NESTED):
-        walk_scopes(inner, found, flocks)
-
-
-def waiter_record(name: str, record: dict[str, str], ahead: list[str]) -> WaiterRecord:
-    """Return what the search for circles needs of a waiter."""
-    shown, chain = printable(record.get("command", "?"), 60), record.get("chain", "").split(":")
-    return ahead, chain, name.split(".")[3], shown, record.get("project", "?")
-
-
-def record_in(place: str, name: str, directory: int) -> dict[str, str]:
-    """Return what an owner wrote into its file in a place of a directory; nothing where that has just gone."""
-    try:
-        home = posix.open(place, DIRECTORY, dir_fd=directory)
-    except OSError:
-        return {}
-    try:
-        return read_record(name, home)
-    finally:
-        posix.close(home)
-
-
-def read_record(name: str, home: int) -> dict[str, str]:
-    """Return what an owner wrote into its file: data to be shown, never to be believed."""
-    # command make test
-    found: dict[str, str] = {}
-    lines = read_lines(name, home)
-    for line in lines[:20] + lines[20:][-5:]:  # the last ones: whom what it has left behind starts changes
-        key, _, value = line[:4096].decode("utf-8", "replace").partition(" ")
-        found[key] = value
-    return found
-
-
-# ~~~~ end
-# END SHARED lock
-
-# BEGIN SHARED run
-# A run: a command from its first instruction to the last process that belongs to it.
-
-GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 125, 126, 127  # exit statuses
 GRACE = 2.0  # seconds from TERM to KILL
-LEFTOVERS_TOLD = 2.0  # seconds of waiting for leftovers before they are named
-FREEZE = 1.5  # seconds after which a SIGSTOP is no freeze of the memory guard's, which lasts 0.8 at the most
-SETTLED = 0.003  # seconds after which a command has started, and leaves us the processor
-EARLY = 0.05  # seconds of waiting, as the next one, after which the command's process is forked
-MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
-STOP_LASTS = 5.0  # seconds after which a SIGSTOP of the command is not the memory guard's: it has killed by then
-FORWARDED = frozenset(
-    (
-        _signal.SIGHUP,
-        _signal.SIGINT,
-        _signal.SIGQUIT,
-        _signal.SIGTERM,
-        _signal.SIGUSR1,
-        _signal.SIGUSR2,
-        _signal.SIGTSTP,
-        _signal.SIGALRM,
-        _signal.SIGVTALRM,
-        _signal.SIGPROF,
-        _signal.SIGXCPU,
-        _signal.SIGABRT,
-    )
-)
-ENDING = frozenset((_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM))  # somebody wants it to end
-STOPS = frozenset((_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU))
-AWAITED = FORWARDED | STOPS | {_signal.SIGCHLD, _signal.SIGIO}  # SIGIO: the memory guard has said something
 
 
-class Plan:
-    """What is to be run, and how: the command line and the environment, understood."""
+def recover(claim: Claim, identity: Identity) -> None:
+    """End what is left of a dead owner's run, and only then take its file out of the lock.
 
-    kind = ""  # the scope inside the project's: "" or "make"
-    shown = ""  # the command, for people
-    argv: list[str] = []  # what to execute
-    is_line = False  # a shell's `-c LINE`
-    timeout = 0.0  # seconds, 0 none
-    wait: float | None = None  # seconds, None for ever
-    leftovers = ""  # wait, kill, leave
-    memory = ""  # MB; "0" none, "" the default
-    interval = ""  # seconds between two looks of the memory guard at the most; "" the default
-    quiet = verbose = False
-    waited = 0.0  # seconds, filled in by the wait
-    project = ""  # the path of the checkout
-    umask = 0o22  # the caller's
-    finish = "-"  # what ended it, for the history
-    child: EarlyChild | None = None
-    is_settled = False  # the others know that it runs
-
-    def __init__(self) -> None:
-        self.origin: dict[str, str] = {}  # option -> what set it, as people know it
-        self.given: dict[str, str] = {}  # option -> value, as on the command line
-
-    def may_start(self, claim: Claim) -> bool:
-        """Tell whether the command may run, now that its turn has come. False: it has given its turn away."""
-        return True
-
-    def explain(self, status: int, seconds: float) -> None:
-        """Say what people could not know about how the command ended."""
-
-
-def say(message: str, patience: float | None = None) -> bool:
-    """Print one line of mine for people on stderr."""
-    return put("%s: %s\n" % (TOOL, message), patience)
-
-
-HOLDS: list[bool] = []  # not empty: others wait for me
-
-
-def put(text: str, patience: float | None = None) -> bool:
-    """Print a text on stderr; one that is closed or full is no reason to fail.
-
-    patience: seconds that it may wait for a reader; for ever only while nobody waits for me. False: not enough.
+    If this process is killed here, the file stays for the next in line: the record of an unfinished
+    recovery.
     """
-    if patience is None and HOLDS:
-        unfold()
-        patience = READER
+    scope = claim.scope
+    record = record_in(LOCK, identity, scope.fd)
+    if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
+        return
+    is_kept = "for" in record and kept_process(record) is None
+    ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
+    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
+    force_remove(LOCK + "/" + identity, scope.fd)
+    remove_nested(scope, identity)
+    if is_kept and not ended:  # the PID 1 of a container has ended, and its keeper with it
+        return
+    shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5])
+    who = printable(record.get("command", ""), 60) or "a command"
+    who += " (PID %d, started %s)" % (pid_of(identity, record), clock_time(record.get("since", "")))
+    text = "%s died without a goodbye; ended of its run: %s" % (who, shown or "nothing")
+    say(text, READER_PATIENCE)
+    append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+
+
+def are_waited_for() -> bool:
+    """Tell whether SEQEXEC_ORPHANS spares a dead run's processes. A wrong value is named once."""
+    orphans = setting("SEQEXEC_ORPHANS")
+    if orphans not in ("", "end", "wait") and "SEQEXEC_ORPHANS" not in Stderr.named:
+        Stderr.named.add("SEQEXEC_ORPHANS")
+        shown = printable(orphans, 60)
+        say("SEQEXEC_ORPHANS=%s is neither end nor wait: taken for wait" % shown)
+    return orphans not in ("", "end")
+
+
+def kept_process(record: dict[str, str]) -> Process | None:
+    """Return the living process that a turn is kept for, None where there is none."""
+    # for 4243 t148046
+    pid, _, start = record.get("for", "").partition(" ")
+    process = read_process(int(pid)) if is_pid(pid) or pid == "1" else None
+    is_it = process is not None and process.start == start and process.state not in "ZX"
+    return process if is_it else None
+
+
+def pid_of(identity: Identity, record: dict[str, str]) -> int:
+    """Return the PID that people know a holder by: of a kept turn its process's."""
+    pid = record.get("for", "").partition(" ")[0]
+    if pid.isdecimal() and len(pid) < 11:
+        return int(pid)
+    return identity.pid if identity.version == FORMAT else 0
+
+
+def end_run(
+    scope: Scope,
+    identity: Identity,
+    record: dict[str, str],
+    only_wait: bool = False,
+    deadline: float | None = None,
+) -> list[Process]:
+    """End all that is left of a run, until two looks in a row find nothing."""
+    run = Run(scope, identity, record)
+    return end_processes(run.members, only_wait, deadline)
+
+
+class Run:
+    """What belongs to a holder's turn: its recorded processes, their descendants, the carriers of
+    its token, and the calls in the scope inside it. A process in a session of its own is a daemon,
+    or another terminal, and none of the run. What was once found stays found."""
+
+    def __init__(self, scope: Scope, identity: Identity, record: dict[str, str]) -> None:
+        self.scope, self.identity, self.record = scope, identity, record
+        self.known: dict[int, Process] = {}
+
+    def members(self) -> list[Process]:
+        """Return the living processes of the run, without this one and its ancestors."""
+        table = read_processes()
+        recorded = self.recorded(table)
+        for process in recorded:
+            self.known.setdefault(process.pid, process)
+        sessions = self.sessions(table) | {process.sid for process in recorded}
+        found = {
+            pid: table[pid]
+            for pid, process in self.known.items()
+            if pid in table and table[pid].start == process.start
+        }
+        for process in table.values():
+            if process.pid not in found and process.sid in sessions:
+                if has_token(process, self.identity):
+                    found[process.pid] = process
+        for process in descendants(table, list(found)):
+            if process.sid in sessions:
+                found[process.pid] = process
+        for process in recorded:  # also where it is hidden
+            found[process.pid] = process
+        for process in ancestors(posix.getpid(), table):
+            found.pop(process.pid, None)
+        found.pop(posix.getpid(), None)
+        self.known.update(found)
+        return [process for process in found.values() if process.state not in "ZX"]
+
+    def sessions(self, table: dict[int, Process]) -> set[int]:
+        """Return the run's session; of a damaged record those of the run that no member leads."""
+        sid = self.record.get("sid", "")
+        if is_pid(sid):
+            return {int(sid)}
+        carriers = {
+            each.pid: each.sid for each in table.values() if has_token(each, self.identity)
+        }
+        return {sid for sid in carriers.values() if sid not in carriers}
+
+    def recorded(self, table: dict[int, Process]) -> list[Process]:
+        """Return the processes that the record and the scope inside the run name and that are
+        there.
+
+        A file alone is no proof. The command is younger than its holder and carries the token; or
+        it has cleared its environment, and its parent is the holder or the reaper of orphans: init,
+        or a child of init. Root believes another user's file only about processes of that user.
+        """
+        # child 4243 t148046
+        pid, _, start = self.record.get("child", "").partition(" ")
+        found = [self.believed(each, table) for each in self.inner_processes()]
+        kept = kept_process(self.record)
+        found.append(self.believed(kept, table) if kept else None)
+        process = table.get(int(pid)) if is_pid(pid) else None
+        if process is None and is_pid(pid) and shares_pids(self.identity) and is_hidden(int(pid)):
+            return [Process(int(pid), start, "hidden")]
+        if process and process.start == start and not is_younger(self.identity, process):
+            parent = table.get(process.ppid)
+            reapers = (1, self.identity.pid)
+            adopted = process.ppid in reapers or parent is not None and parent.ppid == 1
+            if has_token(process, self.identity) or adopted and self.believed(process, table):
+                found.append(process)
+        return [each for each in found if each]
+
+    def believed(self, process: Process, table: dict[int, Process]) -> Process | None:
+        """Return a process that a file names, unless root reads another user's file about a
+        third."""
+        try:
+            is_owners = self.scope.owner in (-1, posix.stat("/proc/%d" % process.pid).st_uid)
+        except OSError:
+            is_owners = self.scope.owner == -1
+        return table.get(process.pid) if is_owners else None
+
+    def inner_processes(self) -> list[Process]:
+        """Return the wrappers and waiters in the scope inside the run."""
+        try:
+            inner = inner_scope(self.scope, self.identity, only_look=True)
+        except OSError:
+            return []
+        found = [process_of(each) for each in everyone(inner)]
+        close_inner(inner)
+        return [each for each in found if each]
+
+
+def is_younger(identity: Identity, process: Process) -> bool:
+    """Tell whether an identity is younger than a process, as far as one reader found both."""
+    start = identity.start
+    return start[:1] == process.start[:1] and int(process.start[1:]) < int(start[1:])
+
+
+def has_token(process: Process, identity: Identity) -> bool:
+    """Tell whether a process was started with a run's token.
+
+    The environment of a process in the middle of an exec is empty: it is read again.
+    """
+    if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
+        return False
+    environment = read_environment(process.pid)
+    for _ in range(10 if PROC and environment == b"" and process.rss else 0):
+        time.sleep(0.001)
+        environment = read_environment(process.pid)
+        if environment != b"":
+            break
+    for entry in (environment or b"").split(b"\0"):
+        if entry.startswith(b"SEQEXEC_RUN="):
+            return identity.encode() in entry[12:].split(b":")
+    return False
+
+
+def end_processes(
+    find: Callable[[], list[Process]],
+    only_wait: bool = False,
+    deadline: float | None = None,
+    denied: dict[tuple[int, str], Process] | None = None,
+) -> list[Process]:
+    """End what find returns, until two looks in a row find nothing. Return what was ended.
+
+    TERM, a grace period, KILL. The grace period counts from the first TERM of all: a chain of
+    processes that each start a successor does not outlive it. What may not be signalled is waited
+    for, and named. Failure, with status 75, when that takes until the deadline. denied: takes in
+    what may not be signalled and has not ended in the grace period, instead.
+    """
+    told: set[tuple[int, str]] = set()
+    ended: dict[tuple[int, str], Process] = {}
+    grace, began, clean = seconds_setting("SEQEXEC_GRACE", GRACE), time.monotonic(), 0
+    while clean < 2:
+        living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
+        clean = 0 if living else clean + 1
+        now = time.monotonic()
+        for process in living:
+            key = (process.pid, process.start)
+            ended.setdefault(key, process)
+            try:
+                if not only_wait:
+                    end_process(process, key not in told, now - began >= grace)
+            except PermissionError:
+                ended.pop(key, None)
+                if denied is not None and now - began >= grace:
+                    denied[key] = process
+                elif denied is None and key not in told:
+                    shown = (process.pid, printable(process.name))
+                    say("waits for PID %d (%s): it may not be signalled" % shown, READER_PATIENCE)
+            told.add(key)
+        if living and deadline is not None and now >= deadline:
+            shown = (living[0].pid, printable(living[0].name))
+            raise Failure("gave up: PID %d (%s) of a dead run lives on" % shown, GAVE_UP)
+        if living:
+            sleep_until_exit(living, max(0.01, min(0.1, began + grace - time.monotonic())))
+    return list(ended.values())
+
+
+def end_process(process: Process, is_new: bool, is_over: bool) -> None:
+    """Send KILL when the grace period is over, TERM to a new one. Raise PermissionError."""
+    if is_over:
+        signal_process(process, _signal.SIGKILL)
+    elif is_new:
+        signal_process(process, _signal.SIGTERM)
+        signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
+
+
+def everyone(scope: Scope) -> dict[Identity, dict[str, str]]:
+    """Return the record of every waiter and owner in a scope and in those inside it."""
+    found: dict[Identity, dict[str, str]] = {}
+    for name in list_waiters(scope):
+        identity = Identity(name.lstrip("."))
+        if identity.is_valid() and identity.version == FORMAT:
+            waiters = open_waiters(scope)
+            path = name + "/" + identity
+            record = read_record(path, waiters)
+            found[identity] = dict(record, state=owner_state(identity, path, waiters))
+    for identity, state in owners(scope).items():
+        found[identity] = dict(record_in(LOCK, identity, scope.fd), state=state)
+    for inner in nested_scopes(scope):
+        found.update(everyone(inner))
+    return found
+
+
+# ---- keeper --------------------------------------------------------------------------------------
+#
+# A turn can be kept for a process that is no child of this one: a make. The claim's record says
+# `for PID START` before the owner file is public. A fork, the keeper, keeps the descriptor of the
+# owner file. A flock belongs to the open file, so it lives on in the keeper when the forker only
+# closes.
+
+SIGNALS = _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}
+IDLE_LOOK = 1.0  # seconds between two looks of a keeper whether a make's lines run
+IDLE_LOOKS = 2  # in a row, after which it gives the turn back
+
+
+def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
+    """Fork a keeper for the turn and let go of the claim. gives_back: also when no line runs in it.
+
+    All signals are blocked until the keeper has left the process group: a Ctrl-C is for the make.
+    """
+    began = time.monotonic()
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
     try:
-        if patience is not None and not takes(2, patience):
-            return False
-        posix.write(2, text.encode("utf-8", "backslashreplace"))
+        child = posix.fork()
+    except OSError:  # too many processes
+        release(claim)
+        raise
+    if not child:
+        try:
+            keep(claim, plan, began, gives_back)
+        finally:
+            posix._exit(0)
+    try_close(claim.file, claim.home, claim.belt)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+
+
+def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
+    """Be the keeper: hold the turn until its process has ended, then release."""
+    assert plan.kept
+    become_daemon(claim)
+    Stderr.is_holder = True
+    settle(claim)
+    nested: Scope | None = None
+    beat = IDLE_LOOK if gives_back else HEARTBEAT
+    idle = 0
+    while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
+        show_life(claim)
+        if gives_back:
+            nested = nested or try_inner_scope(claim)
+            idle = idle + 1 if nested is None or is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
+    if gives_back and idle < IDLE_LOOKS:  # the make has ended; lines of it may still run
+        nested = nested or try_inner_scope(claim)
+        if nested:
+            persist(flock, nested.fd, LOCK_EX)
+    elif not gives_back and plan.leftovers != "leave":
+        persist(wait_for_leftovers, claim, plan)
+    append_history(claim, plan, None, time.monotonic() - began, 0)
+    release_kept(claim, nested)
+
+
+def persist(action: Callable[..., Any], *arguments: Any) -> Any:
+    """Do something until no call in it fails: a keeper that dies of an error ends a make's run."""
+    while True:
+        try:
+            return action(*arguments)
+        except OSError:
+            time.sleep(POLL_INTERVAL)
+
+
+def wait_for_leftovers(claim: Claim, plan: Plan) -> None:
+    """Wait for what a make has left behind, or end it."""
+    run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
+    end_processes(run.members, plan.leftovers != "kill")
+
+
+def try_inner_scope(claim: Claim) -> Scope | None:
+    """Return the scope inside the claim's turn if there is one."""
+    try:
+        return inner_scope(claim.scope, claim.identity, only_look=True)
     except OSError:
-        pass
+        return None
+
+
+def is_idle(nested: Scope, lets_in: bool) -> bool:
+    """Tell whether no line runs in a nested scope. lets_in: free its flock again after the look."""
+    try:
+        flock(nested.fd, LOCK_EX | LOCK_NB)
+    except OSError:  # taken, or that cannot be told
+        return False
+    if lets_in:
+        flock(nested.fd, 8)  # LOCK_UN
     return True
 
 
+def release_kept(claim: Claim, nested: Scope | None) -> None:
+    """Release, then remove the scope inside, whose exclusive flock bars it from the first moment
+    on: a line that enters now finds its holder gone."""
+    if nested is None:
+        release(claim)
+        return
+    try:
+        for identity in owners(nested):  # of lines that were killed: before the turn is free
+            end_run(nested, identity, record_in(LOCK, identity, nested.fd))
+        try_remove(posix.unlink, claim.identity, claim.home)
+        remove_scope(nested)
+    except (OSError, Failure):
+        pass
+    finally:
+        close_inner(nested)
+        release(claim)
+
+
+def become_daemon(claim: Claim) -> None:
+    """Leave the caller's session, terminal, directory and descriptors, but for those of the
+    turn."""
+    posix.setsid()
+    for signum in SIGNALS - {_signal.SIGCHLD}:  # what the group was sent so far is not for a keeper
+        try:
+            if _signal.getsignal(signum) is not None:
+                _signal.signal(signum, _signal.SIG_IGN)
+        except (OSError, ValueError):
+            pass
+    _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    try:
+        null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+    except OSError:  # a directory takes no writing either
+        null = claim.scope.fd
+    kept = {claim.file, claim.home, claim.belt}
+    scope: Scope | None = claim.scope
+    while scope:
+        kept |= {scope.fd, scope.waiters}
+        scope = scope.outer
+    try:
+        fds = list(map(int, posix.listdir("/proc/self/fd" if PROC == "/proc" else "/dev/fd")))
+    except OSError:
+        fds = list(range(1024))  # the usual limit
+    for fd in fds:
+        if fd < 3:
+            persist(posix.dup2, null, fd)
+        elif fd not in kept:
+            try_close(fd)
+    persist(posix.chdir, "/")
+
+
+def settle(claim: Claim) -> None:
+    """Do what a command that runs for some milliseconds need not wait for, and a short one never
+    has."""
+    show_name()
+    try:
+        if claim.is_founder:
+            fd = open_file(HOLDER_PID, claim.scope)
+            posix.ftruncate(fd, 0)
+            record = read_record(claim.identity, claim.home)
+            posix.write(fd, b"%d\n" % pid_of(claim.identity, record))
+            posix.close(fd)
+        tidy(claim.scope)
+    except (OSError, Failure):
+        pass  # for people only
+    if not is_stored:
+        store_bytecode()
+
+
+def show_name() -> None:
+    """Be "seqexec" in ps and top, not "python3": proc_pid_comm(5)."""
+    try:
+        fd = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
+        posix.write(fd, TOOL[:15].encode())
+        posix.close(fd)
+    except OSError:
+        pass
+
+
+# ---- taking a turn -------------------------------------------------------------------------------
+
+
 def make_record(plan: Plan) -> bytes:
-    """Return what stands in the owner file: for people, and for whoever recovers the run."""
+    """Return what stands in the owner file: for people, and for the recovery of the run."""
     environ = posix.environ
     place = "terminal" if posix.isatty(2) else "-"
     for key, name in (b"CI", "CI"), (b"GIT_INDEX_FILE", "git hook"), (b"MAKELEVEL", "make"):
         if key in environ:
             place = name
-    fields = (plan.shown[:LONGEST_LINE], time.time(), posix.getsid(0), posix.getppid(), place, plan.project)
-    text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n" % (
-        *fields,
-        setting("SEQEXEC_RUN"),
-    )
+    text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n"
+    shown, chain = plan.shown[:LONGEST_LINE], setting("SEQEXEC_RUN")
+    fields = (shown, time.time(), posix.getsid(0), posix.getppid(), place, printable(plan.project))
+    text = text % (*fields, chain)
+    if plan.kept:
+        text += "for %d %s\n" % (plan.kept.pid, plan.kept.start)
     return text.encode("utf-8", "backslashreplace")
 
 
-def main(argv: list[str]) -> int:
-    """Do what the command line says. Return the exit status, -N to die of signal N."""
-    try:
-        plan = understand(argv)
-        if isinstance(plan, int):
-            return plan
-        claim = take_turn(plan)
-        while not plan.may_start(claim):
-            claim = take_turn(plan)
-        return run(claim, plan)
-    except Failure as failure:
-        say(str(failure))
-        return failure.status
-    except Exception as error:
-        say("cannot go on: %s" % (trouble(error) if isinstance(error, OSError) else repr(error)))
-        return FAILED
+def open_claim(plan: Plan) -> Claim:
+    """Enter the scope that this process belongs to; again where it was removed meanwhile."""
+    for _ in range(100):
+        scope = enter_scope(plan.project)
+        try:
+            return make_claim(scope, turn_identity(plan), make_record(plan))
+        except FileNotFoundError:
+            close_scope(scope)
+            time.sleep(0.01)
+    return make_claim(enter_scope(plan.project), turn_identity(plan), make_record(plan))
 
 
 def take_turn(plan: Plan) -> Claim:
-    """Line up, wait for the turn, hold the lock."""
-    if not plan.project:
-        plan.umask = posix.umask(0o077)
-        plan.project = project_root()
-    if plan.child:
-        dismiss_child(plan)
-    claim = come_in(plan)
+    """Line up, wait for the turn, hold the lock and the belt. Raise Failure."""
+    claim = open_claim(plan)
+    is_mine = False
     try:
-        if not acquire(claim, plan.shown):
-            unfold()
+        is_mine = take_at_once(claim, plan)
+        if not is_mine:
             wait_for_turn(claim, plan)
+            is_mine = True
+        if claim.is_founder and not claim.scope.outer and not take_belt(claim, plan.project):
+            if not setting("SEQEXEC_RUN"):
+                wait_for_belt(claim, plan)
     except BaseException:
-        unfold()
-        dismiss_child(plan)
-        abandon(claim)
+        release(claim) if is_mine else abandon(claim)
         raise
     return claim
 
 
-def come_in(plan: Plan) -> Claim:
-    """Be in the scope that I belong to; once more where somebody has removed it under my feet."""
-    for _ in range(100):
-        try:
-            return make_claim(enter_scope(plan.kind, plan.project), own_name(), make_record(plan))
-        except FileNotFoundError:
-            time.sleep(0.01)
-    return make_claim(enter_scope(plan.kind, plan.project), own_name(), make_record(plan))
-
-
-def run(claim: Claim, plan: Plan) -> int:
-    """Run the command, wait for what belongs to it, give the lock back. Return its status, -N for signal N."""
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
-    child_ignored = _signal.getsignal(_signal.SIGCHLD) is _signal.SIG_IGN
-    if child_ignored:
-        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else its status would be lost: wait(2)
-    began = time.monotonic()
-    HOLDS.append(True)
-    if plan.verbose:
-        tell(plan, "runs, after %.1f s in the queue of %s" % (plan.waited, claim.scope.path))
-    pid = first = 0
+def take_at_once(claim: Claim, plan: Plan) -> bool:
+    """Line up, and take the lock where no process is ahead. False: it takes a wait."""
+    scope = claim.scope
     try:
-        if plan.child:
-            pid, first = plan.child.go()
-        if not pid:
-            environ = command_environment(claim.name)
-            pid = first = posix.fork()
-            if not pid:
-                become_command(claim, plan, environ, mask, child_ignored)
-            for signum in _signal.sigpending() & FORWARDED:  # a fork does not inherit it; if it came since, two are one
-                posix.kill(pid, _signal.sigwait({signum}))
-        status, usage, guard = attend(claim, plan, pid, began)
-        if plan.leftovers != "leave" and may_have_left(claim.name, first):
-            unfold()
-            prepare_for_others(claim, plan, time.monotonic() - began)
-            status, guard = end_leftovers(claim, plan, status, began, guard)
-    except BaseException:  # nothing may run on without the lock
-        if pid:
-            unfold()
-            end_run(claim.name, read_record(claim.name, claim.home))
-        release(claim)
-        raise
-    seconds = time.monotonic() - began
-    is_passing = is_identity(claim.scope.path.rpartition("/")[2])  # its scope goes when nobody is left in it
-    if is_passing:
-        remember(claim, plan, status, seconds, usage)
-    release(claim)
-    HOLDS.clear()
-    posix.sched_yield()  # whoever it woke may be on this processor
-    if not is_passing:
-        remember(claim, plan, status, seconds, usage)
-    if plan.verbose:
-        tell(plan, "ended with status %d after %.1f s" % (status, seconds))
-    plan.explain(status, seconds)
-    if guard:
-        guard.close(plan, status)
-    if is_folded is None:
-        store_bytecode()
-    return status
-
-
-def tell(plan: Plan, what: str) -> None:
-    """Say what happens, and when, to whom has asked for it."""
-    say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
-
-
-def prepare_for_others(claim: Claim, plan: Plan, seconds: float) -> None:
-    """Do what a command that has run for some seconds need not wait for, and a short one need not have at all."""
-    if plan.is_settled:
-        return
-    plan.is_settled = True
+        is_first = append_to_queue(claim, plan.shown)
+    except FileNotFoundError:  # the state directory is being removed
+        return False
+    if exists(LOCK, scope.fd):
+        return False
+    if not is_first and next(iter(read_queue(scope)), "") != claim.identity:
+        return False
     try:
-        if plan.waited:  # who waits behind me wakes at this, too, and may get ready
-            write(claim.file, b"began %.3f\n" % (time.time() - seconds))
-        if claim.founder:
-            show_holder(claim)
-            tidy(claim)
-    except (OSError, Failure):
-        pass  # for people only
+        return take_lock(claim)
+    except LostPlace:
+        return False
 
 
-def command_environment(name: str) -> dict[bytes, bytes]:
-    """Return the environment as it was before sh and Python added to it, with this run's token in the chain."""
+def command_environment(identity: Identity) -> dict[bytes, bytes]:
+    """Return the environment as it was before Python's start, with this run's token in the
+    chain."""
     environ = dict(posix.environ)
-    options = sys._xoptions
-    ctype = options.get("ctype")  # "" or "=" and what it was, where Python may have put another: PEP 538
+    ctype = sys._xoptions.get("ctype")  # "" or "=" and what it was: PEP 538 may have replaced it
     if ctype:
         environ[b"LC_CTYPE"] = str(ctype)[1:].encode("utf-8", "surrogateescape")
     elif ctype == "":
         environ.pop(b"LC_CTYPE", None)
-    words = str(options.get("stat", "")).rpartition(")")[2].split()
-    if len(words) > 48 and b"PWD" in environ:  # env_start, env_end: proc_pid_stat(5)
-        size = sum(len(key) + len(value) + 2 for key, value in environ.items())
-        if size - (int(words[48]) - int(words[47])) == len(environ[b"PWD"]) + 5:
-            del environ[b"PWD"]  # dash exports one even where there was none
     chain = environ.get(b"SEQEXEC_RUN")
-    environ[b"SEQEXEC_RUN"] = (chain + b":" if chain else b"") + name.encode()
+    if identity:
+        environ[b"SEQEXEC_RUN"] = (chain + b":" if chain else b"") + identity.encode()
     return environ
 
 
-def ignored_signals() -> int:
-    """Return the signals that were ignored when /bin/sh started, as a mask: sigignore of proc_pid_stat(5)."""
-    words = str(sys._xoptions.get("stat", "")).rpartition(")")[2].split()
-    return int(words[30]) if len(words) > 30 else 0
-
-
-def become_command(
-    claim: Claim, plan: Plan, environ: dict[bytes, bytes], mask: set[int], child_ignored: bool, go: int = -1
-) -> NoReturn:
-    """Be the command, in the forked child: put back what Python changed, write down who I am, execute.
-
-    What I am stands in the owner file before I execute; until then my copy of its flock says that the run lives.
-    go: a pipe that a word comes from when it is time to execute, or none when that will never be.
-    """
-    status = FAILED
-    try:
-        record = b"child %d %s\n" % (posix.getpid(), own_start().encode())
-        try:
-            write(claim.file, record)
-            record = b""
-        except OSError:
-            if go < 0:
-                raise
-        if child_ignored:
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
-        posix.umask(plan.umask)
-        paths = where_to_look(plan.argv[0], environ)
-        if go >= 0:
-            touch(plan.argv, environ)
-        if go >= 0 and not posix.read(go, 1):
-            posix._exit(0)
-        if record:  # there may be room for it by now
-            write(claim.file, b"\n" + record)
-        ignored = ignored_signals()
-        for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
-            if not ignored >> (signum - 1) & 1:
-                _signal.signal(signum, _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        status = execute(plan.argv, paths, environ)
-    except OSError as error:
-        say("cannot start the command: %s" % reason(error))
-    finally:
-        posix._exit(status)
-
-
-def touch(argv: list[str], environ: dict[bytes, bytes]) -> None:
-    """Copy, while there is time, the pages that a fork shares with its parent and an execve() is about to write to.
-
-    One that fails does that: nothing has no name, path_resolution(7).
-    """
-    try:
-        posix.execve("", argv, environ)
-    except (OSError, ValueError):
-        pass
-
-
-def where_to_look(name: str, environ: dict[bytes, bytes]) -> list[str]:
-    """Return the paths at which a shell would look for a command, in turn."""
+def find_command(name: str, environ: dict[bytes, bytes]) -> list[str]:
+    """Return the paths at which a shell would look for a command; those that can be executed
+    first."""
     if "/" in name or not name:
         return [name] if name else []
     search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
-    return [(directory or ".") + "/" + name for directory in search.split(":")]
-
-
-def execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> int:
-    """Execute a command from the first path where it is; return 126 or 127, said, where that cannot be done.
-
-    A file without a run bit or #! is a script to a shell, and so is one whose #! names this very file.
-    """
-    flags = flags_for_me(first_line(argv[0]), environ) if "/" in argv[0] else None
-    if flags is not None:
-        argv = [real_shell()] + flags + argv
-        paths = where_to_look(argv[0], environ)
-    worst = try_to_execute(argv, paths, environ)
-    import errno
-
-    name = worst.filename or argv[0]
-    if worst.errno == errno.ENOEXEC or (worst.errno == errno.EACCES if "/" in name else not worst.errno):
-        line = first_line(name)
-        if b"\0" not in line and line[:4] != b"\x7fELF":
-            argv = [real_shell(), name] + argv[1:]
-            worst = try_to_execute(argv, where_to_look(argv[0], environ), environ)
-    if not worst.errno:
-        scripts = [line for line in map(first_line, paths) if line[:2] == b"#!"]
-        if scripts:
-            wanted = scripts[0][2:].decode("utf-8", "replace").strip()
-            say("%s: cannot be executed: there is no %s" % (printable(argv[0]), printable(wanted)))
-            return NOT_FOUND
-        origin = " (SEQEXEC_SHELL)" if argv[0] and argv[0] == setting("SEQEXEC_SHELL") else ""
-        say("%s: command not found%s" % (printable(argv[0]) or "(an empty word)", origin))
-        return NOT_FOUND
-    say("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror))
-    return CANNOT_RUN
-
-
-def try_to_execute(argv: list[str], paths: list[str], environ: dict[bytes, bytes]) -> OSError:
-    """Execute the first of these files that can be. Return why none could: without an errno, none is there."""
-    worst = OSError()
-    for path in paths:
-        try:
-            posix.execve(path, argv, environ)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            worst = error
-    return worst
-
-
-def first_line(path: str) -> bytes:
-    """Return the first line of a file, as far as the kernel looks for a #!; a NUL where it cannot be a script."""
+    paths = [(directory or ".") + "/" + name for directory in search.split(":")]
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-    except OSError:
-        return b"\0"
-    try:
-        return posix.read(fd, 256).partition(b"\n")[0] if posix.fstat(fd).st_mode & 0o170000 == 0o100000 else b"\0"
-    finally:
-        posix.close(fd)
+        return sorted(paths, key=lambda path: not posix.access(path, posix.X_OK))
+    except ValueError:  # a NUL
+        return paths
 
 
-def flags_for_me(line: bytes, environ: dict[bytes, bytes]) -> list[str] | None:
-    """Return what a #! line gives to this very file, if it names it, by itself or as what env is to look for."""
-    # #!/usr/bin/env -S VERBOSE=1 seqexec.py -e
-    words = line[2:].replace(b" -S", b" ").decode("utf-8", "surrogateescape").split() if line[:2] == b"#!" else []
-    paths = words[:1]
-    if paths and paths[0].rpartition("/")[2] == "env":
-        words = words[1:]
-        while words and (words[0][0] == "-" or "=" in words[0]):
-            del words[0]
-        paths = where_to_look(words[0], environ) if words else []
-    for path in paths:
-        try:
-            if posix.access(path, posix.X_OK):
-                me, there = posix.stat(__file__), posix.stat(path)
-                return words[1:] if (there.st_ino, there.st_dev) == (me.st_ino, me.st_dev) else None
-        except (OSError, ValueError):  # a NUL
-            pass
-    return None
+# ---- logs ----------------------------------------------------------------------------------------
+
+LONGEST_LOG = 65536  # bytes; the older half goes when there are more
 
 
-def real_shell() -> str:
-    """Return the shell that does what a shell is wanted for."""
-    return setting("SEQEXEC_SHELL") or "/bin/sh"
-
-
-def attend(claim: Claim, plan: Plan, pid: int, began: float) -> tuple[int, int, Guard | None]:
-    """Wait for the command, pass on to it what was sent to me alone.
-
-    Return its status, its peak memory (KiB or 0), and the memory guard, if that is still there.
-    """
-    deadline = began + plan.timeout if plan.timeout else 0.0
-    settled_at, guard_at = began + SETTLED, began + MEMORY_WATCHED
-    beat, look_at = began + HEARTBEAT, 0.0
-    guard: Guard | None = None
-    measured, usage = False, None
-    while True:
-        if measured:
-            ended, status, usage = posix.wait4(pid, posix.WNOHANG | posix.WUNTRACED)
-        else:
-            ended, status = posix.waitpid(pid, posix.WNOHANG | posix.WUNTRACED)
-        if ended and not posix.WIFSTOPPED(status):
-            status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
-            break
-        now = time.monotonic()
-        if ended and guard and posix.WSTOPSIG(status) == _signal.SIGSTOP:
-            look_at = now + FREEZE  # it may be the guard's, which lets go soon
-        elif ended or look_at and now >= look_at:
-            unfold()
-            look_at = 0.0
-            if ended or is_stopped(pid):
-                stop_like(pid, posix.WSTOPSIG(status) if ended else _signal.SIGSTOP)
-        if settled_at and now >= settled_at:
-            settled_at = 0.0
-            prepare_for_others(claim, plan, now - began)
-        if guard_at and now >= guard_at:
-            guard_at = 0.0
-            unfold()
-            measured = can_measure()
-            guard = start_guard(claim, plan)
-            if is_folded is None:  # whoever comes while this one runs need not compile
-                store_bytecode()
-        if deadline and now >= deadline:
-            unfold()
-            end_in_time(claim, plan)
-            status, usage = TIMED_OUT, posix.wait4(pid, 0)[2]
-            break
-        if now >= beat:
-            beat = now + HEARTBEAT
-            show_life(claim)
-        times = [moment for moment in (settled_at, guard_at, deadline, beat, look_at) if moment]
-        signum, sent_by = next_signal(min(times) - now)
-        if guard:
-            guard.relay()
-        if signum in FORWARDED and sent_by not in (-1, pid):
-            try:
-                posix.kill(pid, signum)
-            except OSError:
-                pass
-    if guard and (status or guard.killed):  # the guard's word comes first
-        guard.close(plan, status)
-        guard = None
-    return status, usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1) if usage else 0, guard
-
-
-def may_have_left(name: str, pid: int) -> bool:
-    """Tell whether a run that began with a PID may have left a process. Cheap where few were started since then.
-
-    Whatever it started has a PID between its own and the last that was given out, until the numbers wrap around.
-    """
-    if PROC != "/proc":
-        return True
-    last = last_pid()
-    if not pid <= last < pid + 1000:
-        return True
-    try:
-        for number in range(pid + 1, last + 1):
-            environment = read_proc(number, "environ")
-            if environment is not None and (not environment or name.encode() in environment):
-                return True
-    except OSError:  # a closer look will tell
-        return True
-    return False
-
-
-def last_pid() -> int:
-    """Return the PID that was given out last, by /proc/loadavg: proc_loadavg(5); 0 where that is not told."""
-    # 0.20 0.18 0.12 1/80 11206
-    try:
-        return int(read_small("/proc/loadavg").split()[-1])
-    except OSError:
-        return 0
-
-
-def next_signal(seconds: float) -> tuple[int, int]:
-    """Wait for a signal, at most for some seconds: (0, -1) for none, else (N, sender's PID).
-
-    The time is kept by a timer of ours, as sigtimedwait() of Python makes a signal up (a SIGHUP, in 3.12) where it was
-    interrupted, by a stop or a freeze, until its time was over. A timer that our caller has set is the command's.
-    -1: the kernel sent it, that is the terminal, and to the whole group: the command has it already (SI_KERNEL and
-    the like are above 0, kill() gives SI_USER, 0: sigaction(2)).
-    """
-    if hasattr(_signal, "sigtimedwait"):
-        if not OWN_TIMER:
-            OWN_TIMER.append(not _signal.getitimer(_signal.ITIMER_REAL)[0])
-        if OWN_TIMER[0] and seconds > 0:
-            _signal.setitimer(_signal.ITIMER_REAL, seconds)
-            info = _signal.sigwaitinfo(AWAITED)
-        else:
-            info = _signal.sigtimedwait(AWAITED, max(0.0, seconds))
-        if info is None or OWN_TIMER[0] and info.si_signo == _signal.SIGALRM and info.si_code > 0:
-            return 0, -1
-        if info.si_signo == _signal.SIGALRM:
-            return info.si_signo, 0
-        alone = (
-            info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()
-        )  # of a hang-up only the leader hears
-        return info.si_signo, -1 if info.si_code > 0 and not alone else info.si_pid
-    unfold()
-    return next_signal_elsewhere(seconds)
-
-
-OWN_TIMER: list[bool] = []  # whether the interval timer is ours, once it was asked for
-
-
-def exit_like(status: int) -> NoReturn:
-    """End as the command did: with its status, or of its signal, without a core file of my own.
-
-    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: fs/coredump.c, core(5).
-    """
-    if status < 0:
-        try:
-            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
-                _signal.signal(-status, _signal.SIG_DFL)
-            import resource
-
-            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-            resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
-        except (ImportError, OSError, ValueError):
-            pass
-        posix.kill(posix.getpid(), -status)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
-        status = 128 - status
-    posix._exit(status)
-
-
-HISTORY, ORPHANS = "history.txt", "orphans.log"
-LONGEST_LOG = 65536  # bytes of either; the older half goes when there are more
-
-
-def remember(claim: Claim, plan: Plan, status: int, seconds: float, peak: int) -> None:
-    """Append one line to the history: when, status, waited, ran, peak KiB, ended by, command; blanks between."""
+def append_history(
+    claim: Claim, plan: Plan, status: int | None, seconds: float, peak: int
+) -> None:
+    """Append when, status, waited, ran, peak KiB, ended by, command. Status ?: a kept turn's."""
     # 1700000000 0 0.0 12.3 10240 - make test
-    text = printable(plan.shown)[:LONGEST_LINE]
-    words = (time.time(), status, plan.waited, seconds, peak, plan.finish, text)
-    append_line(HISTORY, "%d %d %.1f %.2f %d %s %s" % words, claim.scope)
+    shown = plan.shown[:LONGEST_LINE]
+    text = "%d %s %.1f %.2f %d %s %s"
+    ended = "?" if status is None else str(status)
+    words = (time.time(), ended, plan.waited, seconds, peak, plan.finish, shown)
+    append_line(HISTORY, text % words, claim.scope)
 
 
 def append_line(name: str, line: str, scope: Scope) -> None:
-    """Append a line to one of a scope's logs, which are for people: no failure of theirs is one of ours."""
+    """Append a line to a log for people. Their failures are none of the tool's."""
     try:
         fd = open_file(name, scope)
         try:
             posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
             if posix.fstat(fd).st_size > LONGEST_LOG:
-                unfold()
                 shorten(name, scope)
         finally:
             posix.close(fd)
@@ -3211,406 +3146,43 @@ def append_line(name: str, line: str, scope: Scope) -> None:
         pass
 
 
-# ~~~~ what only some runs need
-
-
-def is_on(*variables: str) -> bool:
-    """Tell whether the first of some variables that is set is a yes: anything but 0, no, off, false."""
-    return next(filter(None, map(setting, variables)), "0").lower() not in ("0", "no", "off", "false")
-
-
-def number(plan: Plan, option: str, variables: tuple[str, ...], is_line: bool) -> float | None:
-    """Return a setting that is a number from 0 up, None where nothing sets it, and note what has set it.
-
-    Raise Failure for one that is none; a variable's, under -c, is named and ignored: others export such names.
-    """
-    for origin in ("--" + option,) + variables:
-        text = plan.given.get(option, "") if origin[0] == "-" else setting(origin)
-        if not text and not (origin[0] == "-" and option in plan.given):
-            continue
-        try:
-            value = float(text)
-            if not 0 <= value < 1e12 or "_" in text or not text.isascii():
-                raise ValueError
-        except ValueError:
-            wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
-            if origin[0] == "-" or not is_line:
-                raise Failure(wrong) from None
-            say(wrong + ": ignored")
-            continue
-        plan.origin["memory" if option == "memory-limit" else option] = (
-            "%s=%s" % (origin, text) if origin[0] != "-" else origin + " " + text
-        )
-        return value
-    return None
-
-
-def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
-    """Wait for a signal where there is no sigtimedwait (macOS): a handler, and the pipe that it writes to.
-
-    There is no si_code: what a terminal sends is not passed on while we are in its foreground group.
-    """
-    import os
-    import select
-
-    if not PIPE:
-        _signal.set_wakeup_fd(wake_pipe()[1])
-        for signum in AWAITED:
-            if _signal.getsignal(signum) is not _signal.SIG_IGN:
-                _signal.signal(signum, lambda number, frame: None)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, AWAITED)
-        return 0, -1
-    if not select.select(PIPE[:1], [], [], max(0.0, seconds))[0]:
-        return 0, -1
-    signum = posix.read(PIPE[0], 1)[0]
-    if signum in (_signal.SIGINT, _signal.SIGQUIT):
-        try:
-            with open("/dev/tty", "rb", 0) as terminal:
-                if os.tcgetpgrp(terminal.fileno()) == posix.getpgrp():
-                    return signum, -1
-        except OSError:
-            pass
-    return signum, 0
-
-
-PIPE: list[int] = []
-
-
-def can_measure() -> bool:
-    """Import, while the command runs, what wait4() makes its answer of: at its end that would cost a millisecond."""
-    try:
-        import resource
-    except (ImportError, OSError):  # no descriptor is left to look for it
-        return False
-    return True
-
-
-def is_stopped(pid: int) -> bool:
-    """Tell whether a process is stopped."""
-    process = read_process(pid)
-    return process is not None and process.state in "Tt"
-
-
-def stop_like(pid: int, signum: int) -> None:
-    """Stop with the command, so that the shell above sees a stopped job; when it continues us, continue the command.
-
-    TSTP in place of STOP: it does nothing to an orphaned group, where no shell would ever continue us. A STOP is
-    followed only when it lasts: the memory guard stops for a moment what it is about to end, and then who would
-    continue us?
-    """
-    deadline = time.monotonic() + STOP_LASTS
-    while signum not in STOPS and time.monotonic() < deadline:
-        process = read_process(pid)
-        if process is None or process.state not in "Tt":
-            return
-        time.sleep(0.02)
-    signum = signum if signum in STOPS else _signal.SIGTSTP
-    if _signal.getsignal(signum) is _signal.SIG_IGN:
-        return
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCONT})
-    posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal may have sent
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
-    if _signal.SIGCONT in _signal.sigpending():  # we did stop
-        try:
-            posix.kill(pid, _signal.SIGCONT)
-        except OSError:
-            pass
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCONT})
-
-
-class EarlyChild:
-    """The command's process, forked while the next in the queue has nothing to do: what is left then is to execute.
-
-    It does so at a word from me, and ends without it, or when I am gone: it reads from a pipe that I write to.
-    To the lock it is a fork like any: recorded in my file, and with a copy of its flock until it executes.
-    """
-
-    def __init__(self, pid: int, pipe: tuple[int, int], alarm: Alarm) -> None:
-        self.pid, self.pipe = pid, pipe  # both ends stay open: a pipe one has both ends of leads to nobody
-        self.alarm = alarm  # what woke me; to be hushed when there is time, not before the command has its word
-
-    def go(self) -> tuple[int, int]:
-        """Let it execute. Return its PID, and one below all that it starts; two zeros where somebody ended it."""
-        first = max(last_pid(), self.pid)
-        if posix.waitpid(self.pid, posix.WNOHANG)[0]:
-            self.close()
-            return 0, 0
-        posix.kill(self.pid, _signal.SIGCONT)  # a stop of both may have been undone for me alone; the command gets none
-        posix.write(self.pipe[1], b"!")
-        posix.sched_yield()  # it may have woken on this processor
-        self.close()
-        return self.pid, first
-
-    def dismiss(self) -> None:
-        """Let it end: the command is not to run, or not under this claim."""
-        self.close()
-        posix.kill(self.pid, _signal.SIGKILL)
-        posix.waitpid(self.pid, 0)
-
-    def close(self) -> None:
-        """Close the pipe; the word in it stays readable. That cannot fail, as the command may run by now."""
-        for fd in self.pipe:
-            try:
-                posix.close(fd)
-            except OSError:
-                pass
-        try:
-            self.alarm.hush()
-        except OSError:
-            pass
-
-
-def fork_early(claim: Claim, plan: Plan, alarm: Alarm) -> EarlyChild | None:
-    """Fork the command's process; None where that cannot be done now: there is time until it must be."""
-    pipe: tuple[int, int] | None = None
-    try:
-        pipe = posix.pipe()
-        pid = posix.fork()
-    except OSError:
-        for fd in pipe or ():
-            posix.close(fd)
-        return None
-    if not pid:
-        posix.close(pipe[1])
-        mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGCONT})  # else the command would find go()'s
-        become_command(claim, plan, command_environment(claim.name), mask, False, pipe[0])
-    return EarlyChild(pid, pipe, alarm)
-
-
-class Guard:
-    """The memmon.py that watches a run, and the pipe on which it speaks. It has no descriptor of the command's."""
-
-    def __init__(self, pid: int, pipe: int, quiet: bool) -> None:
-        self.pid, self.pipe, self.quiet = pid, pipe, quiet
-        self.said = ""
-        self.killed = False
-
-    def relay(self) -> None:
-        """Pass on the lines that the guard has written."""
-        while True:
-            try:
-                data = posix.read(self.pipe, 65536)
-            except BlockingIOError:
-                return
-            if not data:
-                return
-            self.said += data.decode("utf-8", "replace")
-            *lines, self.said = self.said.split("\n")
-            for line in lines:
-                is_end = line.startswith("memmon: ended ")
-                self.killed = self.killed or is_end
-                if is_end or not self.quiet:
-                    put(printable(line) + "\n", READER)
-
-    def close(self, plan: Plan, status: int) -> None:
-        """End the guard, which I started, and say what a bare 137 would not.
-
-        Once the lock is free its priority goes first: it would end on the processor that the next one has just been
-        woken on, and before that one. In SCHED_BATCH it takes none from who runs: sched(7).
-        """
-        try:
-            if not HOLDS and hasattr(posix, "SCHED_BATCH"):
-                posix.sched_setscheduler(self.pid, posix.SCHED_BATCH, posix.sched_param(0))
-        except OSError:
-            pass
-        try:
-            posix.kill(self.pid, _signal.SIGTERM)
-        except OSError:
-            pass
-        deadline = time.monotonic() + 5.0
-        while not posix.waitpid(self.pid, posix.WNOHANG)[0]:
-            next_signal(0.05)  # its SIGCHLD
-            if time.monotonic() > deadline:
-                posix.kill(self.pid, _signal.SIGKILL)
-        self.relay()
-        posix.close(self.pipe)
-        if self.killed:
-            plan.finish = "memory"
-            say(
-                "the memory guard ended processes of this run, which ended with status %d: %s"
-                % (128 - status if status < 0 else status, printable(plan.shown, 200))
-            )
-
-
-def start_guard(claim: Claim, plan: Plan) -> Guard | None:
-    """Start a guard, where there is to be one. It is no failure of the run that there is none."""
-    try:
-        return start_memmon(claim, plan) if plan.memory != "0" else None
-    except OSError as error:
-        say("no memory limit: %s" % reason(error))
-    return None
-
-
-def start_memmon(claim: Claim, plan: Plan) -> Guard | None:
-    """Start the memmon.py beside this file. Without one there is no guard: said only where a limit was asked for."""
-    import fcntl
-    import gc
-
-    try:
-        place = posix.readlink(__file__)
-    except OSError:  # no link, or the command has taken the file away: git checkout
-        place = __file__
-    if not place.startswith("/"):
-        place = __file__.rpartition("/")[0] + "/" + place if "/" in __file__ and place != __file__ else place
-    path = (place.rpartition("/")[0] or ".") + "/memmon.py"
-    try:
-        posix.stat(path)
-    except OSError:
-        if plan.memory:
-            say("no memory limit: there is no %s" % printable(path))
-        return None
-    arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only", "--token", claim.name]
-    arguments += ["--limit", plan.memory or "2048", "--interval", plan.interval or "5"]
-    arguments += ["--limit-name", plan.origin.get("memory", "the default: see MEMORY_LIMIT_MB")]
-    reader, writer = posix.pipe()
-    pid = posix.fork()
-    if not pid:
-        try:
-            posix.setsid()  # the terminal's signals are not for it
-            null = posix.open("/dev/null", posix.O_RDWR)
-            for fd, target in (null, 0), (null, 1), (writer, 2):
-                posix.dup2(fd, target)
-            posix.closerange(3, posix.sysconf("SC_OPEN_MAX"))
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-            posix.execve("/bin/sh", arguments, posix.environ)  # without the token: it is not of the run
-        finally:
-            posix._exit(FAILED)
-    posix.close(writer)
-    fcntl.fcntl(reader, fcntl.F_SETOWN, posix.getpid())
-    fcntl.fcntl(reader, fcntl.F_SETFL, posix.O_NONBLOCK | posix.O_ASYNC)
-    gc.collect()  # it writes to the pages that the fork shared: else each would fault as the lock is handed over
-    return Guard(pid, reader, plan.quiet)
-
-
-def end_leftovers(
-    claim: Claim, plan: Plan, status: int, began: float, guard: Guard | None = None
-) -> tuple[int, Guard | None]:
-    """Wait for what the command's first process has left behind, or end it; a signal ends it, before or after.
-
-    So does the end of the time that the whole run has. Its memory is watched like the command's. Return the status,
-    and the guard, if there is one now. What goes into a session of its own meanwhile is a daemon from then on.
-    """
-    known: dict[int, Process] = {}
-    record = dict(read_record(claim.name, claim.home), sid=str(posix.getsid(0)))
-
-    def find() -> list[Process]:
-        return run_members(claim.name, record, known)
-
-    if plan.leftovers == "kill" or -status in ENDING:
-        end_processes(find)
-        return status, guard
-    deadline = began + plan.timeout if plan.timeout else float("inf")
-    ended, told, guarded = time.monotonic(), False, guard is not None
-    noted = ended
-    while True:
-        living = [each for each in find() if str(each.sid) == record["sid"]]
-        now = time.monotonic()
-        if not living:
-            return status, guard
-        if now >= deadline:
-            end_in_time(claim, plan)
-            return TIMED_OUT, guard
-        if not guarded and now - began >= MEMORY_WATCHED:
-            guard, guarded = start_guard(claim, plan), True
-        if now - noted >= LOOK:
-            noted = now + LEFTOVERS_TOLD - LOOK
-            note_waiters(claim, living)
-        if not told and now - ended >= LEFTOVERS_TOLD:
-            told = True
-            shown = ", ".join("PID %d (%s)" % (each.pid, printable(read_command(each.pid), 60)) for each in living[:5])
-            say("the command has ended; waiting for what it left behind: %s" % shown, READER)
-        alarm = Alarm()
-        for process in living:
-            alarm.watch(process)
-        alarm.sleep(min(LOOK, deadline - now))
-        for process in living:
-            alarm.forget(process.pid)
-        show_life(claim)
-        if guard:
-            guard.relay()
-        signum, sent_by = next_signal(0)
-        if signum == _signal.SIGTSTP:
-            stop_like(living[0].pid, signum)
-        elif signum in FORWARDED:
-            end_processes(find)
-            return -signum, guard
-
-
-def note_waiters(claim: Claim, living: list[Process]) -> None:
-    """Tell those of the living who wait for me to end that they are inside: they have lost their environment."""
-    pids = {str(each.pid) for each in living}
-    names = [name for name in read_queue(claim.scope) if name.split(".")[3] in pids]
-    inside = [name for name in names if make_blocker(name, False).process]
-    if inside:
-        try:
-            write(claim.file, ("left %s\n" % " ".join(inside)).encode())  # they wake at this
-        except OSError:  # a full disk: the next time, then
-            pass
-
-
-def end_in_time(claim: Claim, plan: Plan) -> None:
-    """End a whole run whose time is over."""
-    plan.finish = "timeout"
-    say(
-        "timeout: ended after %s (%s): %s"
-        % (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200)),
-        READER,
-    )
-    end_run(claim.name, read_record(claim.name, claim.home))
-
-
 def shorten(name: str, scope: Scope) -> None:
-    """Keep the newer half of a log. Done by the holder; a reader sees the old file or the new one."""
+    """Keep the newer half of a log. A reader sees the old file or the new one."""
     lines = read_lines(name, scope.fd)
     new = name + ".new"
-    remove(new, scope.fd)
-    fd = posix.open(new, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | FILE, 0o600, dir_fd=scope.fd)
+    force_remove(new, scope.fd)
+    fd = open_file(new, scope)
     try:
-        give(fd, scope.owner)
-        write(fd, b"\n".join(lines[len(lines) // 2 :]))
+        write_all(fd, b"\n".join(lines[len(lines) // 2 :]))
         posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
     finally:
         posix.close(fd)
 
 
-# ~~~~ end
-# END SHARED run
+# END SHARED lock
 
 # BEGIN SHARED people
-# ~~~~ what people see: the waiting line, the status, the history
+# ---- what people see -----------------------------------------------------------------------------
 
-PATIENCE = 0.5  # seconds of waiting before a word is said about it
-REPEAT = 30.0  # seconds after which the waiting line is said again where it cannot update itself
+REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
-# The estimate. These were chosen with tests/bench/bench_estimate.py: no estimate is better than a wrong one.
+# The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
 EARLIER_LINES = 400  # of the history that are looked at
 EARLIER_RUNS = 5  # of one command, no fewer and no more: what it took last year says little
 LONGEST_ESTIMATE = 20  # commands ahead
-LARGEST_SPREAD = 0.3  # between the shortest and the longest of them, as a part of what is likely
+LARGEST_SPREAD = 0.3  # between the shortest and the longest, as a part of what is likely
 
 
-def duration(seconds: float) -> str:
-    """Return a length of time for people: 0.4 s, 12 s, 3 min 4 s, 2 h 5 min."""
-    if seconds < 10:
-        return "%.1f s" % seconds
-    if seconds < 60:
-        return "%d s" % seconds
-    if seconds < 3600:
-        return "%d min %d s" % divmod(int(seconds), 60)
-    return "%d h %d min" % (seconds // 3600, seconds % 3600 // 60)
-
-
-def clock(text: str) -> str:
-    """Return the local time of an epoch second that stood in a file; ? when it is junk."""
+def clock_time(text: str) -> str:
+    """Return the local time of an epoch second from a file; ? for junk."""
     try:
         return time.strftime("%H:%M:%S", time.localtime(float(text)))
     except (ValueError, OverflowError, OSError):
         return "?"
 
 
-def since(text: str) -> float:
-    """Return the seconds since an epoch second that stood in a file; 0 when it is junk or in the future."""
+def seconds_since(text: str) -> float:
+    """Return the seconds since an epoch second from a file; 0 for junk or the future."""
     try:
         return max(0.0, time.time() - float(text))
     except (ValueError, OverflowError):
@@ -3618,68 +3190,68 @@ def since(text: str) -> float:
 
 
 class Screen:
-    """The waiting line: one that updates itself on a terminal, else a line at a change and every REPEAT seconds.
-
-    A terminal that somebody else has the foreground of is not drawn on: it is lines there, too. Where that is a part of
-    my own job (`make -j` with me as its shell), which everybody sees at work there, they come after REPEAT seconds.
-    """
+    """The waiting line. On a terminal it updates itself; elsewhere it is printed at a change and
+    every REPEAT seconds, and so it is on a terminal whose foreground another job has."""
 
     def __init__(self, plan: Plan) -> None:
-        self.quiet = plan.quiet
-        self.terminal = can_take_back(2)
+        self.quiet, self.silence = plan.quiet, plan.silence
+        self.is_terminal = can_move_cursor(2)
         self.shown, self.at = "", -REPEAT
-        self.is_drawn = False
 
     def pause(self, waited: float) -> float:
         """Return the seconds until there is something to say."""
         if self.quiet:
             return 60.0
-        if waited < PATIENCE:
-            return PATIENCE - waited
-        return 1.0 if self.terminal else max(0.1, self.at + REPEAT - waited)
+        if waited < self.silence:
+            return self.silence - waited
+        return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
     def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
-        """Say what is waited for, if that is new."""
-        if self.quiet or waited < PATIENCE:
+        """Say what is waited for, if that is new. The shell's own job is silent for REPEAT
+        seconds."""
+        if self.quiet or waited < self.silence:
             return
-        is_own_job = self.terminal and blocker.process is not None and blocker.process.pgid == posix.getpgrp()
+        process = blocker.process
+        is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
         if is_own_job and waited < REPEAT:
             return
-        draws = self.terminal and is_in_foreground() and not is_own_job
-        width = terminal_width() if draws else 1000
-        start = TOOL + ": waiting, "
-        text = "waiting, " + describe_wait(claim, blocker, max(40, width - 1 - len(start)) if draws else 0)
+        draws = self.is_terminal and is_in_foreground() and not is_own_job
+        room = max(30, terminal_width(2) - 1 - len(TOOL + ": waiting, ")) if draws else 0
+        text = "waiting, " + describe_wait(claim, blocker, room, waited)
         head, _, tail = text.rpartition(")")  # what people typed stands before it
         key = head + tail.partition(" for ")[0]
         if draws:
-            self.shown, self.is_drawn = key, True
-            put("\r\x1b[K" + fit(TOOL + ": " + text, width - 1), 0)
-        elif self.shown and not blocker.holds and not inode(LOCK, claim.scope.fd):
+            self.shown = key
+            write_stderr(CLEAR_LINE + fit(TOOL + ": " + text, terminal_width(2) - 1), 0)
+            Stderr.is_drawn = True
+        elif self.shown and not blocker.holds and not exists(LOCK, claim.scope.fd):
             pass  # between two holders
         elif key != self.shown or waited - self.at >= REPEAT:
-            self.shown, self.at = (key, waited) if say(text, 0) else (self.shown, waited + 1 - REPEAT)
+            is_read = say(text, 0)
+            self.shown, self.at = (key, waited) if is_read else (self.shown, waited + 1 - REPEAT)
 
     def clear(self) -> None:
         """Take the line off the terminal, if it still is the last one there."""
-        if self.is_drawn and is_in_foreground():
-            put("\r\x1b[K", 0)
+        if Stderr.is_drawn and is_in_foreground():
+            write_stderr("", 0)
+        Stderr.is_drawn = False
 
 
-def can_take_back(fd: int) -> bool:
-    """Tell whether a descriptor is a terminal that understands more than lines: an editor's is "dumb"."""
+def can_move_cursor(fd: int) -> bool:
+    """Tell whether a descriptor is a terminal that understands more than lines: not TERM=dumb."""
     return posix.isatty(fd) and setting("TERM") not in ("", "dumb")
 
 
 def is_in_foreground() -> bool:
-    """Tell whether I belong to the job that has the terminal; also where there is no job control on it."""
+    """Tell whether this process is of the job that has the terminal, or there is no job control."""
     try:
         return posix.tcgetpgrp(2) == posix.getpgrp()
     except OSError:
         return True
 
 
-def terminal_width(fd: int = 2) -> int:
-    """Return the columns of the terminal on a descriptor; 80 where nobody knows."""
+def terminal_width(fd: int) -> int:
+    """Return the columns of the terminal on a descriptor; 80 where that is not told."""
     try:
         return posix.get_terminal_size(fd).columns or 80
     except OSError:
@@ -3687,7 +3259,7 @@ def terminal_width(fd: int = 2) -> int:
 
 
 def cell_width(character: str) -> int:
-    """Return how many columns a character takes."""
+    """Return the columns that a character takes."""
     import unicodedata
 
     if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
@@ -3707,46 +3279,34 @@ def fit(text: str, width: int) -> str:
     return text
 
 
-def place_in_queue(claim: Claim) -> tuple[int, dict[str, bytes]]:
-    """Return my position in the queue, from 1, and who stands in it, each with its line.
-
-    Who has died and is not buried yet counts: of hundreds, each would look at all.
-    """
-    there = set(posix.listdir(waiters_of(claim.scope)))
-    lines: dict[str, bytes] = {}
-    for line in queue_lines(claim.scope):
-        name = name_in(line)
-        if name in there and is_identity(name):
-            lines.setdefault(name, line)
+def queue_place(claim: Claim) -> tuple[int, dict[Identity, bytes]]:
+    """Return this waiter's position, from 1, and the lines of those in WAITERS, in order."""
+    there = list_waiters(claim.scope)
+    lines = {each: line for each, line in read_queue(claim.scope).items() if each in there}
     names = list(lines)
-    return names.index(claim.name) + 1 if claim.name in names else len(names), lines
+    own = claim.identity
+    return names.index(own) + 1 if own in names else len(names), lines
 
 
-def has_moved_up(claim: Claim) -> bool:
-    """Tell whether my position is not what was last shown."""
-    return claim.told not in (0, place_in_queue(claim)[0])
-
-
-def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[str, bytes]) -> str:
-    """Return "about 2 min" until what runs, and the living ahead, have ended; "" where that is unknown."""
+def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[Identity, bytes]) -> str:
+    """Return "; about 2 min" until the holder and the living ahead have ended; "" where unknown."""
     history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     if len(ahead) >= LONGEST_ESTIMATE or len(earlier_runs(history, running)) < EARLIER_RUNS:
         return ""
-    lines = [line for name, line in ahead.items() if waits(claim.scope, name)]
-    commands = [line.rpartition(b"\t")[0].split(b":", 2)[-1].decode("utf-8", "replace") for line in lines]
-    seconds = expected(history, [running, *commands], elapsed)
+    lines = [line for each, line in ahead.items() if is_waiting(claim.scope, each)]
+    commands = [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in lines]
+    names = [running] + [each.decode("utf-8", "replace") for each in commands]
+    seconds = expected_seconds(history, names, elapsed)
     if seconds < 1:
         return ""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
     text = duration(round(seconds / unit) * unit)
-    return "about " + text.replace(" 0 s", "").replace(" 0 min", "").replace(".0", "")
+    return "; about " + text.replace(" 0 s", "").replace(" 0 min", "").replace(".0", "")
 
 
-def expected(history: list[bytes], commands: list[str], elapsed: float) -> float:
-    """Return the seconds until commands have ended, of which the first has run for some time; 0 where that is unknown.
-
-    It is known when each has run before, and the spread of what they took is small against the whole.
-    """
+def expected_seconds(history: list[bytes], commands: list[str], elapsed: float) -> float:
+    """Return the seconds until commands have ended, the first of which has run for some time; 0
+    where that is unknown: one has not run before, or the spread of what they took is large."""
     spread = likely = 0.0
     for command in commands:
         took = earlier_runs(history, command)
@@ -3759,10 +3319,7 @@ def expected(history: list[bytes], commands: list[str], elapsed: float) -> float
 
 
 def earlier_runs(history: list[bytes], command: str) -> list[float]:
-    """Return, sorted, the seconds that the last runs of a command took.
-
-    A run that was ended by a signal, by its timeout, or for its memory says nothing.
-    """
+    """Return, sorted, the seconds of a command's last runs that no signal and no limit ended."""
     # 1700000000 0 0.0 12.3 10240 - make test
     wanted = command.encode("utf-8", "backslashreplace")
     took: list[float] = []
@@ -3776,578 +3333,837 @@ def earlier_runs(history: list[bytes], command: str) -> list[float]:
     return sorted(took[-EARLIER_RUNS:])
 
 
-def describe_wait(claim: Claim, blocker: Blocker, room: int = 0) -> str:
-    """Say where I stand and behind whom: position and length, the holder's PID, command, and how long it has run.
+def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
+    """Say the position, and the holder's PID, command, and for how long it has run.
 
-    room: columns, if they are few; then the less important goes first, and some of the command.
+    room: columns, if they are few. The less important goes first, then a part of the command; a
+    number is never cut.
     """
-    position, lines = place_in_queue(claim)
-    claim.told = position
-    record: dict[str, str] = {}
-    holder, holders = blocker, 0
-    try:
-        home = posix.open(LOCK, DIRECTORY, dir_fd=claim.scope.fd)
-        for name in posix.listdir(home):
-            if is_identity(name) and lives(name, home):
-                record, holder, holders = read_record(name, home), make_blocker(name, True), holders + 1
-        posix.close(home)
-    except OSError:
-        pass
-    if not holder.pid:
-        return "%d of %d in the queue, behind a lock that names no process" % (position, len(lines))
-    command = record.get("command", "") or (holder.process.name if holder.process else "?")
-    state = about = sibling = ran = ""
-    if "since" in record:
-        elapsed = since(record.get("began", record["since"]))
+    position, lines = queue_place(claim)
+    claim.position = position
+    holders = holders_of(claim)
+    holder = holders[-1] if holders else blocker
+    place = "%d of %d" % (position, len(lines))
+    pid = pid_of(holder.identity, holder.record) if holder.identity else 0
+    pid = pid or (holder.process.pid if holder.process else 0)
+    if not pid:
+        return place + " in the queue, behind a lock that names no process"
+    name = holder.process.name if holder.process else "?"
+    command = printable(holder.record.get("command", name))
+    is_stopped = holder.process is not None and holder.process.state in "Tt"
+    ran = about = ""
+    if "since" in holder.record:
+        elapsed = seconds_since(holder.record.get("began", holder.record["since"]))
         ran = ", which has run for " + duration(elapsed)
-        running = printable(command)[:LONGEST_LINE]
-        if holders == 1 and holder.process and holder.process.state not in "Tt":
-            about = estimate(claim, running, elapsed, dict(list(lines.items())[: position - 1]))
-            about = "; " + about if about else ""
-    if holder.process and holder.process.state in "Tt":
-        state = ", which is stopped%s: continue or end it" % terminal_of(holder.process)
-        ran = ran.replace(", which", "; it")
-    nearest = blocker.process
-    if nearest and nearest.ppid == posix.getppid() and nearest.ppid > 1:
-        sibling = "; PID %d was started by the same parent, PID %d" % (nearest.pid, nearest.ppid)
-    place, behind = "%d of %d" % (position, len(lines)), ", behind PID %d%s (" % (holder.pid, elsewhere(holder.name))
-    long, short = place + " in the queue" + behind, place + behind
-    brief = state.partition(":")[0].replace("which is ", "") + ran.replace("which has run ", "").replace("it has ", "")
-    for before, after in (long, state + ran + about + sibling), (short, brief + about), (short, brief):
+        if len(holders) == 1 and not is_stopped:
+            ahead = dict(list(lines.items())[: position - 1])
+            about = estimate(claim, command[:LONGEST_LINE], elapsed, ahead)
+    if is_stopped:
+        shown = (terminal_of(holder.process), ran.replace(", which", "; it"))
+        ran = ", which is stopped%s: continue or end it%s" % shown
+    sibling = describe_sibling(blocker.process) if waited >= REPEAT else ""
+    behind = ", behind PID %d%s (" % (pid, elsewhere(holder.identity))
+    brief = ", stopped" if is_stopped else ran.replace("which has run", "running")
+    for before, after in (
+        (place + " in the queue" + behind, ran + about + sibling),
+        (place + behind, brief + about),
+        (place + behind, ""),
+    ):
         space = room - len(before) - len(after) - 1 if room else 60
-        if space >= min(24, len(command)):
+        if space >= min(12, len(command)):
             break
-    return before + printable(command, max(8, min(60, space))) + ")" + after
+    return before + printable(command, max(4, min(60, space))) + ")" + after
 
 
-def elsewhere(name: str) -> str:
-    """Return where an identity's process is, if its PID means nothing here."""
-    mine, theirs = own_name().split("."), name.split(".")
-    if theirs[0] != FORMAT or theirs[1] == "-" or theirs[1:3] == mine[1:3]:
+def describe_sibling(process: Process | None) -> str:
+    """Say that a process ahead has this one's parent: it may be about to wait for both."""
+    parent = posix.getppid()
+    if process is None or process.ppid != parent or parent <= 1:
         return ""
-    is_here = theirs[1].rpartition("-")[2] == mine[1].rpartition("-")[2]
-    return " in another container" if is_here else " on " + printable(theirs[1].rpartition("-")[0] or theirs[1])
+    return "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
 
 
-def terminal_of(process: Process) -> str:
-    """Return " in pts/3" for a process on that terminal: major 136 to 143 are pts, 4 is tty (devices.txt)."""
-    major, minor = posix.major(process.tty), posix.minor(process.tty)
+def elsewhere(identity: Identity) -> str:
+    """Return where an identity's process is, if its PID means nothing here."""
+    own = own_identity()
+    if not identity or identity.version != FORMAT or identity.host == "" or shares_pids(identity):
+        return ""
+    if identity.boot == own.boot != "0" or identity.host == own.host:
+        return " in another container"
+    return " on " + printable(identity.host)
+
+
+def terminal_of(process: Process | None) -> str:
+    """Return " in pts/3" for a process on that terminal: major 136 to 143 is pts, 4 tty."""
+    tty = process.tty if process else 0
+    major, minor = posix.major(tty), posix.minor(tty)
     if 136 <= major <= 143:
         return " in pts/%d" % (minor + (major - 136) * 256)
     return " in tty%d" % minor if major == 4 else ""
 
 
-def empty_status(root: str, path: str) -> dict[str, Any]:
-    """Return the status of a scope where nobody is. This is the form of --json; keys are only ever added."""
-    seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None, "holders": [], "waiters": []}
-    seen.update(stale=[], nested={}, history=[], make=None)
-    return seen
+# ---- settings and main ---------------------------------------------------------------------------
 
 
-def look_at(scope: Scope, root: str, kind: str) -> dict[str, Any]:
-    """Return what is in a scope: holders, waiters, stale things, and the scopes inside it by their holders."""
-    table = read_processes()
-    seen = empty_status(root, scope.path)
-    seen["history"] = [dict(run, kind=kind) for run in read_history(scope, 5)]
-    for name, living in owners(scope).items():
-        record = record_in(LOCK, name, scope.fd)
-        entry = entry_of(name, record, table)
-        entry["left"] = [] if living else [process.pid for process in run_members(name, record, {})]
-        seen["holders" if living else "stale"].append(entry)
-    legacy = None if seen["holders"] or seen["stale"] else find_legacy_holder(scope)
-    if legacy and legacy.process:
-        seen["holders"].append(entry_of("1.-.0.%d.%s" % (legacy.pid, legacy.process.start), {}, table))
-    for name in read_queue(scope):
-        if waits(scope, name):
-            entry = entry_of(name, record_in(name, name, waiters_of(scope)), table)
-            seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
-        elif scope.waiters >= 0 and inode(name, scope.waiters):  # the other lines are of those that have run
-            if not any(name == each["identity"] for each in seen["stale"]):  # who died as it joined
-                seen["stale"].append(entry_of(name, record_in(name, name, scope.waiters), table))
-    for name, inner in scopes_inside(scope, NESTED):
-        if is_identity(name):
-            seen["nested"][name] = look_at(inner, root, kind)
-    seen["holder"] = seen["holders"][0] if seen["holders"] else None
-    return seen
+def number_setting(
+    plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
+) -> float | None:
+    """Return a setting that is a number from 0 up, None where nothing sets it; note what has set
+    it.
 
-
-def entry_of(name: str, record: dict[str, str], table: dict[int, Process]) -> dict[str, Any]:
-    """Return what is known of a holder or a waiter: seconds since it came, bytes of memory of its tree."""
-    words = name.split(".")
-    pid = int(words[3]) if words[0] == FORMAT else 0  # 1 is a container's
-    process = table.get(pid)
-    if process and process.start != name.rpartition(".")[2]:
-        process = None
-    tree = [process] + descendants(table, [pid]) if process else []
-    return {
-        "identity": name,
-        "pid": pid,
-        "command": record.get("command", process.name if process else "?"),
-        "seconds": round(since(record.get("began", record.get("since", ""))), 1),
-        "memory": sum([each.rss for each in tree]),
-        "state": process.state if process else "?",
-        "user": user_of(pid) if process else "?",
-        "from": record.get("from", "-"),
-        "left": [],
-    }
-
-
-def user_of(pid: int) -> str:
-    """Return the name of a process's user, as far as the system tells."""
-    import pwd
-
-    try:
-        uid = posix.stat("/proc/%d" % pid).st_uid
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-    except OSError:
-        return "?"
-
-
-def scopes_of(root: str) -> dict[str, Scope]:
-    """Return the project's scope and, where there is one, make's; none where nothing has run yet."""
-    try:
-        posix.lstat(state_path(root))
-    except FileNotFoundError:
-        return {}
-    scope = open_state(root)
-    found = {"": scope}
-    if inode("make", scope.fd):
-        found["make"] = inner_scope(scope, "make")
-    return found
-
-
-def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
-    """Return the last runs, oldest first."""
-    found = []
-    for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
-        words = line.decode("utf-8", "replace").split(" ", 6)
-        try:
-            ended, status, peak = int(words[0]), int(words[1]), int(words[4])
-            waited, ran, by, command = float(words[2]), float(words[3]), printable(words[5], 20), words[6]
-        except (ValueError, IndexError):
-            continue
-        shown = {"ended": ended, "status": status, "waited": waited, "ran": ran, "peak": peak * 1024}
-        found.append(dict(shown, by=None if by == "-" else by, command=command))
-    return found
-
-
-def gather(root: str) -> dict[str, Any]:
-    """Return all that a status shows, as --json does."""
-    found = {kind: look_at(scope, root, kind) for kind, scope in scopes_of(root).items()}
-    return dict(found.get("") or empty_status(root, state_path(root)), make=found.get("make"))
-
-
-def show(text: str) -> int:
-    """Print text on stdout; a reader that has gone (`| head`) is no failure."""
-    data = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
-    try:
-        while data:
-            data = data[posix.write(1, data) :]
-    except BrokenPipeError:
-        pass
-    except OSError as error:
-        raise Failure("cannot write to standard output: %s" % reason(error)) from None
-    return 0
-
-
-def show_status(root: str, as_json: bool) -> int:
-    """Print who runs and who waits."""
-    seen = gather(root)
-    if as_json:
-        import json
-
-        return show(json.dumps(seen, indent=2, ensure_ascii=True))
-    return show("\n".join(status_lines(seen, terminal_width(1) if posix.isatty(1) else 80, uses_colours())))
-
-
-def uses_colours() -> bool:
-    """Tell whether stdout is a terminal that may be coloured."""
-    return can_take_back(1) and not setting("NO_COLOR")
-
-
-HISTORY_HEAD = ["ended", "status", "waited", "ran", "peak", "command"]
-
-
-def status_lines(seen: dict[str, Any], width: int, coloured: bool) -> list[str]:
-    """Return a status as lines of a width, for people: one table of who runs and who waits, one of what has ended."""
-    rows: list[list[str]] = []
-    runs: list[dict[str, Any]] = []
-    for title, here in ("project  " + printable(seen["project"]), seen), ("make_sequential.py", seen["make"]):
-        if here:
-            rows += [[title]] + scope_rows(here, "")
-            runs += here["history"]
-    lines = aligned(rows, (3, 4), width, coloured)
-    rows = [HISTORY_HEAD]
-    for run in sorted(runs, key=lambda run: int(run["ended"])):
-        rows.append(history_row(clock(str(run["ended"])), run))
-    return lines + (aligned(rows, (1, 2, 3, 4), width, coloured) if runs else [])
-
-
-def scope_rows(here: dict[str, Any], indent: str) -> list[list[str]]:
-    """Return the rows of one scope and of those inside it, whose commands stand further to the right."""
-    rows = []
-    for entry in here["holders"]:
-        rows.append(entry_row("runs", entry, megabytes(entry["memory"]), indent))
-        if entry["identity"] in here["nested"]:
-            rows += scope_rows(here["nested"][entry["identity"]], indent + "  ")
-    for entry in here["waiters"]:
-        rows.append(entry_row("waits %d" % entry["position"], entry, entry["from"], indent))
-    for entry in here["stale"]:
-        rows.append(entry_row("stale", entry, "-", indent))
-    if not indent and not here["holders"]:
-        rows.append(["nothing runs"])
-    return rows
-
-
-def entry_row(label: str, entry: dict[str, Any], about: str, indent: str) -> list[str]:
-    """Return the row of a holder, a waiter, or what is stale."""
-    note = "(stopped) " if entry["state"] in "Tt" else ""
-    note += "(%s) " % elsewhere(entry["identity"]).strip() if elsewhere(entry["identity"]) else ""
-    note += "(PID %s of it still runs) " % ", ".join(map(str, entry["left"][:5])) if entry["left"] else ""
-    words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
-    return words + [indent + note + printable(entry["command"])]
-
-
-def history_row(when: str, run: dict[str, Any]) -> list[str]:
-    """Return the row of a run that has ended."""
-    import signal
-
-    try:
-        status = signal.Signals(-run["status"]).name if run["status"] < 0 else str(run["status"])
-    except ValueError:
-        status = str(run["status"])
-    note = " (ended by its %s limit)" % run["by"].replace("timeout", "time") if run["by"] else ""
-    return [
-        when,
-        status,
-        duration(run["waited"]),
-        duration(run["ran"]),
-        megabytes(run["peak"]),
-        printable(run["command"]) + note,
-    ]
-
-
-def aligned(rows: list[list[str]], right: tuple[int, ...], width: int, coloured: bool = False) -> list[str]:
-    """Return the rows of a table as lines of a width; a row of one cell is a title. Some columns end at the right."""
-    full = [row for row in rows if len(row) > 1]
-    widths = [max(map(wide, column)) for column in zip(*full)]
-    lines = []
-    for row in rows:
-        text = row[0]
-        if len(row) > 1:
-            parts = []
-            for column, cell in enumerate(row[:-1]):
-                blanks = " " * (widths[column] - wide(cell))
-                parts.append(blanks + cell if column in right else cell + blanks)
-            text = "  ".join(parts + row[-1:])
-        line = fit(text, width) if width else text
-        bright = len(row) == 1 or row[0] in ("runs", "ended")
-        lines.append("\x1b[1m%s\x1b[0m" % line if coloured and bright else line)
-    return lines
-
-
-def wide(text: str) -> int:
-    """Return the columns of a terminal that a text takes."""
-    return len(text) if text.isascii() else sum(map(cell_width, text))
-
-
-def megabytes(size: int) -> str:
-    """Return bytes for people."""
-    return "%.1f GB" % (size / 1e9) if size >= 1e9 else "%d MB" % (size / 1e6) if size else "-"
-
-
-def show_history(root: str, as_json: bool) -> int:
-    """Print what has run, oldest first."""
-    runs = [dict(run, kind=kind) for kind, scope in scopes_of(root).items() for run in read_history(scope, 1000)]
-    runs.sort(key=lambda run: int(run["ended"]))
-    if as_json:
-        import json
-
-        return show(json.dumps(runs, indent=2))
-    rows = [HISTORY_HEAD]
-    for run in runs:
-        rows.append(history_row(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"])), run))
-    return show("\n".join(aligned(rows, (1, 2, 3, 4), terminal_width(1) if posix.isatty(1) else 0, uses_colours())))
-
-
-def watch(root: str) -> int:
-    """Show the status again each second, in place, until q or Ctrl-C; leave the terminal as it was."""
-    import select
-    import termios
-
-    if not posix.isatty(0) or not can_take_back(1):
-        raise Failure("--watch wants a terminal that can move its cursor: use --status")
-    before = termios.tcgetattr(0)
-    raw = termios.tcgetattr(0)
-    raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # Ctrl-C is a key here, and Ctrl-Z nothing
-    try:
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
-        _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
-        _signal.signal(_signal.SIGWINCH, lambda number, frame: None)
-        _signal.set_wakeup_fd(wake_pipe()[1])
-        termios.tcsetattr(0, termios.TCSADRAIN, raw)
-        posix.write(1, b"\x1b[?1049h\x1b[?25l")
-        while True:
-            size = posix.get_terminal_size(1)
-            lines = status_lines(gather(root), size.columns - 1, uses_colours())[: max(1, size.lines - 1)]
-            lines.append("%s  q ends" % time.strftime("%H:%M:%S"))
-            text = "\x1b[H" + "".join(line + "\x1b[K\r\n" for line in lines[:-1]) + lines[-1] + "\x1b[K\x1b[J"
-            posix.write(1, text.encode("utf-8", "backslashreplace"))
-            ready = select.select([0, PIPE[0]], [], [], 1.0)[0]
-            if PIPE[0] in ready:
-                posix.read(PIPE[0], 4096)
-            keys = posix.read(0, 100) if 0 in ready else b"-"  # one read has all that was typed since the last
-            if not keys or any(key in b"qQ\x03" for key in keys):
-                return 0
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        posix.write(1, b"\x1b[?25h\x1b[?1049l")
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
-
-
-def wake_pipe() -> list[int]:
-    """Return the pipe that a signal's arrival is written to."""
-    if not PIPE:
-        PIPE.extend(posix.pipe())
-        posix.set_blocking(PIPE[1], False)
-    return PIPE
-
-
-def kill_all(root: str) -> int:
-    """End this project's waiters, holders, their whole runs and orphans; never wait in a queue for it.
-
-    From inside a run that run is ended last: what is ended before it does not include my own ancestors.
+    Raise Failure for one that is none. A variable's is named and ignored under -c: others export
+    it.
     """
-    scopes = list(scopes_of(root).values())
-    records = {name: record for scope in scopes for name, record in everybody(scope).items()}
-    if not records and not any(map(legacy_holder_of, scopes)):
-        say("nothing runs or waits in %s" % printable(root))
-    status = end_runs(scopes, records)
-    own = {name: records[name] for name in setting("SEQEXEC_RUN").split(":") if name in records}
-    return max(status, end_own_runs(scopes, own)) if own else status
-
-
-def end_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int:
-    """End waiters, holders and their whole runs, say so, and leave their scopes clean. 125: something is left."""
-    known: dict[str, dict[int, Process]] = {name: {} for name in records}
-
-    def find() -> list[Process]:
-        table = read_processes()
-        mine = lineage(table)
-        found: dict[int, Process] = {}
-        for name, record in records.items():
-            wrapper = table.get(int(name.split(".")[3])) if record["lives"] else None  # else it is only a name
-            if wrapper and make_blocker(name, True).process and wrapper.pid not in mine and wrapper.state not in "ZX":
-                found[wrapper.pid] = wrapper
-            for process in run_members(name, record, known[name]):
-                found[process.pid] = process
-        return list(found.values())
-
-    denied: dict[tuple[int, str], Process] = {}
-    turns = {int(name.split(".")[3]): "the turn of " + record.get("command", "?") for name, record in records.items()}
-    for process in end_processes(find, denied=denied):
-        say("ended PID %d (%s)" % (process.pid, printable(turns.get(process.pid, process.name), 80)))
-    for process in denied.values():
-        say("PID %d (%s) lives on: it may not be signalled" % (process.pid, printable(process.name)))
-    away = [name for name in records if records[name]["lives"] and elsewhere(name)]
-    for name in away:
-        what = printable(records[name].get("command", "?"), 80)
-        say("PID %s%s (%s) lives on: end it there" % (name.split(".")[3], elsewhere(name), what))
-    status = FAILED if denied or away else 0
-    for scope in scopes:
-        script = legacy_holder_of(scope)
-        if script:
-            status = FAILED
-            shown = (script.pid, printable(script.name), script.pid)
-            say("PID %d (%s), a script of another kind, holds the lock and lives on: kill %d ends it" % shown)
+    for origin in ("--" + option, *variables):
+        is_option = origin[0] == "-"
+        text = plan.given.get(option, "") if is_option else setting(origin)
+        if not text and not (is_option and option in plan.given):
             continue
         try:
-            clean_up(scope)
-        except (OSError, Failure) as error:
-            status = FAILED
-            say("cannot clean up %s: %s" % (scope.path, reason(error) if isinstance(error, OSError) else error))
-    return status
-
-
-def end_own_runs(scopes: list[Scope], records: dict[str, dict[str, str]]) -> int:
-    """End the runs that I am in, and me with them; return, as end_runs(), only where I am a daemon, or it failed.
-
-    It is done from outside of them, by a process in another session that has init for its parent: whatever ends in
-    here, and whatever does not, the grace period has somebody to keep it.
-    """
-    for name, record in records.items():
-        who = printable(record.get("command", "?"), 60)
-        say("ending PID %s (%s), which this runs in" % (name.split(".")[3], who))
-    reader, writer = posix.pipe()
-    if posix.fork():
-        posix.close(writer)
-        told = posix.read(reader, 1)
-        return told[0] if told else FAILED
-    try:
-        posix.setsid()
-        parent = posix.getpid()
-        if not posix.fork():
-            while posix.getppid() == parent:
-                time.sleep(0.001)
-            OWN_NAME.clear()
-            null = posix.open("/dev/null", posix.O_RDWR)
-            for fd in 0, 1:
-                posix.dup2(null, fd)
-            posix.write(writer, bytes([end_runs(scopes, records)]))
-    except OSError as error:
-        say("cannot go on: %s" % reason(error))
-    finally:
-        posix._exit(0)
-
-
-def legacy_holder_of(scope: Scope) -> Process | None:
-    """Return the shell script that holds a scope's lock, whose end is not ours to bring about."""
-    holder = None if owners(scope) else find_legacy_holder(scope)
-    return holder.process if holder else None
-
-
-def everybody(scope: Scope) -> dict[str, dict[str, str]]:
-    """Return the record of every waiter and owner in a scope and in those inside it, waiters first."""
-    found: dict[str, dict[str, str]] = {}
-    places = [(WAITERS, True), (LOCK, False)]
-    for place, own_directory in places:
-        try:
-            home = posix.open(place, DIRECTORY, dir_fd=scope.fd)
-        except OSError:
+            value = float(text)
+            if not 0 <= value < 1e12 or "_" in text or not text.isascii():
+                raise ValueError
+        except ValueError:
+            wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
+            if is_option or not is_line:
+                raise Failure(wrong) from None
+            say(wrong + ": ignored")
             continue
-        for name in posix.listdir(home):
-            plain = name.lstrip(".")
-            if is_identity(plain) and plain.startswith(FORMAT + "."):
-                try:
-                    inner = posix.open(name, DIRECTORY, dir_fd=home) if own_directory else home
-                except OSError:  # it has just left, or is no directory
-                    continue
-                found[plain] = dict(read_record(plain, inner), lives="yes" if lives(plain, inner) else "")
-                if inner != home:
-                    posix.close(inner)
-        posix.close(home)
-    for _, scope_inside in scopes_inside(scope, NESTED):
-        found.update(everybody(scope_inside))
-    return found
+        plan.origin[option] = "%s %s" % (origin, text) if is_option else "%s=%s" % (origin, text)
+        return value
+    return None
 
 
-def clean_up(scope: Scope) -> None:
-    """Leave a scope clean: take the lock if it is free, sweep, give it back."""
+def help_text() -> str:
+    """Return this file's head, as far as it is for users."""
+    with open(__file__, encoding="utf-8") as file:
+        head = file.read(9999).split("\n# SPDX", 1)[1].split("# The protocol")[0]
+    return "\n".join(line[2:] for line in head.split("\n")[2:]).strip()
+
+
+def main(argv: list[str]) -> int:
+    """Do what the command line says. Return the exit status, -N to die of signal N."""
     try:
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-        for name, living in owners(scope).items():
-            if not living:
-                attempt(posix.unlink, name, home)
-        attempt(posix.rmdir, LOCK, scope.fd)
-        posix.close(home)
-    except OSError:
-        pass
-    claim = make_claim(scope, own_name(), b"command --kill-all\n")
-    if take_lock(claim):
-        for name in posix.listdir(waiters_of(scope)):
-            bury(scope, name)
-        release(claim)
-    else:
-        abandon(claim)
+        plan = parse_arguments(argv)
+        return plan if isinstance(plan, int) else run(plan)
+    except Failure as failure:
+        say(str(failure))
+        return failure.status
+    except Exception as error:
+        text = explain_oserror(error) if isinstance(error, OSError) else repr(error)
+        say("cannot go on: %s" % text)
+        return FAILED
 
 
-# ~~~~ end
 # END SHARED people
 
-# The command line.
+def real_shell() -> str:
+    """Return the shell behind -c, and for files that need one."""
+    return setting("SEQEXEC_SHELL") or "/bin/sh"
+
+
+def execute(
+    start: Callable[..., int], argv: list[str], paths: list[str], environ: dict[bytes, bytes]
+) -> int:
+    """Start a command by posix_spawn or execve. Return what start does.
+
+    Raise Failure with 126 or 127 where that cannot be done. A file without a run bit or #! is a
+    script to a shell, and so is one whose #! names this very file.
+    """
+    import errno
+
+    flags = flags_for_this_file(argv[0]) if "/" in argv[0] else None
+    if flags is not None:
+        argv = [real_shell()] + flags + argv
+        paths = find_command(argv[0], environ)
+    worst = OSError()
+    for path in paths:
+        try:
+            return start(path, argv, environ)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            worst = error
+    name = worst.filename or argv[0]
+    is_denied = worst.errno == errno.EACCES if "/" in name else not worst.errno
+    line = first_line(name)
+    is_script = b"\0" not in line and line[:4] != b"\x7fELF" and argv[0] != real_shell()
+    if (worst.errno == errno.ENOEXEC or is_denied) and is_script:
+        shell = find_command(real_shell(), environ)
+        return execute(start, [real_shell(), name] + argv[1:], shell, environ)
+    if worst.errno:
+        text = "%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror)
+        if worst.errno == errno.E2BIG:
+            text += ": arguments and environment are too long"
+        raise Failure(text, CANNOT_RUN)
+    raise Failure(describe_missing(argv, paths), NOT_FOUND)
+
+
+def describe_missing(argv: list[str], paths: list[str]) -> str:
+    """Say what is missing: the command, the interpreter that its #! names, or quotes around it."""
+    name = printable(argv[0])
+    for line in map(first_line, paths):
+        if line[:2] == b"#!":
+            wanted = line[2:].decode("utf-8", "replace").strip()
+            return "%s: cannot be executed: there is no %s" % (name, printable(wanted))
+    origin = " (SEQEXEC_SHELL)" if argv[0] and argv[0] == setting("SEQEXEC_SHELL") else ""
+    if " " in argv[0] and len(argv) == 1 and not origin:
+        origin = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
+    return "%s: command not found%s" % (name or "(an empty word)", origin)
+
+
+def first_line(path: str) -> bytes:
+    """Return a file's first line, as far as the kernel looks for a #!; a NUL: it is no script."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except (OSError, ValueError):
+        return b"\0"
+    try:
+        is_file = posix.fstat(fd).st_mode & 0o170000 == 0o100000
+        return posix.read(fd, 256).partition(b"\n")[0] if is_file else b"\0"
+    finally:
+        posix.close(fd)
+
+
+def flags_for_this_file(path: str) -> list[str] | None:
+    """Return what a #! line gives to a file of this name, None if it names another."""
+    # #!/usr/bin/env -S VERBOSE=1 seqexec.py -e
+    line = first_line(path).decode("utf-8", "surrogateescape")
+    words = line[2:].replace(" -S", " ").split() if line[:2] == "#!" else []
+    for place, word in enumerate(words):
+        if word.rpartition("/")[2] == __file__.rpartition("/")[2]:
+            return words[place + 1 :]
+    return None
+
+
+# ---- running a command ---------------------------------------------------------------------------
+
+LEFTOVERS_NAMED = 2.0  # seconds of waiting for leftovers before they are named
+SETTLED = 0.003  # seconds after which a command has started and leaves this process time
+MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
+ENDING_SIGNALS = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
+STOP_SIGNALS = {_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU}
+NOT_FORWARDED = STOP_SIGNALS - {_signal.SIGTSTP} | {_signal.SIGCHLD}
 
 
 class Command(Plan):
-    """A command for seqexec: one that writes in a git repository has more to wait for than its turn."""
+    """A command line of seqexec.py."""
 
-    gits: list[GitCall] = []
-    held: list[int] = []
-
-    def may_start(self, claim: Claim) -> bool:
-        if self.gits:
-            try:
-                self.held = hold_repositories(self, claim, self.gits)
-            except BaseException:
-                release(claim)
-                raise
-        return True
-
-    def explain(self, status: int, seconds: float) -> None:
-        for file in self.held:
-            posix.close(file)
-        reason = explain_git_failure(self, self.gits, status, seconds) if status and self.gits else ""
-        if reason:
-            say(reason)
+    line: str | None = None  # of a shell's -c
+    paths: list[str] = []  # where the command may be
+    environ: dict[bytes, bytes] = {}  # the command's
+    gits: list[GitCall] = []  # the git commands that it starts with
 
 
-def understand(argv: list[str]) -> Plan | int:
-    """Return what the arguments and the environment ask for. What every recipe line says is understood right here."""
-    plan = Command()
-    words = argv[1:]
-    plain = words and (words[0][:2] != "--") and words[0] not in ("-", "")
-    if not plain or any(name in posix.environ for name in SETTINGS):
-        unfold()
-        rest = understand_options(plan, words)
-        if not rest:
-            return do_without_command(plan)
-        words = rest
-    if words[0][:1] in ("-", "+") and words[0][1:2] != "-" and "--" not in plan.given:
-        become_shell(plan, words)
-    else:
-        plan.argv, plan.shown = words, " ".join(words)
-    plan.leftovers = plan.leftovers or ("leave" if plan.is_line else "wait")
+def run(plan: Command) -> int:
+    """Run the command in its turn. Return its status, -N for signal N."""
     if "git" in plan.shown:
-        unfold()
-        plan.gits = git_calls(plan.argv, plan.shown if plan.is_line else None)
+        plan.gits = git_calls(plan.argv, plan.line)
         if only_reads(plan.gits) and not plan.timeout:
-            return execute_in_place(plan)
-    return plan
+            return execute_in_place(plan, b"GIT_OPTIONAL_LOCKS=0")
+    is_recipe = plan.is_line and b"MAKELEVEL" in posix.environ
+    if is_recipe and only_looks("-" + setting("MAKEFLAGS")):
+        return execute_in_place(plan)
+    plan.umask = posix.umask(0o077)
+    plan.project = project_root()
+    prepare(plan)
+    if is_recipe:
+        take_turn_of_make(plan)
+    claim = take_turn(plan)
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+    Stderr.is_holder = True
+    try:
+        return run_in_turn(claim, plan, mask)
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
 
 
-def execute_in_place(plan: Plan) -> int:
-    """Be the command, without a turn: it only reads."""
-    environ = command_environment("")
-    environ.pop(b"SEQEXEC_RUN")
-    if b"SEQEXEC_RUN" in posix.environ:
-        environ[b"SEQEXEC_RUN"] = posix.environ[b"SEQEXEC_RUN"]
-    environ[b"GIT_OPTIONAL_LOCKS"] = b"0"
-    ignored = ignored_signals()
+def prepare(plan: Command) -> None:
+    """Look up, before the wait, what would cost time after it: the command's path and
+    environment."""
+    plan.environ = command_environment(own_identity())
+    plan.paths = find_command(plan.argv[0], plan.environ)
+
+
+def execute_in_place(plan: Command, variable: bytes = b"") -> int:
+    """Be the command, without a turn: it only reads, or its make only looks."""
+    environ = command_environment(Identity())
+    key, _, value = variable.partition(b"=")
+    environ.update({key: value} if key else {})
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
-        if not ignored >> (signum - 1) & 1:
-            _signal.signal(signum, _signal.SIG_DFL)
-    return execute(plan.argv, where_to_look(plan.argv[0], environ), environ)
+        _signal.signal(signum, _signal.SIG_DFL)
+    return execute(posix.execve, plan.argv, find_command(plan.argv[0], environ), environ)
 
 
-def become_shell(plan: Plan, words: list[str]) -> None:
-    """Be `sh -eu -o pipefail -c LINE NAME ARG...`, whatever the flags: they are the real shell's."""
-    place = 0
-    while place < len(words) and words[place][:1] in ("-", "+") and len(words[place]) > 1:
-        plan.is_line = plan.is_line or (words[place][0] == "-" and "c" in words[place])
-        place += 1 + words[place].count("o")
-    plan.argv = [real_shell()] + words
-    plan.shown = words[place] if plan.is_line and place < len(words) else " ".join(words)
+def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
+    """Start the command, wait for all that belongs to it, release. Return its status."""
+    began = time.monotonic()
+    job = Job(claim, plan, began)
+    held: list[int] = []
+    try:
+        if plan.gits:
+            held = hold_repositories(plan, claim, plan.gits)
+            prepare(plan)
+        if plan.verbose:
+            text = "runs, after %.1f s in the queue of %s"
+            say_verbose(plan, text % (plan.waited, claim.scope.path))
+        status = job.start(mask)
+        if status is None:
+            status = job.supervise()
+            if plan.leftovers != "leave" and may_have_left(claim.identity, job.pid):
+                status = job.end_leftovers(status)
+    except BaseException:  # nothing may run on without the lock
+        end_run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
+        release(claim)
+        raise
+    seconds = time.monotonic() - began
+    try_close(*held)
+    job.finish_guard(status)
+    if claim.scope.outer:  # a scope that goes with its holder
+        append_history(claim, plan, status, seconds, job.peak)
+    release(claim)
+    Stderr.is_holder = False
+    if not claim.scope.outer:
+        append_history(claim, plan, status, seconds, job.peak)
+    if plan.verbose:
+        say_verbose(plan, "ended with status %d after %.1f s" % (status, seconds))
+    job.close_guard(status)
+    reason = explain_git_failure(plan, plan.gits, status, seconds) if status and plan.gits else ""
+    if reason:
+        say(reason)
+    if not is_stored:
+        store_bytecode()
+    return status
 
 
-SETTINGS = (
-    b"TIMEOUT",
-    b"MEMORY_LIMIT_MB",
-    b"CHECK_INTERVAL",
-    b"VERBOSE",
-    b"SEQEXEC_TIMEOUT",
-    b"SEQEXEC_MEMORY_LIMIT_MB",
-    b"SEQEXEC_CHECK_INTERVAL",
-    b"SEQEXEC_VERBOSE",
-    b"SEQEXEC_WAIT",
-    b"SEQEXEC_LEFTOVERS",
-    b"SEQEXEC_QUIET",
-)
+def say_verbose(plan: Plan, what: str) -> None:
+    """Say what happens, and when, for --verbose."""
+    say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
 
-# ~~~~ git
 
-# BEGIN GIT
+class Job:
+    """A command that runs in its turn."""
+
+    def __init__(self, claim: Claim, plan: Command, began: float) -> None:
+        self.claim, self.plan, self.began = claim, plan, began
+        self.pid = 0
+        self.peak = 0  # KiB
+        self.guard: MemoryGuard | None = None
+        self.is_settled = self.is_guarded = self.is_measured = False
+
+    def start(self, mask: set[int]) -> int | None:
+        """Start the command. Return None, or the status where it cannot be started."""
+        plan = self.plan
+        for signum in _signal.sigpending() & ENDING_SIGNALS - mask:  # the terminal's, to this alone
+            if _signal.getsignal(signum) is not _signal.SIG_IGN:
+                return -int(signum)
+        if setting("SEQEXEC_RUN").encode() != plan.environ[b"SEQEXEC_RUN"].rpartition(b":")[0]:
+            prepare(plan)  # the wait has found out what this is inside of
+        if _signal.getsignal(_signal.SIGCHLD) is _signal.SIG_IGN:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else no status is kept: wait(2)
+        defaults = [_signal.SIGPIPE, _signal.SIGXFSZ]
+
+        def spawn(path: str, argv: list[str], environ: dict[bytes, bytes]) -> int:
+            return posix.posix_spawn(path, argv, environ, setsigmask=mask, setsigdef=defaults)
+
+        posix.umask(plan.umask)
+        try:
+            self.pid = execute(spawn, plan.argv, plan.paths, plan.environ)
+        except Failure as failure:
+            say(str(failure))
+            return failure.status
+        except ValueError as error:  # a NUL
+            say("%s: cannot be executed: %s" % (printable(plan.argv[0]), error))
+            return CANNOT_RUN
+        finally:
+            posix.umask(0o077)
+        try:
+            process = read_process(self.pid)
+        except OSError:  # the token still marks the run
+            process = None
+        record = "child %d %s\n" % (self.pid, process.start if process else "?")
+        if plan.waited:
+            record += "began %.3f\n" % (time.time() - time.monotonic() + self.began)
+        self.note(record)
+        return None
+
+    def note(self, text: str) -> None:
+        """Append to the record. On a full disk the token still marks the run."""
+        try:
+            write_all(self.claim.file, text.encode())
+        except OSError:
+            pass
+
+    def supervise(self) -> int:
+        """Wait for the command, and pass signals on to it. Return its status."""
+        plan = self.plan
+        deadline = self.began + plan.timeout if plan.timeout else float("inf")
+        while True:
+            ended, status, usage = self.wait_for_child()
+            if ended and not posix.WIFSTOPPED(status):
+                if usage:
+                    self.peak = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+                return wait_status(status)
+            if ended:
+                stop_like(self.pid, posix.WSTOPSIG(status), deadline)
+            now = time.monotonic()
+            if now >= deadline:
+                end_in_time(self.claim, plan)
+                self.wait_until_ended()
+                return TIMED_OUT
+            self.do_what_is_due(now)
+            show_life(self.claim)
+            due = self.began + (MEMORY_WATCHED if self.is_settled else SETTLED)
+            due = due if not self.is_guarded else now + HEARTBEAT
+            signum, sender = next_signal(max(0.0, min(due, deadline) - now))
+            if self.guard:
+                self.guard.relay()
+            if signum and signum not in NOT_FORWARDED and sender not in (-1, self.pid):
+                try:
+                    posix.kill(self.pid, signum)
+                except OSError:
+                    pass
+
+    def wait_for_child(self) -> tuple[int, int, Any]:
+        """Return what waitpid() says now, and the usage once that is imported: see
+        do_what_is_due."""
+        if self.is_measured:
+            return posix.wait4(self.pid, posix.WNOHANG | posix.WUNTRACED)
+        ended, status = posix.waitpid(self.pid, posix.WNOHANG | posix.WUNTRACED)
+        return ended, status, None
+
+    def wait_until_ended(self) -> None:
+        """Reap the command, whose run was ended; not for ever where it may not be signalled."""
+        limit = time.monotonic() + seconds_setting("SEQEXEC_GRACE", GRACE)
+        while not posix.waitpid(self.pid, posix.WNOHANG)[0] and time.monotonic() < limit:
+            next_signal(0.05)
+
+    def do_what_is_due(self, now: float) -> None:
+        """Do, while the command runs, what it did not need to begin."""
+        if not self.is_settled and now >= self.began + SETTLED:
+            self.is_settled = True
+            settle(self.claim)
+        if not self.is_guarded and now >= self.began + MEMORY_WATCHED:
+            self.is_guarded = True
+            try:
+                import resource  # wait4() needs it, and not first at the command's end
+
+                self.is_measured = True
+            except (ImportError, OSError):  # a command that installs another Python
+                pass
+            self.guard = start_guard(self.claim, self.plan)
+
+    def end_leftovers(self, status: int) -> int:
+        """Wait for what the command's first process has left behind, or end it. Return the status.
+
+        A signal ends it, and so does the time limit of the whole run. A process that goes into a
+        session of its own meanwhile is a daemon from then on. The record names what is waited for:
+        a call of it that has lost its environment finds itself inside.
+        """
+        plan, claim = self.plan, self.claim
+        record = dict(read_record(claim.identity, claim.home), sid=str(posix.getsid(0)))
+        members = Run(claim.scope, claim.identity, record).members
+        if plan.leftovers == "kill" or -status in ENDING_SIGNALS:
+            end_processes(members)
+            return status
+        deadline = self.began + plan.timeout if plan.timeout else float("inf")
+        began, is_named, clean, left = time.monotonic(), False, 0, ""
+        while True:
+            living = [each for each in members() if str(each.sid) == record["sid"]]
+            clean = 0 if living else clean + 1
+            left, before = ",".join("%d %s" % (each.pid, each.start) for each in living), left
+            if left != before:
+                self.note("left %s\n" % left)
+            if clean == 2:
+                return status
+            now = time.monotonic()
+            if now >= deadline:
+                end_in_time(claim, plan)
+                return TIMED_OUT
+            self.do_what_is_due(now)
+            if living and not is_named and now - began >= LEFTOVERS_NAMED:
+                is_named = True
+                say("the command has ended; waiting for what it left behind: " + name_all(living))
+            self.sleep_behind(living, deadline)
+            signum, sender = next_signal(0)
+            if signum == _signal.SIGTSTP and living:
+                stop_like(living[0].pid, signum, deadline)
+            elif signum in ENDING_SIGNALS and living:
+                end_processes(members)
+                return -signum
+
+    def sleep_behind(self, living: list[Process], deadline: float) -> None:
+        """Sleep until one of the leftovers ends, or it is time for another look."""
+        if living:
+            sleep_until_exit(living, min(POLL_INTERVAL, deadline - time.monotonic()))
+        show_life(self.claim)
+        if self.guard:
+            self.guard.relay()
+
+    def finish_guard(self, status: int) -> None:
+        """Let the memory guard speak before the release, where it may have something to say."""
+        if self.guard and (status or self.guard.killed):
+            self.close_guard(status)
+
+    def close_guard(self, status: int) -> None:
+        """End the memory guard."""
+        guard, self.guard = self.guard, None
+        if guard:
+            guard.close(self.plan, status)
+
+
+def name_all(processes: list[Process]) -> str:
+    """Return PIDs and commands for people, five at the most."""
+    shown = [(each.pid, printable(read_command(each.pid), 60)) for each in processes[:5]]
+    return ", ".join("PID %d (%s)" % each for each in shown)
+
+
+def wait_status(status: int) -> int:
+    """Return the exit status in a wait status, -N for signal N."""
+    return -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+
+
+def may_have_left(identity: Identity, pid: int) -> bool:
+    """Tell whether a run that began with a PID may have left a process. Cheap where few came since.
+
+    All that it started has a PID between its own and the last one given out (proc_loadavg(5)),
+    until the numbers wrap around.
+    """
+    # 0.20 0.18 0.12 1/80 11206
+    if PROC != "/proc":
+        return True
+    try:
+        last = int(read_file("/proc/loadavg").split()[-1])
+        if not pid <= last < pid + 1000:
+            return True
+        for number in range(pid + 1, last + 1):
+            environment = read_proc(number, "environ")
+            if environment is not None and (not environment or identity.encode() in environment):
+                return True
+    except OSError:  # a closer look will tell
+        return True
+    return False
+
+
+def next_signal(seconds: float) -> tuple[int, int]:
+    """Wait for a signal, at most for some seconds: (0, -1) for none, else (N, sender's PID).
+
+    The time is kept by a timer of this process: Python's sigtimedwait() makes a signal up where a
+    stop has interrupted it until its time was over. A timer that the caller has set is the
+    command's. -1: the kernel sent it to the whole group from the terminal, so the command has it
+    already (si_code: sigaction(2)). Only the session's leader gets a terminal's SIGHUP.
+    """
+    if not hasattr(_signal, "sigtimedwait"):
+        return next_signal_elsewhere(seconds)
+    if Signals.has_timer is None:
+        Signals.has_timer = not _signal.getitimer(_signal.ITIMER_REAL)[0]
+    if Signals.has_timer and seconds > 0:
+        _signal.setitimer(_signal.ITIMER_REAL, seconds)
+        info = _signal.sigwaitinfo(SIGNALS)
+    else:
+        info = _signal.sigtimedwait(SIGNALS, max(0.0, seconds))
+    if info is None or Signals.has_timer and info.si_signo == _signal.SIGALRM and info.si_code > 0:
+        return 0, -1
+    if info.si_signo == _signal.SIGALRM:
+        return info.si_signo, 0
+    is_alone = info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()
+    return info.si_signo, -1 if info.si_code > 0 and not is_alone else info.si_pid
+
+
+class Signals:
+    """How this process waits for signals."""
+
+    has_timer: bool | None = None  # the interval timer is this process's, not its caller's
+    pipe: tuple[int, int] | None = None  # where a signal's arrival is written to
+
+
+def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
+    """Wait for a signal where there is no sigtimedwait (macOS): by handlers and a pipe.
+
+    There is no si_code: what a terminal sends is not passed on while this is in its foreground.
+    """
+    import select
+
+    if not Signals.pipe:
+        _signal.set_wakeup_fd(wake_pipe()[1])
+        for signum in SIGNALS - STOP_SIGNALS:
+            try:
+                if _signal.getsignal(signum) is not _signal.SIG_IGN:
+                    _signal.signal(signum, lambda number, frame: None)
+            except (OSError, ValueError):
+                pass
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SIGNALS)
+        return 0, -1
+    reader = wake_pipe()[0]
+    if not select.select([reader], [], [], max(0.0, seconds))[0]:
+        return 0, -1
+    signum = posix.read(reader, 1)[0]
+    is_terminals = signum in (_signal.SIGINT, _signal.SIGQUIT) and is_in_foreground()
+    return signum, -1 if is_terminals and posix.isatty(2) else 0
+
+
+def wake_pipe() -> tuple[int, int]:
+    """Return the pipe that a signal's arrival is written to."""
+    if not Signals.pipe:
+        Signals.pipe = posix.pipe()
+        posix.set_blocking(Signals.pipe[1], False)
+    return Signals.pipe
+
+
+def stop_like(pid: int, signum: int, deadline: float) -> None:
+    """Stop with the command, where a job-control shell sees a stopped job and will continue it.
+
+    Such a shell has given this process a group of its own. TSTP in place of STOP: it does nothing
+    in an orphaned group. A time limit goes on: a fork continues this process when it is over.
+    """
+    signum = signum if signum in STOP_SIGNALS else _signal.SIGTSTP
+    is_jobs = posix.getpgid(posix.getppid()) != posix.getpgrp() if posix.getppid() else False
+    if not is_jobs or _signal.getsignal(signum) is _signal.SIG_IGN:
+        return
+    timekeeper = 0
+    if deadline < float("inf"):
+        timekeeper = posix.fork()
+        if not timekeeper:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+            time.sleep(max(0.0, deadline - time.monotonic()))
+            posix.kill(posix.getppid(), _signal.SIGCONT)
+            posix._exit(0)
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCONT})
+    posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal may have sent
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
+    if timekeeper:
+        posix.kill(timekeeper, _signal.SIGKILL)
+        posix.waitpid(timekeeper, 0)
+    if time.monotonic() < deadline and _signal.SIGCONT in _signal.sigpending():  # it did stop
+        _signal.sigwait({_signal.SIGCONT})
+        try:
+            posix.kill(pid, _signal.SIGCONT)
+        except OSError:
+            pass
+
+
+def end_in_time(claim: Claim, plan: Plan) -> None:
+    """End a whole run whose time is over."""
+    plan.finish = "timeout"
+    shown = (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
+    say("timeout: ended after %s (%s): %s" % shown, READER_PATIENCE)
+    denied: dict[tuple[int, str], Process] = {}
+    run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
+    end_processes(run.members, denied=denied)
+    say_denied(denied)
+
+
+def say_denied(denied: dict[tuple[int, str], Process]) -> None:
+    """Name the processes that this user may not signal."""
+    for process in denied.values():
+        shown = (process.pid, printable(process.name))
+        say("PID %d (%s) lives on: it may not be signalled" % shown)
+
+
+# ---- a make's turn under SHELL -------------------------------------------------------------------
+#
+# A recipe line's turn is its make's: the first line takes it for the make that called it, in the
+# scope that this make is inside of, and leaves a keeper. Each line then lines up inside that turn.
+# One leader a make: its siblings (make -j) sleep on the flock of makes/<pid>.<start>. Without it
+# they would sleep in the queue on the leader's owner file, whose flock lives on in the keeper.
+
+
+def only_looks(flags: str) -> bool:
+    """Tell whether a make with these flags only looks: -n or -q among its single letters."""
+    # -nk -j4 --jobserver-auth=3,4 -- V=1; the first word of $(MAKEFLAGS) has no dash of its own
+    word = flags.split(" ")[0]
+    return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
+
+
+def take_turn_of_make(plan: Command) -> None:
+    """Be inside the turn of the make that has called this: take it, unless it is taken."""
+    make = read_process(posix.getppid())
+    if make is None or make.pid == 1 or make.sid != posix.getsid(0):  # a reaper: that make has died
+        return
+    kept = Plan()
+    kept.kept, kept.is_line, kept.quiet = make, True, plan.quiet
+    kept.wait, kept.origin, kept.leftovers = plan.wait, plan.origin, "leave"
+    kept.project, kept.umask = plan.project, plan.umask
+    kept.shown = printable(" ".join(["make"] + read_command(make.pid).split(" ")[1:]))
+    began = time.monotonic()
+    while not has_turn(make, plan.project):
+        if posix.getppid() != make.pid:
+            raise Failure(WANTED_NO_MORE % make.pid, GAVE_UP)
+        leader = lead(make, plan, began)
+        if leader is None:
+            continue
+        name, fd, scope = leader
+        try:
+            if not has_turn(make, plan.project):
+                claim = take_turn(kept)
+                leave_keeper(claim, kept, gives_back=True)
+                close_scope(claim.scope)
+        finally:
+            try_remove(posix.unlink, name, scope.fd)
+            posix.close(fd)
+            close_scope(scope)
+        break
+    plan.silence = REPEAT  # behind lines of the same make, whose output shows them
+    prepare(plan)
+
+
+def has_turn(make: Process, root: str) -> bool:
+    """Tell whether a make has a turn of its own, in any scope that this process is inside of."""
+    scope: Scope | None = enter_scope(root)
+    first = scope
+    named = "%d %s" % (make.pid, make.start)
+    found = False
+    while scope and scope.outer:
+        record = record_in(LOCK, scope.identity, scope.outer.fd)
+        found = found or record.get("for") == named
+        scope = scope.outer
+    close_scope(first)
+    return found
+
+
+def lead(make: Process, plan: Plan, began: float) -> tuple[str, int, Scope] | None:
+    """Return name and descriptor of the make's file, flocked, and its scope; None after a sleep on
+    the flock of another line of that make, which leads. Raise Failure as a wait does."""
+    scope = enter_scope(plan.project)
+    posix.close(open_directory(MAKES, scope))
+    name = "%s/%d.%s" % (MAKES, make.pid, make.start)
+    fd = posix.open(name, posix.O_RDWR | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
+    chown_to(fd, scope.owner)
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+        if is_same_file(fd, name, scope.fd):
+            return name, fd, scope
+    except BlockingIOError:
+        flock_within(fd, TICK, LOCK_EX)
+        if plan.wait is not None and time.monotonic() - began >= plan.wait:
+            text = "gave up after %s (%s): behind another line of its make"
+            words = duration(time.monotonic() - began), plan.origin.get("wait", "--wait")
+            raise Failure(text % words, GAVE_UP) from None
+    posix.close(fd)
+    close_scope(scope)
+    return None
+
+
+# ---- the memory guard ----------------------------------------------------------------------------
+
+
+class MemoryGuard:
+    """The memmon.py that watches a run, and the pipe that it speaks on."""
+
+    def __init__(self, pid: int, pipe: int, quiet: bool) -> None:
+        self.pid, self.pipe, self.quiet = pid, pipe, quiet
+        self.rest = ""
+        self.killed = False
+
+    def relay(self) -> None:
+        """Pass on the lines that the guard has written."""
+        while True:
+            try:
+                data = posix.read(self.pipe, 65536)
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            self.rest += data.decode("utf-8", "replace")
+            *lines, self.rest = self.rest.split("\n")
+            for line in lines:
+                is_end = line.startswith("memmon: ended ")
+                self.killed = self.killed or is_end
+                if is_end or not self.quiet:
+                    write_stderr(printable(line) + "\n", READER_PATIENCE)
+
+    def close(self, plan: Plan, status: int) -> None:
+        """End the guard, and say what a bare 137 would not.
+
+        Once the lock is free it must take no processor from the next command: sched(7),
+        SCHED_BATCH.
+        """
+        try:
+            if not Stderr.is_holder and hasattr(posix, "SCHED_BATCH"):
+                posix.sched_setscheduler(self.pid, posix.SCHED_BATCH, posix.sched_param(0))
+        except OSError:
+            pass
+        try:
+            posix.kill(self.pid, _signal.SIGTERM)
+        except OSError:
+            pass
+        deadline = time.monotonic() + 5.0
+        while not posix.waitpid(self.pid, posix.WNOHANG)[0]:
+            next_signal(0.05)  # its SIGCHLD
+            if time.monotonic() > deadline:
+                posix.kill(self.pid, _signal.SIGKILL)
+        self.relay()
+        try_close(self.pipe)
+        if self.killed:
+            plan.finish = "memory"
+            shown = (128 - status if status < 0 else status, printable(plan.shown, 200))
+            text = "the memory guard ended processes of this run, which ended with status %d: %s"
+            say(text % shown)
+
+
+def start_guard(claim: Claim, plan: Plan) -> MemoryGuard | None:
+    """Start a memory guard, where there is to be one. Its absence is no failure of the run."""
+    try:
+        return start_memmon(claim, plan) if plan.memory != "0" else None
+    except OSError as error:
+        say("no memory limit: %s" % describe_oserror(error))
+    return None
+
+
+def start_memmon(claim: Claim, plan: Plan) -> MemoryGuard | None:
+    """Start the memmon.py beside this file; None without one, said only where a limit was asked
+    for."""
+    import fcntl
+
+    try:
+        place = posix.readlink(__file__)
+    except OSError:  # no link, or the command has taken the file away: git checkout
+        place = __file__
+    if place[:1] != "/" and place != __file__ and "/" in __file__:
+        place = __file__.rpartition("/")[0] + "/" + place
+    path = (place.rpartition("/")[0] or ".") + "/memmon.py"
+    try:
+        posix.stat(path)
+    except OSError:
+        if plan.memory:
+            say("no memory limit: there is no %s" % printable(path))
+        return None
+    limit_name = plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB")
+    arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only"]
+    arguments += ["--token", claim.identity, "--limit-name", limit_name]
+    arguments += ["--limit", plan.memory or "2048", "--interval", plan.interval or "5"]
+    reader, writer = posix.pipe()
+    pid = posix.fork()
+    if not pid:
+        try:
+            become_guard(writer, arguments)
+        finally:
+            posix._exit(FAILED)
+    posix.close(writer)
+    fcntl.fcntl(reader, fcntl.F_SETOWN, posix.getpid())
+    fcntl.fcntl(reader, fcntl.F_SETFL, posix.O_NONBLOCK | posix.O_ASYNC)
+    return MemoryGuard(pid, reader, plan.quiet)
+
+
+def become_guard(writer: int, arguments: list[str]) -> None:
+    """Be the memory guard: in a session of its own, without the command's descriptors and token."""
+    posix.setsid()
+    null = posix.open("/dev/null", posix.O_RDWR)
+    for fd, target in (null, 0), (null, 1), (writer, 2):
+        posix.dup2(fd, target)
+    for fd in map(int, posix.listdir("/proc/self/fd" if PROC == "/proc" else "/dev/fd")):
+        if fd > 2:
+            try:
+                posix.close(fd)
+            except OSError:  # the listing's own
+                pass
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    posix.execve("/bin/sh", arguments, posix.environ)
+
+
+# ---- git -----------------------------------------------------------------------------------------
+#
 # A git that only reads takes no turn. A git that writes has its turn, and holds two flocks: all
 # gits of one git directory take the first (on `refs`, a linked worktree's on `commondir`), all
 # worktrees of a repository and its submodules the second (on `objects`). A git from outside, and
@@ -4515,8 +4331,8 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: list[int]
     marks = ["%d:%d" % (status.st_dev, status.st_ino) for status in map(posix.fstat, held)]
     around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
     holders = [entry.partition("@")[2] for entry in around if entry.startswith(marks[-1] + "@")]
-    is_ours = not all(map(is_gone, holders))  # a run that we are inside of has it
-    while is_ours or not sleep_in_flock(held[-1], UNSAID):
+    is_ours = not all(is_gone(Identity(each)) for each in holders)  # a run around this one
+    while is_ours or not flock_within(held[-1], UNSAID, LOCK_EX):
         waited = time.monotonic() - began
         if is_ours or limit and waited >= limit:
             posix.close(held.pop())
@@ -4528,7 +4344,8 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: list[int]
         if not limit:
             posix.write(claim.file, b"waits-for %s\n" % marks[-1].encode())
             break_circle(claim)
-    posix.environ[b"SEQEXEC_GIT"] = " ".join(around + ["%s@%s" % (marks[-1], claim.name)]).encode()
+    around.append("%s@%s" % (marks[-1], claim.identity))
+    posix.environ[b"SEQEXEC_GIT"] = " ".join(around).encode()
     posix.write(claim.file, b"waits-for -\nholds %s\n" % " ".join(marks).encode())
 
 
@@ -4565,7 +4382,8 @@ def find_obstacle(mine: GitCall) -> tuple[str, str] | None:
     tops = mine.git_dir, mine.common
     files = [(which, "%s/%s.lock" % (tops[which], name)) for which, name in LOCKS]
     files = [file for file in files if look_up(file[1])]  # before their owners end
-    above, runs = ancestors(posix.getpid()), set((setting("SEQEXEC_RUN") or "-").split(":"))
+    above = {each.pid for each in own_ancestors()}
+    runs = set((setting("SEQEXEC_RUN") or "-").split(":"))
     gits = list(find_gits())
     near = [git for git in gits if git.subcommand in IN_THE_WAY and git.may_be_in(mine, 0)]
     if any(git.pid in above for git in near):
@@ -4581,6 +4399,7 @@ def find_obstacle(mine: GitCall) -> tuple[str, str] | None:
             age = max(0.0, time.time() - status.st_mtime)
             text = "git's lock file %s is %s old and " % (printable(path), duration(age))
             owners = [git for git in gits if git.may_be_in(mine, which) and git.pid not in above]
+            owners = [git for git in owners if read_process(git.pid)]
             if owners:
                 text += "may belong to " + describe_process(owners[0].pid)
                 return text, "try again when it is gone"
@@ -4606,7 +4425,6 @@ def explain_git_failure(plan: Plan, calls: list[GitCall], status: int, seconds: 
     """Return a line about what another git may have to do with a failure, "" for none."""
     found = [find_obstacle(mine) for mine in calls if status == 128 and mine.git_dir]
     return "".join("%s: %s" % each for each in found[:1] if each)
-# END GIT
 
 
 def describe_process(pid: int) -> str:
@@ -4617,66 +4435,513 @@ def describe_process(pid: int) -> str:
     return "%s (PID %d, since %s)" % (shown, pid, time.strftime("%H:%M:%S", since))
 
 
-def sleep_in_flock(file: int, seconds: float) -> bool:
-    """Sleep in flock(2) until it is held exclusively (True), at most for some seconds."""
-    try:
-        flock(file, LOCK_EX | LOCK_NB)
-        return True
-    except BlockingIOError:
-        pass
-    except OSError:  # a file system without flock
-        return True
-    armed = [True]
+# ---- status and history --------------------------------------------------------------------------
 
-    def wake(*_: object) -> None:
-        if armed:  # once, or it would escape from what puts the signal back
-            armed.clear()
-            raise TimeoutError
 
-    alarm, timer = {_signal.SIGALRM}, _signal.ITIMER_REAL
-    before = _signal.signal(_signal.SIGALRM, wake)
-    mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, alarm)
-    began = time.monotonic()
-    left, interval = _signal.setitimer(timer, seconds, 0.1)  # again: one may come just before flock
+def empty_status(root: str, path: str) -> dict[str, Any]:
+    """Return the status of a scope where nothing is. This is the form of --json."""
+    return {
+        "project": root,
+        "state": path,
+        "scope": path,
+        "holder": None,
+        "holders": [],
+        "waiters": [],
+        "stale": [],
+        "nested": {},
+        "history": [],
+        "make": None,
+    }
+
+
+def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str, Any]:
+    """Return what is in a scope: holders, waiters, what the dead left, and the scopes inside it."""
+    seen = empty_status(root, scope.path)
+    seen["history"] = read_history(scope, 5)
+    for identity, state in owners(scope).items():
+        record = record_in(LOCK, identity, scope.fd)
+        entry = status_entry(identity, record, table)
+        if state == "dead":
+            entry["left"] = [each.pid for each in Run(scope, identity, record).members()]
+        seen["holders" if state == "alive" else "stale"].append(entry)
+    legacy = None if seen["holders"] or seen["stale"] else find_legacy_holder(scope)
+    if legacy and legacy.process:
+        name = Identity("1.-.0.%d.%s" % (legacy.process.pid, legacy.process.start))
+        seen["holders"].append(status_entry(name, {}, table))
+    there = list_waiters(scope)
+    for identity in read_queue(scope):
+        if identity not in there:
+            continue
+        record = record_in(identity, identity, open_waiters(scope))
+        entry = status_entry(identity, record, table)
+        if is_waiting(scope, identity):
+            seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
+        elif identity not in [each["identity"] for each in seen["stale"]]:
+            seen["stale"].append(entry)
+    for inner in nested_scopes(scope):
+        seen["nested"][str(inner.identity)] = scope_status(inner, root, table)
+    seen["holder"] = seen["holders"][0] if seen["holders"] else None
+    return seen
+
+
+def status_entry(
+    identity: Identity, record: dict[str, str], table: dict[int, Process]
+) -> dict[str, Any]:
+    """Return what is known of a holder or a waiter: seconds since it came, bytes of its tree."""
+    pid = pid_of(identity, record)
+    process = table.get(pid)
+    if process and "for" not in record and process.start != identity.rpartition(".")[2]:
+        process = None
+    tree = [process] + descendants(table, [pid]) if process else []
+    return {
+        "identity": str(identity),
+        "pid": pid,
+        "command": record.get("command", process.name if process else "?"),
+        "seconds": round(seconds_since(record.get("began", record.get("since", ""))), 1),
+        "memory": sum([each.rss for each in tree]),
+        "state": process.state if process else "?",
+        "user": user_of(pid) if process else "?",
+        "from": record.get("from", "-"),
+        "left": [],
+    }
+
+
+def user_of(pid: int) -> str:
+    """Return the name of a process's user, as far as the system tells."""
+    import pwd
+
     try:
-        flock(file, LOCK_EX)
-        armed.clear()
-        return True
-    except TimeoutError:
-        return False
+        uid = posix.stat("/proc/%d" % pid).st_uid
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+    except OSError:
+        return "?"
+
+
+def find_state(root: str) -> Scope | None:
+    """Return the project's scope, None where nothing has run yet."""
+    path = state_path(root)
+    for each in path, "%s-%d" % (path, posix.geteuid()):
+        try:
+            posix.lstat(each)
+        except FileNotFoundError:
+            continue
+        return open_state(root)
+    return None
+
+
+def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
+    """Return the last runs, oldest first. status None: of a kept turn, whose end is not told."""
+    found = []
+    for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
+        words = line.decode("utf-8", "replace").split(" ", 6)
+        try:
+            status = None if words[1] == "?" else int(words[1])
+            ended, peak = int(words[0]), int(words[4])
+            waited, ran = float(words[2]), float(words[3])
+            by, command = printable(words[5], 20), words[6]
+        except (ValueError, IndexError):
+            continue
+        run = {"ended": ended, "status": status, "waited": waited, "ran": ran, "peak": peak * 1024}
+        by_what = {"by": None if by == "-" else by, "command": command, "kind": ""}
+        found.append({**run, **by_what})
+    return found
+
+
+def project_status(root: str) -> dict[str, Any]:
+    """Return all that a status shows, as --json does."""
+    scope = find_state(root)
+    if scope is None:
+        return empty_status(root, state_path(root))
+    try:
+        return scope_status(scope, root, read_processes())
     finally:
-        _signal.setitimer(timer, 0)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        _signal.signal(_signal.SIGALRM, before)
-        if left:  # the caller's own timer goes on
-            left = max(left - (time.monotonic() - began), 1e-6)
-            _signal.setitimer(timer, left, interval)
+        close_scope(scope)
 
 
-# the options that few calls have
+def show_status(root: str, as_json: bool) -> int:
+    """Print the holder and the waiters."""
+    seen = project_status(root)
+    if as_json:
+        import json
+
+        return show(json.dumps(seen, indent=2, ensure_ascii=True))
+    width = terminal_width(1) if posix.isatty(1) else 80
+    return show("\n".join(status_lines(seen, width, uses_colours())))
 
 
-FLAGS = (
-    "--no-wait",
-    "--status",
-    "--watch",
-    "--history",
-    "--json",
-    "--kill-all",
-    "--quiet",
-    "--verbose",
-    "--help",
-    "--version",
-)
-VALUES = ("--project", "--timeout", "--wait", "--leftovers", "--memory-limit")
-LOOKS = ("--status", "--history", "--watch", "--kill-all", "--help", "--version")
+def uses_colours() -> bool:
+    """Tell whether stdout is a terminal that may be coloured."""
+    return can_move_cursor(1) and not setting("NO_COLOR")
 
 
-def understand_options(plan: Plan, words: list[str]) -> list[str]:
-    """Fill in the plan from the environment, then from the options; return the words after them."""
-    given: dict[str, str] = {}
-    while words and words[0][:2] == "--":
+HISTORY_HEAD = ["ended", "status", "waited", "ran", "peak", "command"]
+
+
+def status_lines(seen: dict[str, Any], width: int, coloured: bool) -> list[str]:
+    """Return a status as lines of a width: one table of who runs and waits, one of what has
+    ended."""
+    rows = [["project  " + printable(seen["project"])]] + scope_rows(seen, "")
+    lines = align_rows(rows, (3, 4), width, coloured)
+    rows = [HISTORY_HEAD]
+    rows += [history_row(clock_time(str(run["ended"])), run) for run in seen["history"]]
+    return lines + (align_rows(rows, (1, 2, 3, 4), width, coloured) if rows[1:] else [])
+
+
+def scope_rows(here: dict[str, Any], indent: str) -> list[list[str]]:
+    """Return the rows of one scope and of those inside it, whose commands stand further right."""
+    rows = []
+    for entry in here["holders"]:
+        rows.append(entry_row("runs", entry, megabytes(entry["memory"]), indent))
+        if entry["identity"] in here["nested"]:
+            rows += scope_rows(here["nested"][entry["identity"]], indent + "  ")
+    for entry in here["waiters"]:
+        rows.append(entry_row("waits %d" % entry["position"], entry, entry["from"], indent))
+    for entry in here["stale"]:
+        rows.append(entry_row("stale", entry, "-", indent))
+    if not indent and not here["holders"]:
+        rows.append(["nothing runs"])
+    return rows
+
+
+def entry_row(label: str, entry: dict[str, Any], about: str, indent: str) -> list[str]:
+    """Return the row of a holder, a waiter, or what the dead left."""
+    note = "(stopped) " if entry["state"] in "Tt" else ""
+    place = elsewhere(Identity(entry["identity"])).strip()
+    note += "(%s) " % place if place else ""
+    left = ", ".join(map(str, entry["left"][:5]))
+    note += "(PID %s of it still runs) " % left if left else ""
+    words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
+    return words + [indent + note + printable(entry["command"])]
+
+
+def history_row(when: str, run: dict[str, Any]) -> list[str]:
+    """Return the row of a run that has ended."""
+    import signal
+
+    status = "?" if run["status"] is None else str(run["status"])
+    try:
+        status = signal.Signals(-int(status)).name if status[:1] == "-" else status
+    except ValueError:
+        pass
+    note = " (ended by its %s limit)" % run["by"].replace("timeout", "time") if run["by"] else ""
+    waited, ran = duration(run["waited"]), duration(run["ran"])
+    return [when, status, waited, ran, megabytes(run["peak"]), printable(run["command"]) + note]
+
+
+def align_rows(
+    rows: list[list[str]], right: tuple[int, ...], width: int, coloured: bool = False
+) -> list[str]:
+    """Return the rows of a table as lines of a width. A row of one cell is a title. Some columns
+    end at the right. The last one has 20 columns at least: the others lose theirs from the
+    middle."""
+    full = [row for row in rows if len(row) > 1]
+    widths = [max(map(text_width, column)) for column in zip(*full)]
+    dropped: list[int] = []
+    for column in (3, 2, 4):  # of a status: how long, user, about
+        if width and sum(widths[:-1]) + 2 * len(widths[:-1]) + 20 > width and full:
+            if sum(widths[:-1]) > width // 2:
+                dropped.append(column)
+                widths[column] = -2
+    lines = []
+    for row in rows:
+        text = row[0]
+        if len(row) > 1:
+            parts = []
+            for column, cell in enumerate(row[:-1]):
+                if column not in dropped:
+                    blanks = " " * (widths[column] - text_width(cell))
+                    parts.append(blanks + cell if column in right else cell + blanks)
+            text = "  ".join(parts + row[-1:])
+        line = fit(text, width) if width else text
+        bright = len(row) == 1 or row[0] in ("runs", "ended")
+        lines.append("\x1b[1m%s\x1b[0m" % line if coloured and bright else line)
+    return lines
+
+
+def text_width(text: str) -> int:
+    """Return the columns of a terminal that a text takes."""
+    return len(text) if text.isascii() else sum(map(cell_width, text))
+
+
+def megabytes(size: int) -> str:
+    """Return bytes for people."""
+    return "%.1f GB" % (size / 1e9) if size >= 1e9 else "%d MB" % (size / 1e6) if size else "-"
+
+
+# ---- looking and rescuing ------------------------------------------------------------------------
+
+
+def show_history(root: str, as_json: bool) -> int:
+    """Print what has run, oldest first."""
+    scope = find_state(root)
+    runs = read_history(scope, 1000) if scope else []
+    if as_json:
+        import json
+
+        return show(json.dumps(runs, indent=2))
+    rows = [HISTORY_HEAD]
+    for run in runs:
+        ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"]))
+        rows.append(history_row(ended, run))
+    width = terminal_width(1) if posix.isatty(1) else 0
+    return show("\n".join(align_rows(rows, (1, 2, 3, 4), width, uses_colours())))
+
+
+def watch(root: str) -> int:
+    """Show the status again each second, in place, until q or Ctrl-C; leave the terminal as it
+    was."""
+    import termios
+
+    if not posix.isatty(0) or not can_move_cursor(1):
+        raise Failure("--watch wants a terminal that can move its cursor: use --status")
+    before = termios.tcgetattr(0)
+    raw = termios.tcgetattr(0)
+    raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # Ctrl-C is a key here
+    try:
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
+        _signal.signal(_signal.SIGWINCH, lambda number, frame: None)
+        _signal.set_wakeup_fd(wake_pipe()[1])
+        termios.tcsetattr(0, termios.TCSADRAIN, raw)
+        posix.write(1, b"\x1b[?1049h\x1b[?25l")
+        while draw_status(root):
+            pass
+    except KeyboardInterrupt:
+        pass
+    finally:
+        posix.write(1, b"\x1b[?25h\x1b[?1049l")
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+    return 0
+
+
+def draw_status(root: str) -> bool:
+    """Draw one status; False when a key has ended the watch."""
+    import select
+
+    size = posix.get_terminal_size(1)
+    lines = status_lines(project_status(root), size.columns - 1, uses_colours())
+    lines = lines[: max(1, size.lines - 1)] + ["%s  q ends" % time.strftime("%H:%M:%S")]
+    text = "\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J"
+    posix.write(1, text.encode("utf-8", "backslashreplace"))
+    reader = wake_pipe()[0]
+    ready = select.select([0, reader], [], [], 1.0)[0]
+    if reader in ready:
+        posix.read(reader, 4096)
+    keys = posix.read(0, 100) if 0 in ready else b"-"  # one read has all that was typed
+    return bool(keys) and not any(key in b"qQ\x03" for key in keys)
+
+
+def kill_all(root: str) -> int:
+    """End this project's waiters, holders, their runs and orphans; never wait in a queue for it.
+
+    The runs that this process is inside of are ended last, from outside of them. Return 125 if
+    something is left.
+    """
+    scope = find_state(root)
+    records = everyone(scope) if scope else {}
+    if scope is None or not records and not find_legacy_holder(scope):
+        say("nothing runs or waits in %s" % printable(root))
+        return 0
+    status = end_runs(scope, records)
+    mine = {each: record for each, record in records.items() if is_own_run(each, record)}
+    return max(status, end_own_runs(scope, mine)) if mine else status
+
+
+def is_own_run(identity: Identity, record: dict[str, str]) -> bool:
+    """Tell whether this process is inside of a run."""
+    if identity in setting("SEQEXEC_RUN").split(":"):
+        return True
+    named = {"%d %s" % (identity.pid, identity.start), record.get("child"), record.get("for")}
+    above = {"%d %s" % (each.pid, each.start) for each in own_ancestors()}
+    return shares_pids(identity) and bool(named & above)
+
+
+def end_runs(scope: Scope, records: dict[Identity, dict[str, str]]) -> int:
+    """End waiters, holders and their runs, say so, and leave the state clean. 125: something is
+    left."""
+    runs = [Run(scope, identity, record) for identity, record in records.items()]
+
+    def find() -> list[Process]:
+        mine = {each.pid for each in own_ancestors()} | {posix.getpid()}
+        found: dict[int, Process] = {}
+        for run in runs:
+            wrapper = process_of(run.identity) if run.record["state"] == "alive" else None
+            if wrapper and wrapper.pid not in mine and wrapper.state not in "ZX":
+                found[wrapper.pid] = wrapper
+            for process in run.members():
+                found[process.pid] = process
+        return list(found.values())
+
+    turns = {
+        pid: "the turn of " + record.get("command", "?")
+        for identity, record in records.items()
+        for pid in (identity.pid, pid_of(identity, record))
+    }
+    denied: dict[tuple[int, str], Process] = {}
+    for process in end_processes(find, denied=denied):
+        shown = printable(turns.get(process.pid, process.name), 80)
+        say("ended PID %d (%s)" % (process.pid, shown))
+    say_denied(denied)
+    away = [
+        each for each in records if records[each]["state"] == "alive" and elsewhere(each)
+    ]
+    for identity in away:
+        what = printable(records[identity].get("command", "?"), 80)
+        say("PID %d%s (%s) lives on: end it there" % (identity.pid, elsewhere(identity), what))
+    return max(FAILED if denied or away else 0, clean_up(scope))
+
+
+def clean_up(scope: Scope) -> int:
+    """Leave the project's scope clean: take the lock if it is free, sweep, give it back."""
+    legacy = None if owners(scope) else find_legacy_holder(scope)
+    if legacy and legacy.process:
+        process = legacy.process
+        shown = (process.pid, printable(process.name), process.pid)
+        text = "PID %d (%s), a script of another kind, holds the lock and lives on: kill %d ends it"
+        say(text % shown)
+        return FAILED
+    try:
+        limit = time.monotonic() + 1.0  # a keeper that has seen the end is about to release
+        while live_holders(scope) and time.monotonic() < limit:
+            time.sleep(0.01)
+        for identity, state in owners(scope).items():
+            if state == "dead":
+                try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
+        claim = make_claim(scope, own_identity(), b"command --kill-all\n")
+        if take_lock(claim):
+            for name in list_waiters(scope):
+                reclaim_if_dead(scope, name)
+            release(claim)
+        else:
+            abandon(claim)
+    except (OSError, Failure, LostPlace) as error:
+        text = describe_oserror(error) if isinstance(error, OSError) else str(error)
+        say("cannot clean up %s: %s" % (scope.path, text))
+        return FAILED
+    return 0
+
+
+def end_own_runs(scope: Scope, records: dict[Identity, dict[str, str]]) -> int:
+    """End the runs that this process is inside of; return only where it is a daemon, or it failed.
+
+    A process in another session, with init for its parent, does it: it outlives the grace period.
+    """
+    for identity, record in records.items():
+        shown = (pid_of(identity, record), printable(record.get("command", "?"), 60))
+        say("ending PID %d (%s), which this runs in" % shown)
+    reader, writer = posix.pipe()
+    if posix.fork():
+        posix.close(writer)
+        told = posix.read(reader, 1)
+        return told[0] if told else FAILED
+    try:
+        posix.setsid()
+        parent = posix.getpid()
+        if not posix.fork():
+            while posix.getppid() == parent:
+                time.sleep(0.001)
+            Own.identity, Own.parents = Identity(), None
+            null = posix.open("/dev/null", posix.O_RDWR)
+            for fd in 0, 1:
+                posix.dup2(null, fd)
+            posix.write(writer, bytes([end_runs(scope, records)]))
+    except OSError as error:
+        say("cannot go on: %s" % describe_oserror(error))
+    finally:
+        posix._exit(0)
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+SETTINGS = b"""TIMEOUT MEMORY_LIMIT_MB CHECK_INTERVAL VERBOSE SEQEXEC_TIMEOUT SEQEXEC_VERBOSE
+    SEQEXEC_MEMORY_LIMIT_MB SEQEXEC_CHECK_INTERVAL SEQEXEC_WAIT SEQEXEC_LEFTOVERS
+    SEQEXEC_QUIET""".split()
+LOOKS = "--status --watch --history --kill-all --help --version".split()
+FLAGS = LOOKS + "--no-wait --json --quiet --verbose".split()
+VALUES = "--timeout --wait --leftovers --memory-limit --project".split()
+
+
+def parse_arguments(argv: list[str]) -> Command | int:
+    """Return what the arguments and the environment ask for; a status where that is done already.
+
+    What every recipe line says takes the short way.
+    """
+    plan = Command()
+    words = argv[1:]
+    is_plain = bool(words) and words[0][:2] != "--" and words[0] not in ("-", "", "-h")
+    if not is_plain or any(name in posix.environ for name in SETTINGS):
+        words = parse_options(plan, words)
+        if not words:
+            return do_without_command(plan)
+    if words[0][:1] in ("-", "+") and words[0][1:2] != "-" and "--" not in plan.given:
+        become_shell(plan, words)
+    else:
+        plan.argv, plan.shown = words, printable(" ".join(words))
+    plan.leftovers = plan.leftovers or ("leave" if plan.is_line else "wait")
+    return plan
+
+
+def become_shell(plan: Command, words: list[str]) -> None:
+    """Be `sh -eu -o pipefail -c LINE NAME ARG...`, whatever the flags: they are the real
+    shell's."""
+    place = 0
+    while place < len(words) and words[place][:1] in ("-", "+") and len(words[place]) > 1:
+        plan.is_line = plan.is_line or (words[place][0] == "-" and "c" in words[place])
+        place += 1 + words[place].count("o")
+    has_file = place < len(words) or "-s" in words
+    if not plan.is_line and not has_file and posix.isatty(0):
+        text = "%s: a shell's flags without -c LINE or a FILE: see %s --help"
+        raise Failure(text % (printable(" ".join(words), 60), TOOL))
+    plan.argv = [real_shell()] + words
+    plan.line = words[place] if plan.is_line and place < len(words) else None
+    plan.shown = printable(plan.line or " ".join(words))
+
+
+def parse_options(plan: Command, words: list[str]) -> list[str]:
+    """Fill in the plan from the environment and from the options; return the words after them."""
+    words = split_options(plan, words)
+    given = plan.given
+    looks = ["--" + name for name in given if "--" + name in LOOKS]
+    if words and (looks or "json" in given):
+        shown = printable(" ".join(words), 60)
+        raise Failure("%s runs no command, and here is one: %s" % ((looks + ["--json"])[0], shown))
+    if looks[1:] or looks and "json" in given and looks[0] not in ("--status", "--history"):
+        raise Failure("%s and %s do not go together" % tuple((looks + ["--json"])[:2]))
+    if looks or "json" in given:
+        return []  # an exported setting must not keep a rescue from its work
+    is_line = bool(words) and words[0][:1] in ("-", "+") and "--" not in given
+    old = () if is_line else ("TIMEOUT",)  # others export such names: make TIMEOUT=1 test
+    asks = "quiet" in given or "verbose" in given
+    verbose = ("SEQEXEC_VERBOSE",) if is_line else ("SEQEXEC_VERBOSE", "VERBOSE")
+    plan.quiet = "quiet" in given or not asks and is_on("SEQEXEC_QUIET")
+    plan.verbose = "verbose" in given or not asks and is_on(*verbose)
+    plan.timeout = number_setting(plan, "timeout", ("SEQEXEC_TIMEOUT", *old), is_line) or 0.0
+    plan.wait = number_setting(plan, "wait", ("SEQEXEC_WAIT",), is_line)
+    if "project" in given:
+        posix.environ[b"SEQEXEC_PROJECT"] = given["project"].encode("utf-8", "surrogateescape")
+    if "no-wait" in given:
+        plan.wait, plan.origin["wait"] = 0.0, "--no-wait"
+    names = ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB")
+    memory = number_setting(plan, "memory-limit", names, is_line)
+    plan.memory = "" if memory is None else in_full(memory and max(memory, 0.001))
+    names = ("SEQEXEC_CHECK_INTERVAL", "CHECK_INTERVAL")
+    interval = number_setting(plan, "interval", names, is_line)
+    plan.interval = in_full(min(max(interval, 0.001), 86400)) if interval else ""
+    plan.leftovers = given.get("leftovers", "") or setting("SEQEXEC_LEFTOVERS")
+    if plan.leftovers not in ("", "wait", "kill", "leave"):
+        text = "--leftovers (SEQEXEC_LEFTOVERS) is wait, kill or leave, not %s"
+        raise Failure(text % printable(plan.leftovers))
+    return words
+
+
+def split_options(plan: Command, words: list[str]) -> list[str]:
+    """Take this tool's options off; return the words after them."""
+    given = plan.given
+    while words and (words[0][:2] == "--" or words[0] == "-h"):
         option, equals, value = words[0].partition("=")
+        option = "--help" if option == "-h" else option
         words = words[1:]
         if option == "--":
             given[option] = "1"
@@ -4697,33 +4962,6 @@ def understand_options(plan: Plan, words: list[str]) -> list[str]:
             near = difflib.get_close_matches(option, FLAGS + VALUES, 1)
             hint = "did you mean %s?" % near[0] if near else "see %s --help" % TOOL
             raise Failure("unknown option %s: %s" % (printable(option), hint))
-    plan.given = given
-    if "project" in given:
-        named = given["project"] if given["project"] == "repository" else named_project(given["project"])
-        posix.environ[b"SEQEXEC_PROJECT"] = named.encode("utf-8", "surrogateescape")
-    looks = ["--" + name for name in given if "--" + name in LOOKS]
-    if words and (looks or "json" in given):
-        shown = printable(" ".join(words), 60)
-        raise Failure("%s runs no command, and here is one: %s" % ((looks + ["--json"])[0], shown))
-    if looks[1:] or looks and "json" in given and looks[0] not in LOOKS[:2]:
-        raise Failure("%s and %s do not go together" % tuple((looks + ["--json"])[:2]))
-    if looks or "json" in given:
-        return []  # what others have exported for their own ends is not looked at: this may be the rescue
-    is_line = bool(words) and words[0][:1] in ("-", "+") and "--" not in given
-    asks = "quiet" in given or "verbose" in given
-    plan.quiet = "quiet" in given or not asks and is_on("SEQEXEC_QUIET")
-    plan.verbose = "verbose" in given or not asks and is_on("SEQEXEC_VERBOSE", "VERBOSE")
-    plan.timeout = number(plan, "timeout", ("SEQEXEC_TIMEOUT", "TIMEOUT"), is_line) or 0.0
-    plan.wait = 0.0 if "no-wait" in given else number(plan, "wait", ("SEQEXEC_WAIT",), is_line)
-    if "no-wait" in given:
-        plan.origin["wait"] = "--no-wait"
-    memory = number(plan, "memory-limit", ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB"), is_line)
-    plan.memory = "" if memory is None else in_full(memory and max(memory, 0.001))
-    interval = number(plan, "interval", ("SEQEXEC_CHECK_INTERVAL", "CHECK_INTERVAL"), is_line)
-    plan.interval = in_full(min(max(interval, 0.001), 86400)) if interval else ""
-    plan.leftovers = given.get("leftovers", "") or setting("SEQEXEC_LEFTOVERS")
-    if plan.leftovers not in ("", "wait", "kill", "leave"):
-        raise Failure("--leftovers (SEQEXEC_LEFTOVERS) is wait, kill or leave, not %s" % printable(plan.leftovers))
     return words
 
 
@@ -4732,8 +4970,8 @@ def in_full(value: float) -> str:
     return ("%f" % value).rstrip("0").rstrip(".")
 
 
-def do_without_command(plan: Plan) -> Plan | int:
-    """Do what has no command: look, rescue, explain, or be a shell that reads its commands from stdin."""
+def do_without_command(plan: Command) -> Command | int:
+    """Look, rescue, explain, or be a shell that reads its commands from stdin."""
     given = plan.given
     if "help" in given:
         return show(help_text())
@@ -4749,18 +4987,10 @@ def do_without_command(plan: Plan) -> Plan | int:
         return show_status(project_root(), "json" in given)
     if posix.isatty(0):
         raise Failure("no command: see %s --help" % TOOL)
-    plan.argv, plan.shown, plan.leftovers = [real_shell()], "commands from stdin", plan.leftovers or "wait"
+    plan.argv, plan.shown = [real_shell()], "commands from stdin"
+    plan.leftovers = plan.leftovers or "wait"
     return plan
 
-
-def help_text() -> str:
-    """Return this file's head, as far as it is for users."""
-    text = read_source()
-    lines = text.split("\n# SPDX", 1)[1].split("# The protocol.")[0].split("\n")[2:]
-    return "\n".join(line[2:] for line in lines).strip()
-
-
-# ~~~~ end
 
 if __name__ == "__main__":
     exit_like(main(sys.argv))

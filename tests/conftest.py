@@ -84,11 +84,9 @@ def bytecode(scratch: Path, tools: Path) -> Path:
     return made.base
 
 
-# What both tools have in common is one code, byte by byte: `make test` tests it with one of them. A test for which the
-# other one is of interest too asks for it: @pytest.mark.parametrize("tool", TOOLS, indirect=True).
-@pytest.fixture(params=["seqexec", pytest.param("make_sequential", marks=pytest.mark.long)])
+@pytest.fixture(params=["seqexec"])
 def tool(request: pytest.FixtureRequest, tools: Path) -> Tool:
-    """Each tool that serialises."""
+    """The tool that serialises. make_sequential.py has the same code for it: test_make.py has what is its own."""
     if not support.there_is(request.param):
         pytest.skip("%s is not there" % TOOLS[request.param].file)
     return TOOLS[request.param](tools)

@@ -27,13 +27,13 @@ from support import (
     Project,
     Tool,
     Witness,
+    changed,
     children_of,
     cpu_seconds,
     ended,
     finish,
     full_pipe,
     holder_pids,
-    lives,
     nothing_left,
     owners,
     pid_in,
@@ -244,23 +244,7 @@ def test_old_lines_do_not_make_a_waiter_look_seldom(
 # ---- the hand-over -----------------------------------------------------------------------------------------
 
 
-def early_child(waiter: subprocess.Popen[bytes]) -> int:
-    """Return the process that the next in the queue has forked for its command."""
-    return int(wait_until(lambda: children_of(waiter.pid), "a child of %d" % waiter.pid)[0])
-
-
 NO_PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)  # they are looked at often
-
-
-def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str:
-    """Return the path of a copy of seqexec.py with some changes."""
-    source = (project.tools / "seqexec.py").read_text()
-    for old, new in changes:
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
-    (directory / "seqexec.py").write_text(source)
-    (directory / "seqexec.py").chmod(0o755)
-    return str(directory / "seqexec.py")
 
 
 def test_a_command_may_take_the_tool_away(project: Project, seqexec: Tool, tmp_path: Path) -> None:
@@ -300,7 +284,7 @@ def test_a_run_that_goes_on_after_its_first_process_has_begun(
     os.mkfifo(tmp_path / "gate")
     holder = Holder(project, seqexec)
     waiter = project.start([seqexec.path, "--quiet", *shell('read word <"$1" &', tmp_path / "gate")])
-    early_child(waiter)
+    wait_for_waiter(project.state, waiter)
     holder.release()
     lock = seqexec.scope(project) / "executor.lock"
     mine = "*.%d.*" % waiter.pid
@@ -310,57 +294,18 @@ def test_a_run_that_goes_on_after_its_first_process_has_begun(
     assert ended(waiter) == 0
 
 
-def test_a_waiter_whose_early_child_was_killed_runs_its_command_all_the_same(
-    project: Project, tool: Tool, holder: Holder
-) -> None:
-    waiter = project.start(tool.wrap(shell("echo ran $PPID; exit 7")))
-    child = early_child(waiter)
-    os.kill(child, signal.SIGKILL)
-    wait_until(lambda: not lives(child), "the end of %d" % child)
-    holder.release()
-    assert finish(waiter)[:2] == (7, b"ran %d\n" % waiter.pid)
-    nothing_left(tool.scope(project))
-
-
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_an_early_child_ends_with_its_waiter_and_runs_nothing(
+def test_a_waiter_that_is_ended_runs_nothing(
     project: Project, tool: Tool, holder: Holder, signum: signal.Signals
 ) -> None:
     waiter = project.start(tool.wrap(shell("echo it ran")))
-    child = early_child(waiter)
+    wait_for_waiter(tool.scope(project), waiter)
+    assert not children_of(waiter.pid)
     waiter.send_signal(signum)
     status, out, _ = finish(waiter)
     assert (status, out) == (-signum, b"")
-    wait_until(lambda: not lives(child), "the end of %d" % child)
     holder.release()
     nothing_left(tool.scope(project))
-
-
-def test_an_early_child_that_was_stopped_with_its_waiter_goes_on_at_its_turn(
-    project: Project, tool: Tool, holder: Holder
-) -> None:
-    waiter = project.start(tool.wrap(shell("echo ran")))
-    child = early_child(waiter)
-    for pid in waiter.pid, child:
-        os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: state_of(waiter.pid) == state_of(child) == "T")
-    os.kill(waiter.pid, signal.SIGCONT)
-    holder.release()
-    assert finish(waiter)[:2] == (0, b"ran\n")
-
-
-def test_a_command_gets_no_signal_that_nobody_sent(project: Project, seqexec: Tool, tmp_path: Path) -> None:
-    """The word to its early child was followed by a SIGCONT, which a command that had a trap by then saw."""
-    word = '        posix.write(self.pipe[1], b"!")\n'
-    pause = '        while "trapped" not in posix.listdir("."):\n            time.sleep(0.001)\n'
-    copy = changed(project, tmp_path, (word, word + pause))
-    holder = Holder(project, seqexec)
-    attended = 'until grep -qx $PPID "$1/current.pid"; do :; done'
-    line = "trap 'echo continued' CONT; : >trapped; %s 2>/dev/null; echo ran" % attended
-    waiter = project.start([copy, "--quiet", *shell(line, project.state)])
-    early_child(waiter)
-    holder.release()
-    assert finish(waiter)[:2] == (0, b"ran\n")
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc")
@@ -370,100 +315,9 @@ def test_a_command_with_a_blocked_sigcont_has_none_pending(
     look = ["grep", "-E", "ShdPnd|SigBlk", "/proc/self/status"]
     block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGCONT})
     waiter = project.start(tool.wrap(look), preexec_fn=block)
-    early_child(waiter)
+    wait_for_waiter(tool.scope(project), waiter)
     holder.release()
     assert finish(waiter)[1] == project.run(look, preexec_fn=block).stdout
-
-
-@pytest.mark.parametrize("is_reaped", [False, True])
-def test_a_dead_waiter_whose_early_child_is_stopped_blocks_nobody(
-    project: Project, tool: Tool, holder: Holder, is_reaped: bool
-) -> None:
-    waiter = project.start(tool.wrap(shell("echo it ran")))
-    child = early_child(waiter)
-    os.kill(child, signal.SIGSTOP)
-    behind = project.start(tool.wrap(shell("echo ran")))
-    wait_for_waiter(tool.scope(project), behind)
-    waiter.kill()
-    wait_until(lambda: waiter.poll() is not None if is_reaped else state_of(waiter.pid) == "Z")
-    holder.release()
-    assert read_line(behind) == "ran"
-    assert ended(behind) == 0
-    os.kill(child, signal.SIGCONT)
-    wait_until(lambda: not lives(child), "the end of %d" % child)
-    assert finish(waiter)[1] == b""
-    settle(project, tool)
-
-
-def test_an_early_child_that_cannot_be_recorded_is_tried_again_without_a_word(
-    project: Project, seqexec: Tool, tmp_path: Path
-) -> None:
-    record = "            write(claim.file, record)\n            record = b"
-    full = "            posix.mkdir('tried')\n            raise OSError(28, 'No space left on device')\n"
-    copy = changed(project, tmp_path, (record, full + record))
-    holder = Holder(project, seqexec)
-    waiter = project.start([copy, "--quiet", *shell("echo ran")])
-    wait_until((project.path / "tried").exists, "an early child that cannot write")
-    holder.release()
-    assert finish(waiter) == (0, b"ran\n", b"")
-
-
-@pytest.mark.skipif(not LINUX, reason="needs F_NOTIFY")
-def test_who_becomes_the_next_hears_of_it_and_forks_its_command(
-    project: Project, seqexec: Tool, tmp_path: Path
-) -> None:
-    """Without a tick to help: it is told as soon as the command ahead of it has settled."""
-    copy = changed(project, tmp_path, ("\nTICK = 2.0", "\nTICK = 600.0"), ("\nFAR_TICK = 30.0", "\nFAR_TICK = 600.0"))
-    first = Holder(project, seqexec)
-    second = project.start([copy, "--quiet", *shell("read word")], stdin=subprocess.PIPE)
-    wait_for_waiter(seqexec.scope(project), second)
-    with open(tmp_path / "out", "wb") as out:  # no pipe to anybody: with one it looks more often
-        third = project.start([copy, "--quiet", *shell("echo ran")], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    wait_for_waiter(seqexec.scope(project), third)
-    assert not children_of(third.pid)
-    first.release()
-    early_child(third)
-    assert second.stdin is not None
-    second.stdin.close()
-    assert ended(second) == 1
-    assert ended(third) == 0
-    assert (tmp_path / "out").read_bytes() == b"ran\n"
-
-
-def test_an_early_child_is_the_command(project: Project, tool: Tool, holder: Holder) -> None:
-    waiter = project.start(tool.wrap(shell("echo $$")))
-    child = early_child(waiter)
-    holder.release()
-    assert finish(waiter)[:2] == (0, b"%d\n" % child)
-
-
-def test_a_waiter_whose_place_was_removed_gets_a_new_child(project: Project, tool: Tool, holder: Holder) -> None:
-    waiter = project.start(tool.wrap(shell("echo $$")))
-    child = early_child(waiter)
-    for file in ("queue.txt", "queue.old"):
-        if (tool.scope(project) / file).exists():
-            (tool.scope(project) / file).unlink()
-    wait_until(lambda: not lives(child), "the end of %d" % child)
-    child = early_child(waiter)
-    holder.release()
-    assert finish(waiter)[:2] == (0, b"%d\n" % child)
-
-
-@pytest.mark.skipif(not LINUX, reason="F_NOTIFY: elsewhere a tick wakes, one waiter after another")
-def test_one_that_lines_up_again_has_the_others_do_so(project: Project, seqexec: Tool, tmp_path: Path) -> None:
-    """Nothing else is to wake them: only the next in line looks, after a tick."""
-    only_next = " if any(claim.pipes) else TICK\n", " if blocker.holds else 600.0\n"
-    copy = changed(project, tmp_path, only_next)
-    holder, scope = Holder(project, seqexec), seqexec.scope(project)
-    waiters = []
-    for _ in range(7):
-        waiters.append(project.start([copy, "--quiet", "true"], **NO_PIPES))
-        wait_for_waiter(scope, waiters[-1])
-    (scope / "queue.txt").unlink()
-    wait_until(lambda: {waiter.pid for waiter in waiters} <= set(queued_pids(scope)), "all are back")
-    holder.release()
-    assert [ended(waiter) for waiter in waiters] == [0] * 7
-    nothing_left(scope)
 
 
 def test_junk_that_looks_like_a_waiter_is_none(project: Project, seqexec: Tool, tmp_path: Path) -> None:
@@ -486,21 +340,16 @@ def test_junk_that_looks_like_a_waiter_is_none(project: Project, seqexec: Tool, 
     nothing_left(scope)
 
 
-@pytest.mark.skipif(not LINUX, reason="F_NOTIFY: elsewhere the exit wakes")
 def test_the_release_wakes_and_not_the_exit(project: Project, tmp_path: Path) -> None:
     """The first wrapper cannot exit before its memory guard has, and that one does not want to."""
-    source = (project.tools / "seqexec.py").read_text()
-    for tick in "\nTICK = 2.0", "\nFIRST_TICK = 0.05", "\nLONG = 2.0":  # nothing else is to wake it
-        assert source.count(tick) == 1
-        source = source.replace(tick, tick.partition("=")[0] + "= 600.0")
-    (tmp_path / "seqexec.py").write_text(source)
-    (tmp_path / "seqexec.py").chmod(0o755)
+    ticks = ("\nTICK = 2.0", "\nLONGEST_TICK = 30.0", "\nPIPE_TICK = 0.1")
+    changed(project, tmp_path, *((tick, tick.partition("=")[0] + "= 600.0") for tick in ticks))
     (tmp_path / "memmon.py").write_text("trap '' TERM\necho guarding >&2\nexec sleep 4\n")
     first = project.start([str(tmp_path / "seqexec.py"), *shell("echo ready; read line")])
     read_line(first)
     assert "guarding" in read_line(first, "stderr")
     second = project.start([str(tmp_path / "seqexec.py"), "--quiet", *shell("echo ran")])
-    early_child(second)
+    wait_for_waiter(project.state, second)
     assert first.stdin
     first.stdin.write(b"go\n")
     first.stdin.flush()
@@ -526,56 +375,19 @@ def test_the_guard_takes_no_processor_from_the_next(project: Project, tmp_path: 
 
 @pytest.mark.skipif(not LINUX, reason="pipes are found in /proc")
 def test_a_reader_behind_a_stranger_joins_as_its_writer_begins(
-    project: Project, seqexec: Tool, tmp_path: Path
+    project: Project, seqexec: Tool
 ) -> None:
-    """The stranger wakes it, which is the next then; no tick."""
-    ticks = [("\n%sTICK = %s" % which, "\n%sTICK = 600.0" % which[0]) for which in (("", "2.0"), ("FIRST_", "0.05"))]
-    copy = changed(project, tmp_path, *ticks)
+    """And not when the stranger between them has had its turn, which waits for the writer."""
     holder, scope = Holder(project, seqexec), seqexec.scope(project)
     reader, writer = os.pipe()
     waiters = []
     for argv, ends in (["yes"], {"stdout": writer}), (["true"], NO_PIPES), (["head", "-n1"], {"stdin": reader}):
-        waiters.append(project.start([copy, "--quiet", *argv], **{**NO_PIPES, **ends}))
+        waiters.append(project.start([seqexec.path, "--quiet", *argv], **{**NO_PIPES, **ends}))
         wait_for_waiter(scope, waiters[-1])
     os.close(reader)
     os.close(writer)
     holder.release()
     assert [ended(waiter) for waiter in waiters] == [-signal.SIGPIPE, 0, 0]
-    nothing_left(scope)
-
-
-@pytest.mark.skipif(not LINUX, reason="F_NOTIFY, and pipes found in /proc")
-def test_a_look_at_a_stopped_waiter_takes_nothing_out_of_the_lock(
-    project: Project, seqexec: Tool, tmp_path: Path
-) -> None:
-    """It stands in its directory when that one becomes the lock, and others join."""
-    hold = "    for each in names:\n        if not is_identity(each):\n"
-    copy = changed(project, tmp_path, (hold, "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n" + hold))
-    holder, scope = Holder(project, seqexec), seqexec.scope(project)
-    pipes = [os.pipe() for _ in range(3)]  # at one end of one they would take turns
-    writers = [writer for _, writer in pipes]
-    founder = project.start([project.seqexec, *shell("echo began; read line; true")], pass_fds=writers)
-    wait_for_waiter(scope, founder)
-    founder.send_signal(signal.SIGSTOP)
-    wait_until(lambda: state_of(founder.pid) == "T")
-    late = project.start([copy, "--quiet", "echo", "late"])
-    wait_until(lambda: state_of(late.pid) == "T", "it stands in the stopped one's directory")
-    founder.send_signal(signal.SIGCONT)
-    holder.release()
-    assert read_line(founder) == "began"
-    argv = [project.seqexec, *shell("echo joined; read line; true")]
-    joiners = [project.start(argv, pass_fds=[reader]) for reader, _ in pipes]
-    assert [read_line(joiner) for joiner in joiners] == ["joined"] * 3
-    owners = set((scope / "executor.lock").iterdir())
-    assert len(owners) == 4
-    late.send_signal(signal.SIGCONT)
-    wait_until(lambda: state_of(late.pid) == "S", "it goes on waiting")
-    assert set((scope / "executor.lock").iterdir()) == owners
-    for end in (end for ends in pipes for end in ends):
-        os.close(end)
-    for each in [founder, *joiners]:
-        assert finish(each)[0] == 0
-    assert finish(late)[:2] == (0, b"late\n")
     nothing_left(scope)
 
 
@@ -791,11 +603,11 @@ LOOKS = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("m", sys.argv[1])
 m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)
-claim = m.make_claim(m.enter_scope("", sys.argv[2]), m.own_name(), b"command looks")
-m.enqueue(claim, "looks")
+claim = m.make_claim(m.enter_scope(sys.argv[2]), m.own_identity(), b"command looks")
+m.append_to_queue(claim, "looks")
 for line in sys.stdin:
     ahead = m.find_waiter_ahead(claim)
-    print(ahead.pid if ahead else "nobody", flush=True)
+    print(ahead.identity.pid if ahead else "nobody", flush=True)
 m.abandon(claim)
 """
 
@@ -825,7 +637,7 @@ def test_who_has_passed_over_a_stopped_one_sees_it_come_back(project: Project, s
 
 def test_a_waiter_that_never_comes_is_passed_over(project: Project, seqexec: Tool, tmp_path: Path) -> None:
     """As one in a container that is frozen: no look at its process tells that."""
-    copy = changed(project, tmp_path, ("HUNG = 5.0", "HUNG = 0.3"), ("\nTICK = 2.0", "\nTICK = 0.1"))
+    copy = changed(project, tmp_path, ("HUNG = 5.0", "HUNG = 2.0"), ("\nTICK = 2.0", "\nTICK = 0.1"))
     holder = Holder(project, seqexec)
     frozen = project.start([sys.executable, "-B", "-c", LOOKS, copy, str(project.path)])
     wait_for_waiter(project.state, frozen)

@@ -21,6 +21,7 @@ from support import (
     Project,
     Tool,
     Witness,
+    children_of,
     ended,
     finish,
     holder_pids,
@@ -30,8 +31,10 @@ from support import (
     queued_pids,
     quoted,
     read_line,
+    settle,
     shell,
     wait_until,
+    waits,
 )
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
@@ -404,17 +407,37 @@ def test_ctrl_c_on_make_ends_the_recipe_and_frees_the_lock(project: Project) -> 
 
 @needs_make
 @pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
-def test_two_targets_of_a_parallel_make_run_one_after_the_other(project: Project, seqexec: Tool) -> None:
+def test_two_targets_of_a_parallel_make_run_one_after_the_other(
+    project: Project, seqexec: Tool, witness: Witness
+) -> None:
     holder = Holder(project, seqexec)
-    makefile(project.path, "all: a b\na b:\n    @echo $@\n", project.seqexec)
+    word = quoted(witness.command("", 0.2)).replace(" '' ", " $@ ")
+    makefile(project.path, "all: a b\na b:\n    @%s\n" % word, project.seqexec)
     make = project.start(["make", "-j2"])
-    wait_until(lambda: len(set(queued_pids(project.state)) - {holder.pid}) == 2, "both wait")
+    wait_until(lambda: len(set(queued_pids(project.state)) - {holder.pid}) == 1, "one waits for both")
     assert holder_pids(project.state) == [holder.pid]
     holder.release()
     status, out, errors = finish(make)
-    assert (status, sorted(out.split())) == (0, [b"a", b"b"])
+    assert (status, sorted(witness.finished())) == (0, ["a", "b"])
+    witness.check()
     assert all(line.startswith(b"seqexec: ") for line in errors.splitlines())
     nothing_left(project.state)
+
+
+@needs_make
+def test_a_leading_line_that_was_killed_leaves_nothing(project: Project, seqexec: Tool) -> None:
+    """The first line of a make leads the others by a flocked file; its death leaves the file."""
+    makes = project.state / "makes"
+    (project.path / "Makefile").write_text("SHELL := %s\nall:\n\t@true\n" % project.seqexec)
+    holder = Holder(project, seqexec)
+    make = project.start(["make"])
+    leader = wait_until(lambda: children_of(make.pid))[0]
+    wait_until(lambda: waits(project.state, leader))
+    os.kill(leader, signal.SIGKILL)
+    assert ended(make) == 2
+    assert os.listdir(makes)
+    assert holder.release() == 0
+    settle(project, seqexec)
 
 
 @needs_make

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -18,10 +19,12 @@ from support import (
     HAS_STRANGER,
     LINUX,
     STRANGER,
+    TIMED_OUT,
     Holder,
     Project,
     Tool,
     as_stranger,
+    believing_nothing,
     ended,
     finish,
     json_of,
@@ -40,7 +43,7 @@ pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives"
 needs_setsid = pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 
 STATUS = {"seqexec": ["--status"], "make_sequential": ["--seq-status"]}
-JSON = {"seqexec": ["--status", "--json"], "make_sequential": ["--seq-status", "--seq-json"]}
+JSON = {"seqexec": ["--status", "--json"]}
 
 
 def status(project: Project, tool: Tool, **changes: Any) -> str:
@@ -56,7 +59,8 @@ def status_json(project: Project, tool: Tool) -> Any:
     found = json_of(result)
     assert found["project"] == str(project.path)
     assert found["state"] == str(project.state)
-    return found if tool.name == "seqexec" else found.get("make") or {"holder": None, "waiters": []}
+    assert found["make"] is None  # one queue for both tools
+    return found
 
 
 # ---- status ------------------------------------------------------------------------------------------------
@@ -74,7 +78,7 @@ def test_a_holder_that_goes_while_it_is_looked_at_is_no_failure(
     project: Project, tool: Tool, holder: Holder, tmp_path: Path
 ) -> None:
     source = Path(tool.path).read_text()
-    seen = "                remove(name, home)\n        return found\n"
+    seen = "            if state != \"gone\":\n                found[identity] = state\n        return found\n"
     assert source.count(seen) == 1
     pause = '        posix.write(2, b"seen\\n")\n        posix.read(0, 1)\n'
     copy = tmp_path / tool.file
@@ -154,7 +158,7 @@ def test_a_killed_waiter_is_stale_and_one_that_has_run_is_not(project: Project, 
     wait_until(lambda: state_of(last.pid) == "T")
     killed.kill()
     ended(killed)
-    wait_until(lambda: status_json(project, tool)["stale"], "its early child is gone too")
+    wait_until(lambda: status_json(project, tool)["stale"], "what it left is stale")
     found = status_json(project, tool)
     assert [(each["pid"], ": never" in each["command"]) for each in found["stale"]] == [(killed.pid, True)]
     assert [each["pid"] for each in found["waiters"]] == [last.pid]
@@ -200,19 +204,20 @@ def test_the_status_inside_a_run_shows_that_run(project: Project, seqexec: Tool)
 
 
 def test_a_holder_in_a_container_is_the_same_to_the_status_as_to_those_who_wait(
-    project: Project, seqexec: Tool
+    project: Project, tmp_path: Path
 ) -> None:
+    copy = believing_nothing(project, tmp_path)
     lock = project.state / "executor.lock"
     lock.mkdir(mode=0o700, parents=True)
     project.state.chmod(0o700)
     (lock / "1.elsewhere-0123abcd.4026531836.1.t123456").write_text("command make\n")
-    waiter = project.start(seqexec.wrap(["true"]))
+    waiter = project.start([copy, "true"])
     assert "behind PID 1 on elsewhere (make)" in read_line(waiter, "stderr")
-    assert re.search(r"PID 1 .*\(on elsewhere\) make\n", status(project, seqexec))
-    assert status_json(project, seqexec)["holder"]["pid"] == 1
+    assert re.search(rb"PID 1 .*\(on elsewhere\) make\n", project.run([copy, "--status"]).stdout)
+    assert json_of(project.run([copy, "--status", "--json"]))["holder"]["pid"] == 1
     waiter.kill()
     ended(waiter)
-    result = kill_all(project)
+    result = project.run([copy, "--kill-all"], timeout=30)
     assert (result.returncode, result.stderr) == (125, b"seqexec: PID 1 on elsewhere (make) lives on: end it there\n")
 
 
@@ -399,3 +404,28 @@ def test_a_standard_output_that_is_full_is_named(project: Project, tool: Tool) -
         result = project.run([tool.path, *STATUS[tool.name]], stdout=full)
     assert result.returncode == FAILED
     assert result.stderr.decode() == "%s: cannot write to standard output: No space left on device\n" % tool.name
+
+
+def test_the_status_tells_whose_a_run_is_and_where_it_comes_from(project: Project, seqexec: Tool) -> None:
+    holder = Holder(project, seqexec, set={"CI": "1"})
+    shown = json_of(project.run([project.seqexec, "--status", "--json"]))["holder"]
+    assert (shown["user"], shown["from"]) == (pwd.getpwuid(os.geteuid()).pw_name, "CI")
+    text = project.run([project.seqexec, "--status"]).stdout.decode()
+    assert shown["user"] in text and "PID %d" % holder.pid in text
+    holder.release()
+
+
+def test_the_history_tells_all_and_does_not_grow_for_ever(project: Project, seqexec: Tool) -> None:
+    history = project.state / "history.txt"
+    for number in range(6):
+        assert project.run(seqexec.wrap(["echo", str(number)])).returncode == 0
+    assert project.run([project.seqexec, "--timeout", "0.4", "sleep", "60"]).returncode == TIMED_OUT
+    runs = json_of(project.run([project.seqexec, "--history", "--json"]))
+    assert [run["command"] for run in runs] == ["echo %d" % number for number in range(6)] + ["sleep 60"]
+    assert [run["by"] for run in runs] == [None] * 6 + ["timeout"]
+    assert project.run(seqexec.wrap(["sleep", "0.4"])).returncode == 0
+    assert json_of(project.run([project.seqexec, "--history", "--json"]))[-1]["peak"] > 100_000
+    with open(history, "a") as stream:
+        stream.write("1700000000 0 0.0 1.00 0 - make test\n" * 2500)
+    assert project.run(seqexec.wrap(["true"])).returncode == 0
+    wait_until(lambda: history.stat().st_size < 66000)

@@ -134,7 +134,7 @@ def test_the_waiting_line_is_one_line_that_goes_away(
 ) -> None:
     window.line("clear; %s echo done" % seqexec.path)
     window.expect("waiting, 1 of 1")
-    wait_until(lambda: ", for " in window.screen(), "80 columns are enough to say since when")
+    wait_until(lambda: ", running for " in window.screen(), "80 columns are enough to say since when")
     before = window.screen()
     wait_until(lambda: window.screen() != before, "it updates itself")
     assert window.screen().count("waiting") == 1
