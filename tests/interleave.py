@@ -2,34 +2,29 @@
 # SPDX-License-Identifier: MIT
 """Run the lock of seqexec.py, the code that ships, through every interleaving of several processes.
 
-Usage: tests/interleave.py                          every scenario of `make test`, a line for each
-       tests/interleave.py --deep                   and the larger ones of `make prove`
-       tests/interleave.py --scenario NAME          one of them
-       tests/interleave.py --replay NAME 'CHOICES'  one schedule, call by call, as a failure printed it
-       tests/interleave.py --source FILE ...        another seqexec.py
+Usage: tests/interleave.py [NAME...]             all scenarios, or those with a word in their names: a line for each
+       tests/interleave.py --source FILE ...     of another seqexec.py
 
-How it works. seqexec.py reaches the world through a few names: posix, flock, time, read_process, open_pidfd ...
-Here these stand for a simulated directory tree with inodes, descriptors, flocks and processes, and each call is a
-point at which another process may go on, be killed, or be stopped. A simulated process is the shipping code from
-take_turn() to the end of run().
+A scenario is some processes, each a program below that calls the shipped functions (take_turn, release,
+leave_keeper, take_turn_of_make ...). Their system calls go to a model: a directory tree with inodes, open file
+descriptions with their flocks, processes. Before each call another process may go on, or this one may be killed;
+in a flock() that sleeps, the timer may ring before the flock is there, or just after.
 
 Between two calls a process is a function of what its calls have returned. So its code is asked only once for each
-such history ("and then, what would you call?": the code is run from the start and fed with the recorded answers),
-and a state of the whole is: the tree, the descriptors, and for each process its history. States that were reached
-before are not gone through again, which is what makes ALL schedules feasible. A history is cut at two places where
-nothing else is remembered: on top of the loop in wait_for_turn(), and once the lock is held; from there on the code
-is called with a Claim made anew. --live checks that reasoning: it runs random schedules with the code in threads
-of its own, never restarted, and compares each call.
+history of answers: it runs from the start, is fed with the answers, and tells its next call. A history is cut where
+the code remembers nothing but its claim: at the top of the loop in wait_for_turn() and while the command runs. All
+processes are thus automata, and states of the whole that were reached before are not gone through again. That makes
+all schedules feasible. check_cuts() takes random walks with whole histories, and compares each call.
 
-Checked in every state: at most one command runs (an orphan of a dead run counts), nobody is passed by one who
-began to line up after it stood in the queue, nobody fails or loses its place, no living run is ended; everybody who
-lives can finish, and without waiting for the slow tick unless somebody is stopped; at the end, and after one more
-run if somebody was killed, nothing is left.
+Checked in every state: no two holders, but for the two ends of a pipe. A dead owner's run is ended before its file
+goes, a living one's never. No process passes one that stood in the queue before it came. Every process can come to
+its end without a tick of the timer, but where the scenario says that it takes one. At the end nothing is left; after
+a kill, once another command has run.
 
-What the model leaves out: the age of an empty lock directory, nested scopes, circles, reuse of PIDs, errors such as
-ENOSPC, a removed state directory, pipes through a third process; a run is ended in one step; a killed process loses
-its flocks and its PID at the same moment. Real processes test these. Inode numbers are reused
-at once, lowest first, which is the worst that a file system does.
+Not in the model: the age of files, other hosts, legacy locks, circles, errors such as ENOSPC, reuse of PIDs. A run
+is ended in one step. A killed process loses its flocks and its PID at the same moment. A wakened process competes
+with all others for its flock: the kernel promises no order, so every order is gone through. Inode numbers are reused
+at once, lowest first, which is the worst that a file system does. Tests with real processes do the rest.
 """
 
 from __future__ import annotations
@@ -41,55 +36,73 @@ import os
 import posix
 import random
 import sys
-import threading
 import time
+import traceback
 import types
 from array import array
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 SOURCE = Path(os.environ.get("SEQEXEC_TEST_PRODUCT") or Path(__file__).resolve().parent.parent) / "seqexec.py"
-STATE, TREE_ROOT = "/tmp/seq-exec-simulated", 1
-CODE_NAME = "seqexec.py"  # what tells frames of the shipping code from ours
-ABSENT, ALIVE, ENDED, KILLED = range(4)  # what has become of a process
-STATUS, NODE, FDS, CHILD, CHILD_FDS, BEGAN, LINED, HELD, AHEAD, STOPPED, PASSED, WHO, JOINED = range(13)
-KINDS = ["waiters", "lock", "txt", "pid"]  # last words of names
+UNBORN, ALIVE, ENDED, KILLED = range(4)  # what has become of a process
+FIRST_PID = 101
+TOP, PROJECT = 1, "/p"  # the inode of /; the checkout
+YIELDS = ("sleep", "await")  # calls before which a switch to another process costs nothing
 Op = tuple  # ("open", ...): a call, its arguments plain data
+
+
+class Role(NamedTuple):
+    program: str = "command"  # command, make (make_sequential.py), shelled (a make under SHELL), its line, or vandal
+    parent: int = -1  # the process that starts this one when it has its turn
+    waits: bool = False  # for its children, before it ends
+    state: str = "/s"  # state directory
+    wait: float | None = None  # --wait
+    spoils: str = ""  # what a vandal removes
 
 
 class Scenario(NamedTuple):
     name: str
-    processes: int = 2
-    switches: int | None = None  # preemptions; None: any number
+    roles: tuple[Role, ...] = (Role(), Role())
+    switches: int | None = None  # from a process that could go on; None: any number
     kills: int = 0
-    stops: int = 0
-    before: tuple[str, ...] = ()  # processes that lived before: each the name of the call it was killed at
-    pipe: bool = False  # A writes into a pipe that B reads
-    longest: int = 0  # a LONGEST_QUEUE
-    deep: bool = False
+    ticks: int = 0  # of timers; -1: any number, and they are needed to come to an end
+    step: float = 0.0  # seconds that a tick takes
+    before: str = "exit"  # the call at which a process that ran before was killed; "": none ran
+    warm: int = 0  # processes that came before: the first runs its command, those behind it sleep
+    pipe: tuple[int, ...] = ()  # two processes that share a turn
+    fits: bool = False  # what the one writes fits into the pipe: it ends without the other
+    belt: bool = False  # the checkout has a .git
+    settles: bool = False  # tidies while the command runs
+    dead_lines: int = 0  # in the queue at the beginning; LONGEST_QUEUE is then 1
+
+    @property
+    def is_fair(self) -> bool:
+        """Tell whether no process may pass another one in the queue."""
+        return not self.pipe and self.ticks * self.step < 5 and set(self.roles) <= {Role(), Role("make")}
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether what runs inside a turn ends before it: not what a command leaves behind."""
+        return all(role.parent < 0 or self.roles[role.parent] != Role() for role in self.roles)
+
+    def role(self, who: int) -> Role:
+        """Return what a process is: beyond the roles are those before and behind all, and forked ones."""
+        return self.roles[who] if who < len(self.roles) else Role()
 
 
-SCENARIOS = [
-    Scenario("two"),
-    Scenario("two, one killed", kills=1),
-    Scenario("two, one killed, after a holder that was killed", kills=1, before=("await",)),
-    Scenario("two, one stopped", stops=1, switches=1),
-    Scenario("two, one stopped, after a holder that was killed", stops=1, before=("await",), switches=0),
-    Scenario("three", processes=3, switches=1),
-    Scenario("three, one killed", processes=3, kills=1, switches=0),
-    Scenario("three, a long queue", processes=3, switches=1, longest=1),
-    Scenario("three, two in a pipe", processes=3, switches=0, pipe=True),
-    Scenario("two, both killed", kills=2, deep=True),
-    Scenario("two, one stopped at any call", stops=1, deep=True),
-    Scenario("two, after a waiter and a holder that were killed", before=("await", "sleep"), kills=1, deep=True),
-    Scenario("three, more switches", processes=3, switches=2, deep=True),
-    Scenario("three, one killed at any call", processes=3, kills=1, switches=1, deep=True),
-    Scenario("three, one stopped", processes=3, stops=1, switches=0, deep=True),
-    Scenario("three, two in a pipe, one killed", processes=3, kills=1, switches=1, pipe=True, deep=True),
-    Scenario("three, two in a pipe, one stopped", processes=3, stops=1, switches=0, pipe=True, deep=True),
-    Scenario("four", processes=4, switches=0, deep=True),
-]
+class Process(NamedTuple):
+    """A process of the model."""
+
+    status: int
+    node: int  # of its automaton
+    fds: tuple[int, ...] = ()  # open file descriptions; 0: none
+    run: str = ""  # the scope in which its command runs
+    lined: int = 0  # 1: in the queue; 2: has its turn; 3: has released it
+    ahead: tuple[int, ...] = ()  # those in the queue when it began to line up
+    forker: int = -1
+    entered: bool = True  # the holder was there when it entered the scope inside that one's run
+    joined: bool = True  # a holder was there when it joined
 
 
 class Violation(Exception):
@@ -97,1307 +110,1095 @@ class Violation(Exception):
 
 
 class Unwind(BaseException):
-    """Takes the code of a simulated process back to where it was called from."""
+    """Takes the code of a process back to where it was called from."""
 
 
-# ---- the simulated machine -----------------------------------------------------------------------------------
+# ---- the model: a directory tree, flocks, processes ----------------------------------------------------------
 
 
 class World:
-    """A directory tree, open file descriptions with their flocks, and processes.
+    """One state of the whole. An inode is (kind, links, content): a directory's content is a tuple of (name, inode),
+    a file's is bytes. An open file description is (inode, flock): "", "S" or "X"."""
 
-    An inode is (kind, links, content): "d" with a tuple of (name, inode), or "f" with bytes.
-    """
+    __slots__ = ("inodes", "files", "processes", "kills", "ticks", "last", "switches")
 
-    __slots__ = ("inodes", "files", "processes", "kills", "stops", "last", "switches")
+    def __init__(self) -> None:
+        self.inodes: dict[int, Any] = {}
+        self.files: dict[int, tuple[int, str]] = {}
+        self.processes: list[Process] = []
+        self.kills = self.ticks = self.switches = 0
+        self.last = -1
 
     def clone(self) -> World:
         new = World.__new__(World)
-        new.inodes, new.files = self.inodes.copy(), self.files.copy()
-        new.processes = [list(process) for process in self.processes]
-        new.kills, new.stops, new.last, new.switches = self.kills, self.stops, self.last, self.switches
+        new.inodes, new.files, new.processes = self.inodes.copy(), self.files.copy(), self.processes.copy()
+        new.kills, new.ticks, new.last, new.switches = self.kills, self.ticks, self.last, self.switches
         return new
 
     def key(self) -> int:
-        """Return a hash of all that the future depends on. 64 bits: two of a million states meet with 3e-8."""
-        rest = self.kills, self.stops, self.last, self.switches
-        return hash((tree_key(self), frozenset(self.files.items()), tuple(map(tuple, self.processes)), rest))
+        """Return a hash of all that the future depends on: 64 bits."""
+        rest = self.kills, self.ticks, self.last, self.switches
+        trees = frozenset(self.inodes.items()), frozenset(self.files.items())
+        return hash((trees, tuple(self.processes), rest))
 
-    def entries(self, number: int) -> dict[str, int]:
-        return dict(self.inodes[number][2])
+    def change(self, who: int, **fields: Any) -> None:
+        self.processes[who] = self.processes[who]._replace(**fields)
 
-    def set_entries(self, number: int, entries: dict[str, int]) -> None:
-        kind, links, _ = self.inodes[number]
-        self.inodes[number] = kind, links, tuple(sorted(entries.items()))
+    def inode_of(self, who: int, fd: int) -> int:
+        return self.files[self.processes[who].fds[fd - 3]][0]
 
-    def new_inode(self, kind: str, name: str, content: Any) -> int:
-        """Return a new inode. Numbers are reused at once, but each kind of name has its own, or else states would
-        differ in nothing but the order in which unrelated files were made."""
-        word = name.rpartition(".")[2]
-        number = 1000 * int(word[1:]) if word[1:].isdecimal() else 100 * (1 + KINDS.index(word) if word in KINDS else 0)
-        number += 500 * (kind == "d")
-        while number in self.inodes:
-            number += 1
-        self.inodes[number] = kind, 1, content
+    def find(self, who: int, fd: int, path: str) -> int:
+        """Return the inode of a path in a directory, 0 where there is none."""
+        number = TOP if path[:1] == "/" else self.inode_of(who, fd)
+        for part in path.split("/"):
+            if part not in ("", "."):
+                kind, _, content = self.inodes[number]
+                number = dict(content).get(part, 0) if kind == "d" else 0
+                if not number:
+                    break
         return number
 
-    def drop_link(self, number: int) -> None:
-        kind, links, content = self.inodes[number]
-        self.inodes[number] = kind, links - 1, content
-        self.drop_inode(number)
-
-    def drop_inode(self, number: int) -> None:
-        """Forget an inode that has neither a name nor a descriptor: its number is free again."""
-        if number in self.inodes and not self.inodes[number][1]:
-            if not any(file[0] == number for file in self.files.values()):
-                del self.inodes[number]
-
-    def drop_file(self, number: int) -> None:
-        """Forget an open file description that nobody has open any more, and its flock."""
-        for process in self.processes:
-            if number in process[FDS] or number in process[CHILD_FDS]:
-                return
-        inode = self.files.pop(number)[0]
-        self.drop_inode(inode)
-
-    def drop_files(self, process: list[Any], field: int) -> None:
-        numbers, process[field] = process[field], ()
-        for number in set(numbers) - {0}:
-            self.drop_file(number)
-
-
-def tree_key(world: World) -> Any:
-    return frozenset(world.inodes.items())
-
-
-def failed(number: int) -> Op:
-    return ("error", number)
-
-
-def execute(world: World, who: int, op: Op) -> Any:
-    """Do a call of a process. Return its result: plain data, ("error", errno) for an OSError."""
-    return OPERATIONS[op[0]](world, world.processes[who], *op[1:])
-
-
-def file_of(world: World, process: list[Any], fd: int) -> int:
-    """Return the inode that a descriptor is open on."""
-    number: int = world.files[process[FDS][fd - 3]][0]
-    return number
-
-
-def find(world: World, process: list[Any], fd: int, name: str) -> int:
-    """Return the inode of a name, or a path, in a directory, 0 where there is none."""
-    if fd < 0:
-        return TREE_ROOT if name == STATE else 0
-    number = file_of(world, process, fd)
-    for part in name.split("/"):
-        kind, _, content = world.inodes[number]
-        number = number if part == "." else dict(content).get(part, 0) if kind == "d" else 0
+    def place(self, who: int, fd: int, path: str) -> tuple[int, str]:
+        """Return the inode of the directory that a path ends in, and the last name."""
+        directory, _, name = path.rpartition("/")
+        number = self.find(who, fd, directory or ("/" if path[:1] == "/" else "."))
         if not number:
-            return 0
-    return int(number)
+            raise OSError(errno.ENOENT, path)
+        return number, name
+
+    def enter(self, directory: int, name: str, number: int) -> None:
+        """Put a name into a directory, or take it away (0)."""
+        kind, links, content = self.inodes[directory]
+        if not links:
+            raise OSError(errno.ENOENT, name)
+        entries = dict(content)
+        old = entries.pop(name, 0)
+        if number:
+            entries[name] = number
+        self.inodes[directory] = kind, links, tuple(sorted(entries.items()))
+        if old:
+            self.inodes[old] = self.inodes[old][0], self.inodes[old][1] - 1, self.inodes[old][2]
+            self.forget(old)
+
+    def forget(self, number: int) -> None:
+        """Free the number of an inode that has neither a name nor a description."""
+        if not self.inodes[number][1] and all(file[0] != number for file in self.files.values()):
+            del self.inodes[number]
+
+    def new_inode(self, who: int, kind: str) -> int:
+        number = 100 * (who + 1)
+        while number in self.inodes:
+            number += 1
+        self.inodes[number] = kind, 1, () if kind == "d" else b""
+        return number
+
+    def drop(self, files: Any) -> None:
+        """Close open file descriptions that no process has any more."""
+        for file in set(files) - {0}:
+            if all(file not in process.fds for process in self.processes):
+                self.forget(self.files.pop(file)[0])
+
+    def end(self, who: int, status: int) -> None:
+        files = self.processes[who].fds
+        self.change(who, status=status, fds=(), node=0, ahead=())
+        self.drop(files)
+
+    def has_conflict(self, file: int, how: int) -> bool:
+        """Tell whether another description's flock is in the way of one."""
+        number = self.files[file][0]
+        others = (lock for each, (inode, lock) in self.files.items() if inode == number and each != file)
+        return any(lock == "X" or lock and how & fcntl.LOCK_EX for lock in others)
+
+    def has_owner(self, number: int) -> bool:
+        """Tell whether the holder that a nested scope's directory is named after is in the lock."""
+        entries = [entry for kind, _, content in self.inodes.values() if kind == "d" for entry in content]
+        names = [name for name, each in entries if each == number]
+        return bool(names) and any(name == names[0] and each != number for name, each in entries)
+
+    def is_alive(self, who: int) -> bool:
+        return bool(self.processes[who].status == ALIVE)
 
 
-def op_open(world: World, process: list[Any], fd: int, name: str, flags: int) -> Any:
-    number = find(world, process, fd, name)
-    if number:
-        if flags & posix.O_CREAT and flags & posix.O_EXCL:
-            return failed(errno.EEXIST)
-        kind = world.inodes[number][0]
-        if kind == "d" and flags & (posix.O_WRONLY | posix.O_RDWR):
-            return failed(errno.EISDIR)
-        if kind != "d" and flags & posix.O_DIRECTORY:
-            return failed(errno.ENOTDIR)
-        if flags & posix.O_TRUNC:
-            world.inodes[number] = kind, world.inodes[number][1], b""
-    else:
-        if not flags & posix.O_CREAT or not world.inodes[file_of(world, process, fd)][1]:
-            return failed(errno.ENOENT)
-        directory = file_of(world, process, fd)
-        number = world.new_inode("f", name, b"")
-        world.set_entries(directory, dict(world.entries(directory), **{name: number}))
-    if name == "queue.txt" and flags & posix.O_CREAT and not process[BEGAN]:
-        process[BEGAN] = 1
-        process[AHEAD] = tuple(
-            i for i, other in enumerate(world.processes) if other[STATUS] == ALIVE and other[LINED] and not other[HELD]
-        )
-    file = 100 * (1 + process[WHO])
+def do_open(world: World, who: int, path: str, flags: int, fd: int) -> int:
+    number = world.find(who, fd, path)
+    if number and flags & posix.O_CREAT and flags & posix.O_EXCL:
+        raise OSError(errno.EEXIST, path)
+    if not number:
+        if not flags & posix.O_CREAT:
+            raise OSError(errno.ENOENT, path)
+        directory, name = world.place(who, fd, path)
+        number = world.new_inode(who, "f")
+        world.enter(directory, name, number)
+    if flags & posix.O_DIRECTORY and world.inodes[number][0] == "f":
+        raise OSError(errno.ENOTDIR, path)
+    file = 100 * (who + 1)
     while file in world.files:
         file += 1
-    world.files[file] = (number, "")
-    fds = process[FDS]
+    world.files[file] = number, ""
+    fds = list(world.processes[who].fds)
     place = fds.index(0) if 0 in fds else len(fds)
-    process[FDS] = fds[:place] + (file,) + fds[place + 1 :]
+    fds[place : place + 1] = [file]
+    world.change(who, fds=tuple(fds))
     return place + 3
 
 
-def op_close(world: World, process: list[Any], fd: int) -> Any:
-    fds = process[FDS]
-    number = fds[fd - 3]
-    fds = fds[: fd - 3] + (0,) + fds[fd - 2 :]
+def do_close(world: World, who: int, fd: int) -> None:
+    fds = list(world.processes[who].fds)
+    if fd - 3 >= len(fds) or not fds[fd - 3]:
+        raise OSError(errno.EBADF, "close")
+    file, fds[fd - 3] = fds[fd - 3], 0
     while fds and not fds[-1]:
-        fds = fds[:-1]
-    process[FDS] = fds
-    world.drop_file(number)
+        fds.pop()
+    world.change(who, fds=tuple(fds))
+    world.drop([file])
 
 
-def op_read(world: World, process: list[Any], fd: int) -> Any:
-    kind, _, content = world.inodes[file_of(world, process, fd)]
-    return content if kind == "f" else failed(errno.EISDIR)
+def do_fds(world: World, who: int) -> tuple[str, ...]:
+    return tuple(str(place + 3) for place, file in enumerate(world.processes[who].fds) if file)
 
 
-def op_write(world: World, process: list[Any], fd: int, data: bytes) -> Any:
-    number = file_of(world, process, fd)
+def do_read(world: World, who: int, fd: int) -> bytes:
+    return bytes(world.inodes[world.inode_of(who, fd)][2])
+
+
+def do_write(world: World, who: int, fd: int, data: bytes) -> int:
+    number = world.inode_of(who, fd)
     kind, links, content = world.inodes[number]
     world.inodes[number] = kind, links, content + data
+    if b"\t1.h-" in data:  # a line of the queue
+        world.change(who, lined=max(1, world.processes[who].lined))
     return len(data)
 
 
-def op_cut(world: World, process: list[Any], fd: int, size: int) -> Any:
-    number = file_of(world, process, fd)
-    kind, links, content = world.inodes[number]
-    world.inodes[number] = kind, links, content[:size]
+def do_ftruncate(world: World, who: int, fd: int) -> None:
+    number = world.inode_of(who, fd)
+    world.inodes[number] = world.inodes[number][:2] + (b"",)
 
 
-def op_stat(world: World, process: list[Any], fd: int, name: str) -> Any:
-    number = find(world, process, fd, name)
-    return describe(world, number) if number else failed(errno.ENOENT)
-
-
-def op_fstat(world: World, process: list[Any], fd: int) -> Any:
-    return describe(world, file_of(world, process, fd))
-
-
-def describe(world: World, number: int) -> Any:
-    kind, links, _ = world.inodes[number]
-    return number, kind, links
-
-
-def op_mkdir(world: World, process: list[Any], fd: int, name: str) -> Any:
-    if find(world, process, fd, name):
-        return failed(errno.EEXIST)
-    directory = file_of(world, process, fd)
-    if not world.inodes[directory][1]:
-        return failed(errno.ENOENT)
-    number = world.new_inode("d", name, ())
-    world.set_entries(directory, dict(world.entries(directory), **{name: number}))
-    return None
-
-
-def op_unlink(world: World, process: list[Any], fd: int, name: str) -> Any:
-    result = take_away(world, process, fd, name, "f")
-    pid = 101 + process[WHO]
-    if name.endswith(".t%d" % pid):
-        if file_of(world, process, fd) // 1000 != pid:  # a joiner goes from a lock directory that another one made
-            process[JOINED] = 0
-        if process[CHILD] == "ended":
-            process[CHILD] = "released"  # what its command has left from here on was left on purpose
-    return result
-
-
-def op_rmdir(world: World, process: list[Any], fd: int, name: str) -> Any:
-    return take_away(world, process, fd, name, "d")
-
-
-def take_away(world: World, process: list[Any], fd: int, name: str, wanted: str) -> Any:
-    number = find(world, process, fd, name)
+def do_stat(world: World, who: int, path: str, fd: int) -> Op:
+    number = world.find(who, fd, path)
     if not number:
-        return failed(errno.ENOENT)
-    kind, _, content = world.inodes[number]
-    if kind != wanted:
-        return failed(errno.EISDIR if kind == "d" else errno.ENOTDIR)
-    if kind == "d" and content:
-        return failed(errno.ENOTEMPTY)
-    path, _, last = name.rpartition("/")
-    directory = find(world, process, fd, path or ".")
-    entries = world.entries(directory)
-    del entries[last]
-    world.set_entries(directory, entries)
-    world.drop_link(number)
-    return None
+        raise OSError(errno.ENOENT, path)
+    kind, links, content = world.inodes[number]
+    return ("stat", number, kind, links, 0 if kind == "d" else len(content))
 
 
-def op_rename(world: World, process: list[Any], fd: int, name: str, to_fd: int, to: str) -> Any:
+def do_fstat(world: World, who: int, fd: int) -> Op:
+    return do_stat(world, who, ".", fd)
+
+
+def do_listdir(world: World, who: int, fd: int) -> tuple[str, ...]:
+    return tuple(name for name, _ in world.inodes[world.inode_of(who, fd)][2])
+
+
+def do_mkdir(world: World, who: int, path: str, fd: int) -> None:
+    directory, name = world.place(who, fd, path)
+    if name in dict(world.inodes[directory][2]):
+        raise OSError(errno.EEXIST, path)
+    if not world.inodes[directory][1]:
+        raise OSError(errno.ENOENT, path)
+    world.enter(directory, name, world.new_inode(who, "d"))
+    if name[:1] == "." and not world.processes[who].lined:  # it begins to line up
+        ahead = [each for each, process in enumerate(world.processes) if process.lined == 1]
+        world.change(who, ahead=tuple(each for each in ahead if world.is_alive(each)))
+
+
+def do_remove(world: World, who: int, path: str, fd: int, kind: str) -> None:
+    number = world.find(who, fd, path)
+    if not number:
+        raise OSError(errno.ENOENT, path)
+    if world.inodes[number][0] != kind:
+        raise OSError(errno.EISDIR if kind == "f" else errno.ENOTDIR, path)
+    if kind == "d" and world.inodes[number][2]:
+        raise OSError(errno.ENOTEMPTY, path)
+    world.enter(*world.place(who, fd, path), 0)
+
+
+def do_rename(world: World, who: int, old: str, new: str, old_fd: int, new_fd: int) -> None:
     """rename(2): a directory takes the place of nothing or of an empty directory, a file that of a file."""
-    number, there = find(world, process, fd, name), find(world, process, to_fd, to)
-    source, target = file_of(world, process, fd), file_of(world, process, to_fd)
-    if not number or not world.inodes[target][1]:
-        return failed(errno.ENOENT)
+    number, there = world.find(who, old_fd, old), world.find(who, new_fd, new)
+    if not number:
+        raise OSError(errno.ENOENT, old)
     if there == number:
-        return None
-    if there:
-        kinds = world.inodes[number][0] + world.inodes[there][0]
-        if kinds in ("df", "fd"):
-            return failed(errno.ENOTDIR if kinds == "df" else errno.EISDIR)
-        if kinds == "dd" and world.inodes[there][2]:
-            return failed(errno.ENOTEMPTY)
-    entries = world.entries(source)
-    del entries[name]
-    world.set_entries(source, entries)
-    world.set_entries(target, dict(world.entries(target), **{to: number}))
-    if there:
-        world.drop_link(there)
-    if to == "executor.lock":
-        take_turn_of(world, process)
-    return None
+        return
+    if there and world.inodes[there][0] != world.inodes[number][0]:
+        raise OSError(errno.EISDIR if world.inodes[there][0] == "d" else errno.ENOTDIR, new)
+    if there and world.inodes[there][0] == "d" and world.inodes[there][2]:
+        raise OSError(errno.ENOTEMPTY, new)
+    do_link(world, who, old, new, old_fd, new_fd, True)
+    world.enter(*world.place(who, old_fd, old), 0)
 
 
-def take_turn_of(world: World, process: list[Any]) -> None:
-    """Note that a process holds the lock; refuse that it passes one who stood in the queue before it began."""
-    others = process[AHEAD] if process[BEGAN] else [i for i, each in enumerate(world.processes) if each[LINED]]
-    for other in others:
-        ahead = world.processes[other]
-        if ahead[STATUS] == ALIVE and not ahead[HELD] and not ahead[PASSED]:
-            names = label(world, process), "ABCDEFG"[other]
-            raise Violation("%s takes the lock before %s, who lined up first" % names)
-    has_left_queue(world, process)
-
-
-def has_left_queue(world: World, process: list[Any]) -> None:
-    """Forget what nobody can be passed by, or pass, any more, so that more states are alike."""
-    me = process[WHO]
-    process[BEGAN] = process[LINED] = process[HELD] = 1
-    process[AHEAD] = ()
-    process[PASSED] = process[JOINED] = 0
-    for other in world.processes:
-        if me in other[AHEAD]:
-            other[AHEAD] = tuple(i for i in other[AHEAD] if i != me)
-
-
-def label(world: World, process: list[Any]) -> str:
-    return "ABCDEFG"[process[WHO]]
-
-
-def op_link(world: World, process: list[Any], fd: int, name: str, to_fd: int, to: str) -> Any:
-    number, target = find(world, process, fd, name), file_of(world, process, to_fd)
-    if not number or not world.inodes[target][1]:
-        return failed(errno.ENOENT)
-    if find(world, process, to_fd, to):
-        return failed(errno.EEXIST)
-    process[JOINED] = int(bool(world.inodes[target][2]))
+def do_link(world: World, who: int, old: str, new: str, old_fd: int, new_fd: int, replaces: bool = False) -> None:
+    number = world.find(who, old_fd, old)
+    if not number:
+        raise OSError(errno.ENOENT, old)
+    if world.find(who, new_fd, new) and not replaces:
+        raise OSError(errno.EEXIST, new)
+    directory, name = world.place(who, new_fd, new)
+    if not world.inodes[directory][1]:
+        raise OSError(errno.ENOENT, new)
+    if not replaces:  # it joins
+        world.change(who, joined=bool(world.inodes[directory][2]))
+    elif name == "executor.lock":
+        world.change(who, joined=True)
+    world.enter(directory, name, number)
     kind, links, content = world.inodes[number]
     world.inodes[number] = kind, links + 1, content
-    world.set_entries(target, dict(world.entries(target), **{to: number}))
-    return None
 
 
-def op_list(world: World, process: list[Any], fd: int) -> Any:
-    return tuple(name for name, _ in reversed(world.inodes[file_of(world, process, fd)][2]))  # readdir(3): in any order
+def do_sleep(world: World, who: int) -> None:
+    pass
 
 
-def op_flock(world: World, process: list[Any], fd: int, exclusive: bool) -> Any:
-    """flock(2), LOCK_NB: a lock belongs to an open file description, that of a forked child is the same."""
-    mine = process[FDS][fd - 3]
-    number = world.files[mine][0]
-    for file, (inode, lock) in world.files.items():
-        if inode == number and file != mine and lock and (exclusive or lock == "exclusive"):
-            return failed(errno.EAGAIN)
-    world.files[mine] = number, "exclusive" if exclusive else "shared"
-    return None
-
-
-def process_by(world: World, pid: int) -> list[Any] | None:
-    place = pid - 101
-    if 0 <= place < len(world.processes) and world.processes[place][STATUS] == ALIVE:
-        return world.processes[place]
-    return None
-
-
-def op_process(world: World, process: list[Any], pid: int) -> Any:
-    other = process_by(world, pid)
-    return "" if other is None else "T" if other[STOPPED] else "S"
-
-
-def op_pipes(world: World, process: list[Any], pid: int) -> Any:
-    return process_by(world, pid) is not None
-
-
-def op_nothing(world: World, process: list[Any], *arguments: Any) -> Any:
-    return None
-
-
-def op_fork(world: World, process: list[Any]) -> Any:
-    """Start the command: until it has executed, it has all of its parent's descriptors, and so its flock."""
-    process[CHILD], process[CHILD_FDS] = "forked", process[FDS]
-    if not process[HELD]:  # it has not taken the lock by a rename: it has joined, or nobody was there to be joined
-        (has_left_queue if process[JOINED] else take_turn_of)(world, process)
-    return 201 + process[WHO]
-
-
-def op_end(world: World, process: list[Any], pid: int) -> Any:
-    """End what is left of a run."""
-    if process_by(world, pid) is not None:
-        raise Violation("%s ends the run of %s, who lives" % (label(world, process), "ABCDEFG"[pid - 101]))
-    other = world.processes[pid - 101]
-    if other[STATUS] == ENDED or other[CHILD] == "released":
-        names = label(world, process), label(world, other)
-        raise Violation("%s ends what %s left on purpose: it had released the lock" % names)
-    end_child(world, other)
-    return None
-
-
-def end_child(world: World, process: list[Any]) -> None:
-    process[CHILD] = "ended"
-    world.drop_files(process, CHILD_FDS)
-    if process[STATUS] == KILLED:
-        process[CHILD] = ""
-
-
-def op_exit(world: World, process: list[Any]) -> Any:
-    has_left_queue(world, process)
-    process[STATUS], process[NODE], process[CHILD] = ENDED, 0, ""
-    world.drop_files(process, FDS)
-    return None
-
-
-def kill(world: World, process: list[Any]) -> None:
-    """SIGKILL: its descriptors are closed, its command goes on without it."""
-    has_left_queue(world, process)
-    process[STATUS], process[NODE], process[STOPPED] = KILLED, 0, 0
-    world.drop_files(process, FDS)
-    if process[CHILD] == "ended":
-        process[CHILD] = ""
-
-
-def op_lined(world: World, process: list[Any]) -> Any:
-    process[LINED] = 1
-    return None
-
-
-def op_fail(world: World, process: list[Any], why: str) -> Any:
-    raise Violation("%s fails: %s" % (label(world, process), why))
+def do_flock(world: World, who: int, fd: int, how: int, timer: bool) -> str:
+    """flock(2). A change from shared to exclusive frees the old one first, and so loses it where it fails."""
+    file = world.processes[who].fds[fd - 3]
+    number = world.files[file][0]
+    world.files[file] = number, ""
+    if not how & fcntl.LOCK_UN:
+        if world.has_conflict(file, how):
+            raise OSError(errno.EAGAIN, "flock")
+        world.files[file] = number, "X" if how & fcntl.LOCK_EX else "S"
+    if how == fcntl.LOCK_SH and world.inodes[number][0] == "d":  # of a scope inside a run
+        world.change(who, entered=world.has_owner(number))
+    return "ok"
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    "open": op_open, "close": op_close, "read": op_read, "write": op_write, "cut": op_cut,
-    "stat": op_stat, "fstat": op_fstat,
-    "mkdir": op_mkdir, "rmdir": op_rmdir, "unlink": op_unlink, "rename": op_rename, "link": op_link, "list": op_list,
-    "flock": op_flock, "process": op_process, "pipes": op_pipes, "fork": op_fork, "end": op_end, "exit": op_exit,
-    "await": op_nothing, "sleep": op_nothing, "pause": op_nothing, "lined": op_lined, "fail": op_fail,
-}  # fmt: skip
-# Calls that touch nothing another process could change or see: they go with the call before them.
-ALONE = frozenset(("lined", "fail"))
+    name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")
+}
 
 
-def goes_along(world: World, process: list[Any], op: Op) -> bool:
-    """Tell whether a call is done at once: another process's call in between would change nothing."""
-    if op[0] in ("close", "fstat"):  # closing lets go of a flock; a look with a flock is the second one
-        return not world.files[process[FDS][op[1] - 3]][1]
-    return op[0] in ALONE
+# ---- the shipped code, its system calls replaced -------------------------------------------------------------
 
 
-# ---- the shipping code, with the world around it replaced ------------------------------------------------------
+class Code:
+    """seqexec.py, and the process that it is run for at the moment."""
 
-
-class Stat:
-    """A stat result, as far as the lock looks at it."""
-
-    st_dev, st_uid, st_size, st_mtime, st_mtime_ns = 1, 1000, 0, 0.0, 0
-
-    def __init__(self, number: int, kind: str, links: int) -> None:
-        self.st_ino, self.st_nlink = number, links
-        self.st_mode = 0o40700 if kind == "d" else 0o100600
-
-
-class SimulatedPosix:
-    """What the lock asks of posix; anything else is an AttributeError: nothing reaches the real machine."""
-
-    def __init__(self, call: Callable[..., Any], pid: int) -> None:
-        self.call, self.pid = call, pid
-        self.environ: dict[bytes, bytes] = {}
-        for name in dir(posix):
-            if name.startswith(("O_", "W")):
-                setattr(self, name, getattr(posix, name))
-
-    def open(self, path: str, flags: int, mode: int = 0o777, *, dir_fd: int = -1) -> int:
-        return int(self.call("open", dir_fd, path, flags))
-
-    def close(self, fd: int) -> None:
-        if fd < 900:
-            self.call("close", fd)
-
-    def read(self, fd: int, size: int) -> bytes:
-        return bytes(self.call("read", fd))
-
-    def write(self, fd: int, data: bytes) -> int:
-        if data.startswith((b"command ", b"child ")):  # an owner file's record: only people read it
-            return len(data)
-        return int(self.call("write", fd, data))
-
-    def ftruncate(self, fd: int, size: int) -> None:
-        self.call("cut", fd, size)
-
-    def sched_yield(self) -> None:
-        pass
-
-    def stat(self, path: str, *, dir_fd: int = -1, follow_symlinks: bool = True) -> Stat:
-        return Stat(*self.call("stat", dir_fd, path))
-
-    def fstat(self, fd: int) -> Stat:
-        return Stat(*self.call("fstat", fd))
-
-    def mkdir(self, path: str, mode: int = 0o777, *, dir_fd: int = -1) -> None:
-        self.call("mkdir", dir_fd, path)
-
-    def rmdir(self, path: str, *, dir_fd: int = -1) -> None:
-        self.call("rmdir", dir_fd, path)
-
-    def unlink(self, path: str, *, dir_fd: int = -1) -> None:
-        self.call("unlink", dir_fd, path)
-
-    def rename(self, path: str, to: str, *, src_dir_fd: int = -1, dst_dir_fd: int = -1) -> None:
-        self.call("rename", src_dir_fd, path, dst_dir_fd, to)
-
-    def link(self, path: str, to: str, *, src_dir_fd: int = -1, dst_dir_fd: int = -1) -> None:
-        self.call("link", src_dir_fd, path, dst_dir_fd, to)
-
-    def listdir(self, fd: int) -> list[str]:
-        return list(self.call("list", fd))
-
-    def utime(self, fd: int) -> None:
-        pass
-
-    def fork(self) -> int:
-        return int(self.call("fork"))
-
-    def getpid(self) -> int:
-        return self.pid
-
-    def getppid(self) -> int:
-        return 1
-
-    def geteuid(self) -> int:
-        return 1000
-
-    def getsid(self, pid: int) -> int:
-        return 1
-
-    def getpgrp(self) -> int:
-        return 1
-
-    def umask(self, mask: int) -> int:
-        return 0o22
-
-    def kill(self, pid: int, signum: int) -> None:
-        """Only a look: whether there is such a process."""
-        if not self.call("process", pid):
-            raise ProcessLookupError
-
-    def isatty(self, fd: int) -> bool:
-        return False
-
-
-class SimulatedTime:
-    """A clock that stands still, years after anything in the tree was made."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self.call = call
-
-    def time(self) -> float:
-        return 1700000000.0
-
-    def monotonic(self) -> float:
-        return 1000.0
-
-    def sleep(self, seconds: float) -> None:
-        self.call("pause")
-
-    def localtime(self, seconds: float) -> None:
-        pass
-
-    def strftime(self, *arguments: Any) -> str:
-        return ""
-
-
-class Quiet:
-    """A Screen that nobody sees, a _signal that does nothing."""
-
-    SIGCHLD, SIG_BLOCK, SIG_IGN = 17, 0, 1
-
-    def __init__(self, *arguments: Any) -> None:
-        pass
-
-    def pause(self, waited: float) -> float:
-        return 60.0
-
-    def update(self, *arguments: Any) -> None:
-        pass
-
-    clear = getsignal = signal = pthread_sigmask = update
-
-    def sigpending(self) -> set[int]:
-        return set()
-
-
-# What is replaced only to save calls that no other process could notice; it may be gone from seqexec.py.
-UNSEEN = frozenset(
-    ("Screen", "clock", "lineage", "may_have_left", "far_tick", "remember", "signs", "started_at")
-)
-
-
-class Program:
-    """The code of one simulated process: a seqexec.py of its own, loaded from the text that ships."""
-
-    def __init__(self, code: types.CodeType, who: int, scenario: Scenario) -> None:
-        self.who, self.pid, self.scenario = who, 101 + who, scenario
-        self.module = module = types.ModuleType("seqexec")
-        self.globals: dict[str, Any] = module.__dict__
-        self.globals["__file__"] = str(SOURCE)
-        exec(code, self.globals)
-        self.name = "1.host-0.1.%d.t%d" % (self.pid, self.pid)
-        self.port: Callable[[Op], Any] = lambda op: None
-        self.checkpoint: Callable[[Op], None] | None = None
-        self.rounds = 0
+    def __init__(self, text: str) -> None:
+        self.module: Any = types.ModuleType("seqexec_of_the_model")
+        self.module.__file__ = str(SOURCE)
+        exec(compile(text, str(SOURCE), "exec"), vars(self.module))
+        self.scenario = Scenario("")
+        self.who, self.now = 0, 0.0
+        self.answers: list[Any] = []
+        self.place = 0
+        self.op: Op = ()
+        self.cut: Any = None
+        self.timer = False
+        self.handler: Any = None
         self.replace()
 
-    def call(self, *op: Any) -> Any:
-        result = self.port(op)
-        if type(result) is tuple and result[:1] == ("error",):
-            raise OSError(result[1], os.strerror(result[1]))
-        return result
-
-    def replace(self) -> None:
-        """Put the simulated world in the place of the real one. A name that is gone from seqexec.py is an error."""
-        original = {name: self.globals[name] for name in ("wait_for_turn", "has_moved", "enqueue", "Alarm")}
-        own = self.globals["OWN_NAME"]
-        own[:] = [self.name]
-        process_class = self.globals["Process"]
-        watched = self.scenario.pipe and "AB"[self.who : self.who + 1]
-
-        def read_process(pid: int) -> Any:
-            state = self.call("process", pid)
-            return process_class(pid, 1, 1, 1, 0, "t%d" % pid, state, "x", 0) if state else None
-
-        def flock(fd: int, operation: int) -> None:
-            self.call("flock", fd, bool(operation & fcntl.LOCK_EX))
-
-        def sleep(alarm: Any, seconds: float) -> bool:
-            self.call("sleep", tuple(sorted(alarm.watched)))
-            return True
-
-        def has_moved(claim: Any, plan: Any) -> bool:
-            self.rounds += 1
-            if self.rounds > 1:
-                self.cut("wait", claim)
-            return False  # nobody moves a state directory here
-
-        def wait_for_turn(claim: Any, plan: Any) -> None:
-            self.rounds = 0
-            self.cut("wait", claim)
-            original["wait_for_turn"](claim, plan)
-
-        def enqueue(claim: Any, command: str) -> None:
-            original["enqueue"](claim, command)
-            self.call("lined")
-
-        def line_up_again(claim: Any, plan: Any) -> None:
-            self.call("fail", "lines up again, though nobody removed anything: it loses its place")
-
-        def attend(claim: Any, plan: Any, *arguments: Any) -> tuple[int, int, None]:
-            if not self.who:  # the others' commands end too soon for it
-                self.globals["prepare_for_others"](claim, plan, 0.0)
-            self.call("await")
-            return 0, 0, None
-
-        def end_run(name: str, *arguments: Any) -> list[Any]:
-            if name == self.name:
-                self.call("fail", "ends its own run: %r" % sys.exc_info()[1])
-            self.call("end", int(name.split(".")[3]))
-            return []
-
-        def pipes_of(pid: int) -> tuple[frozenset[str], frozenset[str]]:
-            none, one = frozenset(""), frozenset({"pipe"})
-            there = {101: (none, one), 102: (one, none)}.get(pid, (none, none))
-            return there if watched and (pid == self.pid or self.call("pipes", pid)) else (none, none)
-
-        def leads_to(reads: frozenset[str], writes: frozenset[str], holder: Any) -> bool:
-            theirs = pipes_of(holder.pid) if holder.process else (frozenset(), frozenset())
-            return bool(reads & theirs[1] or writes & theirs[0])
-
-        def job_pipes(held: Any) -> Any:
-            return {}
-
-        def has_left_nothing(*arguments: Any) -> Any:
-            return False
-
-        self.wait = original["wait_for_turn"]
-        new: dict[str, Any] = dict(
-            locals(), posix=SimulatedPosix(self.call, self.pid), time=SimulatedTime(self.call), _signal=Quiet(),
-            PROC="", open_pidfd=lambda pid: 900, read_processes=dict, lineage=lambda table: [],
-            started_at=lambda process: 0.0, project_root=lambda: "/project", state_path=lambda root: STATE,
-            signs=lambda *arguments: ((), ()), far_tick=lambda claim: 1.0,
-            may_have_left=has_left_nothing, is_inside=has_left_nothing, command_environment=lambda name: {},
-            remember=has_left_nothing, say=has_left_nothing, clock=lambda text: "", Screen=Quiet,
-        )  # fmt: skip
-        if self.scenario.longest:
-            new["LONGEST_QUEUE"] = self.scenario.longest
-        for name in ("self", "original", "own", "process_class", "watched", "sleep", "has_left_nothing"):
-            new.pop(name)
-        for name in new:
-            if name not in self.globals and name not in UNSEEN:
-                raise LookupError("seqexec.py has no %s any more: mend tests/interleave.py" % name)
-            self.globals[name] = new[name]
-        self.globals["Alarm"].sleep = sleep
-        self.globals["Alarm"].listen = lambda alarm, scope, name: True  # a wake at any time is explored: "~"
-
-    def cut(self, phase: str, claim: Any) -> None:
-        """End a history here: what follows depends on the claim only."""
-        if self.checkpoint:
-            self.checkpoint((phase,) + freeze(claim.scope) + freeze(claim))
-
-    def live(self, phase: Op = ("start",)) -> None:
-        """Be a process: from take_turn() to the end of run(), or from a later place on."""
-        plan = self.globals["Plan"]()
-        plan.shown, plan.project = "x", "/project"
-        if phase[0] == "start":
-            claim = self.globals["take_turn"](plan)
-        else:
-            claim = self.thaw(phase)
-            if phase[0] == "wait":
-                self.rounds = 0
-                self.wait(claim, plan)
-        if phase[0] != "hold":
-            self.cut("hold", claim)
-        self.globals["run"](claim, plan)
-        self.call("exit")
-
-    def thaw(self, phase: Op) -> Any:
-        scope_class, claim_class = self.globals["Scope"], self.globals["Claim"]
-        scope, claim = scope_class.__new__(scope_class), claim_class.__new__(claim_class)
-        slots = scope_class.__slots__
-        for name, value in zip(slots, phase[1:]):
-            setattr(scope, name, value)
-        for name, value in zip(claim_class.__slots__, phase[1 + len(slots) :]):
-            setattr(claim, name, value)
-        claim.scope = scope
-        return claim
-
-    def ask(self, phase: Op, answers: list[Any]) -> tuple[Op, Op]:
-        """Return what the code calls next, after these answers to its calls since a phase began, and what it is
-        then: all that it remembers."""
-        found: list[tuple[Op, Op]] = []
-        rest = iter(answers)
-        memory = Memory()
-
-        def port(op: Op) -> Any:
-            if not found:
-                for answer in rest:
-                    memory.answered(answer)
-                    return answer
-                found.append((op, (op,) + memory.everything()))
+    def ask(self, *op: Any) -> Any:
+        """Return the recorded answer to a call. The first one without ends the code's run."""
+        if self.op:
             raise Unwind
-
-        def checkpoint(key: Op) -> None:
-            if not found:
-                found.append((("phase", key), ()))
+        if self.place == len(self.answers):
+            self.op = op
             raise Unwind
+        answer = self.answers[self.place]
+        self.place += 1
+        self.cut = None
+        if type(answer) is tuple and answer[:1] == ("error",):
+            raise OSError(answer[1], os.strerror(answer[1]))
+        return answer
 
-        self.port, self.checkpoint = port, checkpoint
-        sys.setprofile(memory.returned)
+    def run(self, who: int, answers: list[Any]) -> tuple[Op, Any]:
+        """Return the next call of a process with a history, and a key of all it remembers, None for all answers."""
+        module, role = self.module, self.scenario.role(who)
+        self.who, self.answers, self.place, self.op, self.cut = who, answers, 0, (), None
+        self.now, self.timer, self.handler = 1000.0, False, None
+        module.posix.environ = {}
+        module.Own.identity = module.Identity(identity_of(who))
+        module.Own.parents = [self.process(pid) for pid in self.line(who)]
+        module.Silence.seen, module.Stderr.named = {}, set()
+        module.LONGEST_QUEUE = 1 if self.scenario.dead_lines else 32768
+        if role.parent >= 0 and role.program != "line":
+            is_make = self.scenario.role(role.parent).program == "make"
+            module.posix.environ[b"SEQEXEC_RUN"] = identity_of(role.parent, is_make).encode()
         try:
-            self.live(phase)
+            getattr(self, "be_" + role.program)(role)
+            self.ask("exit")
         except Unwind:
             pass
-        except BaseException as error:
-            if not found:
-                op = ("fail", "%s: %s" % (type(error).__name__, error))
-                return op, (op,)
-        finally:
-            sys.setprofile(None)
-        return found[0]
+        except module.Failure as failure:
+            self.op = self.op or ("fail", failure.status, str(failure))
+        except Exception:
+            lines = traceback.format_exc().split("\n")
+            self.op = self.op or ("fail", 0, "; ".join(lines[-2:0:-1]))
+        run = module.posix.environ.get(b"SEQEXEC_RUN")
+        return self.op, None if self.cut is None else (who, self.cut, self.op, self.now, self.timer, run)
 
+    def line(self, who: int) -> list[int]:
+        """Return the PIDs of a process and its ancestors."""
+        parent = self.scenario.role(who).parent
+        return [FIRST_PID + who] + (self.line(parent) if parent >= 0 else [])
 
-class Memory:
-    """What a process has in mind in the middle of a call: the functions it is in, where, and their variables.
-
-    Python hides what an expression has computed so far, a loop's list and a value on its way through a `finally`.
-    So the answers to a function's own calls count too, and all that the functions which it called have returned.
-    """
-
-    def __init__(self) -> None:
-        self.seen: dict[int, list[Any]] = {}  # id of a frame -> the answers that it got itself
-        self.last: dict[int, list[Any]] = {}  # id of a frame -> what came back to it
-
-    def frames(self) -> Iterator[types.FrameType]:
-        frame: types.FrameType | None = sys._getframe()
-        while frame is not None and frame.f_code is not Program.live.__code__:
-            if frame.f_code.co_filename == CODE_NAME:
-                yield frame
-            frame = frame.f_back
-
-    def answered(self, answer: Any) -> None:
-        for frame in self.frames():
-            self.seen.setdefault(id(frame), []).append(answer)
-            return
-
-    def returned(self, frame: types.FrameType, event: str, value: Any) -> None:
-        if event == "call":  # a frame that has another one's place
-            self.seen.pop(id(frame), None)
-            self.last.pop(id(frame), None)
-        elif event == "return" and frame.f_back is not None and frame.f_code.co_filename == CODE_NAME:
-            self.last.setdefault(id(frame.f_back), []).append(plain(value))
-
-    def everything(self) -> Op:
-        sys.setprofile(None)
-        return tuple(
-            (frame.f_code.co_name, frame.f_lasti, plain(dict(frame.f_locals)), tuple(self.seen.get(id(frame), ())),
-             tuple(self.last.get(id(frame), ())))
-            for frame in self.frames()
-        )  # fmt: skip
-
-
-def plain(value: Any) -> Any:
-    """Return a value as data that can be compared and hashed."""
-    if value is None or isinstance(value, (int, str, bytes, float)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return tuple(map(plain, value))
-    if isinstance(value, dict):
-        return tuple((plain(key), plain(each)) for key, each in value.items())
-    if isinstance(value, (set, frozenset)):
-        return frozenset(map(plain, value))
-    if isinstance(value, BaseException):
-        return type(value).__name__, getattr(value, "errno", None)
-    if hasattr(type(value), "__slots__") and type(value).__module__ == "seqexec":
-        return (type(value).__name__,) + tuple(plain(getattr(value, name, None)) for name in type(value).__slots__)
-    if isinstance(value, Stat):
-        return value.st_ino, value.st_mode, value.st_nlink
-    if isinstance(value, types.GeneratorType):
-        return plain(value.gi_frame.f_locals) if value.gi_frame else "ended"
-    if type(value).__name__.endswith("iterator"):
-        return plain(value.__reduce__()[1:])
-    if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type)):
-        return value.__qualname__
-    return type(value).__name__  # Plan, Quiet: the same in every state
-
-
-def freeze(thing: Any) -> Op:
-    return tuple(None if name == "scope" else getattr(thing, name) for name in type(thing).__slots__)
-
-
-def load(path: Path | str = SOURCE, text: str = "") -> types.CodeType:
-    return compile(text or Path(path).read_text(encoding="utf-8"), CODE_NAME, "exec", 0, True)
-
-
-# ---- all schedules ---------------------------------------------------------------------------------------------
-
-
-class Node:
-    """A process between two calls: its history since a phase began, and the call it makes next."""
-
-    __slots__ = ("op", "phase", "answers", "next")
-
-    def __init__(self, op: Op, phase: Op, answers: list[Any]) -> None:
-        self.op, self.phase, self.answers = op, phase, answers
-        self.next: dict[Any, int] = {}
-
-
-class Choice(NamedTuple):
-    """What may happen next: A goes on, A! is killed, A~ ticks, A- is stopped, A+ is continued, a: A's command."""
-
-    who: int
-    kind: str
-
-    def __str__(self) -> str:
-        name = "ABCDEFG"[self.who]
-        return name.lower() if self.kind == "child" else name + {"step": ""}.get(self.kind, self.kind)
-
-
-class Machine:
-    """A scenario's processes and rules: what may happen in a state, and what is then."""
-
-    def __init__(self, code: types.CodeType, scenario: Scenario) -> None:
-        self.scenario = scenario
-        total = scenario.processes + len(scenario.before) + 1  # the last one comes when all is over, and sweeps
-        self.cleaner = total - 1
-        self.programs = [Program(code, who, scenario) for who in range(total)]
-        self.nodes = [Node(("none",), ("none",), [])]
-        self.roots: dict[tuple[int, Op], int] = {}
-        self.alike: dict[tuple[int, Op], int] = {}
-        self.swept: dict[Any, str] = {}
-
-    def beginning(self) -> World:
-        world = World.__new__(World)
-        world.inodes, world.files = {TREE_ROOT: ("d", 1, ())}, {}
-        world.processes = [[ABSENT, 0, (), "", (), 0, 0, 0, (), 0, 0, who, 0] for who in range(self.cleaner + 1)]
-        world.kills, world.stops, world.last, world.switches = 0, 0, -1, 0
-        for place, until in enumerate(self.scenario.before):
-            who = self.scenario.processes + place
-            while not world.processes[who][NODE] or self.pending(world, who)[0] != until:
-                self.step(world, who)
-                if world.processes[who][STATUS] == ENDED:
-                    raise Violation("the scenario cannot begin: %s never came to %s" % ("ABCDEFG"[who], until))
-            if world.processes[who][CHILD]:
-                self.apply(world, Choice(who, "child"))
-        for process in world.processes[self.scenario.processes : self.cleaner]:
-            kill(world, process)
-        world.kills, world.stops = self.scenario.kills, self.scenario.stops
-        world.switches = self.scenario.switches or 0
-        return world
-
-    def pending(self, world: World, who: int) -> Op:
-        return self.nodes[world.processes[who][NODE]].op
-
-    def step(self, world: World, who: int) -> None:
-        """Let a process do its next call, and all that follow at once."""
-        process = world.processes[who]
-        if process[STATUS] == ABSENT:
-            process[STATUS] = ALIVE
-            self.enter(world, who, self.root(who, ("start",)))
-        number = process[NODE]
-        result = execute(world, who, self.nodes[number].op)
-        if process[STATUS] == ALIVE:
-            self.enter(world, who, self.after(who, number, result))
-
-    def enter(self, world: World, who: int, number: int) -> None:
-        process = world.processes[who]
-        while goes_along(world, process, self.nodes[number].op):
-            number = self.after(who, number, execute(world, who, self.nodes[number].op))
-        process[NODE] = number
-
-    def root(self, who: int, phase: Op) -> int:
-        key = who, phase
-        if key not in self.roots:
-            self.roots[key] = self.new_node(who, phase, [])
-        return self.roots[key]
-
-    def new_node(self, who: int, phase: Op, answers: list[Any]) -> int:
-        op, memory = self.programs[who].ask(phase, answers)
-        if op[0] == "phase":
-            return self.root(who, op[1])
-        key = who, memory
-        if key not in self.alike:
-            self.alike[key] = len(self.nodes)
-            self.nodes.append(Node(op, phase, answers))
-        return self.alike[key]
-
-    def after(self, who: int, number: int, result: Any) -> int:
-        node = self.nodes[number]
-        if result not in node.next:
-            node.next[result] = self.new_node(who, node.phase, node.answers + [result])
-        return node.next[result]
-
-    def runnable(self, world: World, who: int) -> bool:
-        """Tell whether a process goes on by itself: it does not sleep, is not stopped, is not gone."""
-        process = world.processes[who]
-        if process[STATUS] != ALIVE or process[STOPPED]:
-            return False
-        op = self.nodes[process[NODE]].op
-        if op[0] == "sleep":
-            return any(process_by(world, pid) is None for pid in op[1])
-        return op[0] != "await" or process[CHILD] == "ended"
-
-    def choices(self, world: World) -> list[Choice]:
-        """Return all that may happen next."""
-        found = []
-        for who in range(self.cleaner):
-            process = world.processes[who]
-            status = process[STATUS]
-            if process[CHILD] in ("forked", "running"):
-                found.append(Choice(who, "child"))
-            if status == ABSENT and not self.holds_back(world, who):
-                found.append(Choice(who, "step"))
-            if status != ALIVE:
-                continue
-            if self.runnable(world, who):
-                if not self.holds_back(world, who):
-                    found.append(Choice(who, "step"))
-            elif self.pending(world, who)[0] == "sleep" and not process[STOPPED] and not self.holds_back(world, who):
-                found.append(Choice(who, "~"))
-            if world.kills:
-                found.append(Choice(who, "!"))
-            if process[STOPPED]:
-                found.append(Choice(who, "+"))
-            elif world.stops and process[LINED] and not process[HELD]:
-                found.append(Choice(who, "-"))
+    def process(self, pid: int) -> Any:
+        found = self.module.Process(pid, "t%d" % pid, "")
+        found.state, found.sid = "S", 1
         return found
 
-    def holds_back(self, world: World, who: int) -> bool:
-        """Tell whether a switch to this process is one preemption too many."""
-        if self.scenario.switches is None or world.switches or world.last in (-1, who):
-            return False
-        return self.interrupts(world, who)
+    # The programs.
 
-    def interrupts(self, world: World, who: int) -> bool:
-        """Tell whether a switch takes the processor from one that would go on; a sleeper gives it away."""
-        last = world.last
-        return last not in (-1, who) and self.runnable(world, last) and self.pending(world, last)[0] not in YIELDS
+    def plan(self, role: Role) -> Any:
+        plan = self.module.Command()
+        plan.project, plan.wait, plan.is_line, plan.leftovers = PROJECT, role.wait, role.program == "line", "leave"
+        plan.quiet, plan.shown = True, "x"
+        return plan
 
-    def apply(self, world: World, choice: Choice) -> None:
-        """Let something happen. Raise Violation when it must not."""
-        who, kind = choice
-        process = world.processes[who]
-        if kind in ("step", "~"):
-            if self.scenario.switches is not None:
-                world.switches -= self.interrupts(world, who)
-                world.last = who
-            self.step(world, who)
-        elif kind == "!":
-            world.kills -= 1
-            kill(world, process)
-        elif kind == "-":
-            world.stops -= 1
-            process[STOPPED] = process[PASSED] = 1
-        elif kind == "+":
-            process[STOPPED] = 0
-        elif process[CHILD] == "forked":
-            process[CHILD] = "running"
-            world.drop_files(process, CHILD_FDS)
-        else:
-            end_child(world, process)
-        self.check(world)
+    def be_command(self, role: Role) -> None:
+        self.run_command(role, self.plan(role))
 
-    def check(self, world: World) -> None:
-        running = [who for who, process in enumerate(world.processes) if process[CHILD] in ("forked", "running")]
-        if len(running) > 1 and not (self.scenario.pipe and running == [0, 1]):
-            raise Violation("the commands of %s run at once" % " and ".join("ABCDEFG"[who] for who in running))
+    def run_command(self, role: Role, plan: Any) -> None:
+        """Do what run() and run_in_turn() do with a lock."""
+        code = self.module
+        claim = code.take_turn(plan)
+        self.remember("begin", claim)
+        self.ask("begin", claim.scope.path)
+        if self.scenario.settles:
+            self.remember("settle", claim)
+            code.settle(claim)
+        self.remember("end", claim)
+        self.ask("join", role.waits)
+        self.ask("end")
+        code.release(claim)
 
-    def is_over(self, world: World) -> bool:
-        return not any(process[STATUS] in (ABSENT, ALIVE) for process in world.processes[: self.cleaner])
+    def be_make(self, role: Role) -> None:
+        """Do what make_sequential.py does: take the turn, leave a keeper, be make."""
+        code, plan = self.module, self.plan(role)
+        plan.kept = self.process(FIRST_PID + self.who)
+        plan.leftovers = "wait"
+        claim = code.take_turn(plan)
+        self.remember("keeper", claim)
+        code.leave_keeper(claim, plan)
+        self.ask("begin", claim.scope.path)
+        self.ask("join", role.waits)
+        self.ask("end")
 
-    def is_asleep(self, world: World) -> bool:
-        """Tell whether nothing but the slow tick gets anybody on, though nobody is stopped."""
-        anybody = False
+    def be_line(self, role: Role) -> None:
+        """Be a recipe line: the first takes the turn for its make."""
+        plan = self.plan(role)
+        self.module.take_turn_of_make(plan)
+        self.run_command(role, plan)
+
+    def be_shelled(self, role: Role) -> None:
+        """Be a make: its lines run, and take its turn for it."""
+        self.ask("spawn")
+        self.ask("join", True)
+
+    def be_vandal(self, role: Role) -> None:
+        self.ask("spoil", role.spoils)
+
+    # What the code remembers where a history is cut.
+
+    def remember(self, place: str, claim: Any, *more: Any) -> None:
+        """Cut the history here: the claim, and more, is all that counts from now on."""
+        if self.place == len(self.answers):
+            scopes, scope = [], claim.scope
+            while scope:
+                scopes.append((scope.path, scope.fd, scope.waiters))
+                scope = scope.outer
+            fds = claim.home, claim.file, claim.belt
+            flags = claim.is_founder, claim.deadline, claim.beat, claim.free_since, frozenset(claim.passed)
+            self.cut = place, tuple(scopes), claim.identity, fds, flags, more
+
+    def replace(self) -> None:
+        """Put the model in the place of the system."""
+        code, ask = self.module, self.ask
+        names = {name: value for name, value in vars(posix).items() if name.isupper()}
+        code.posix = types.SimpleNamespace(
+            **names,
+            open=lambda path, flags, mode=0, dir_fd=-1: 2 if path[:4] == "/dev" else ask("open", path, flags, dir_fd),
+            close=lambda fd: ask("close", fd),
+            read=lambda fd, size: ask("read", fd),
+            write=lambda fd, data: ask("write", fd, bytes(data)),
+            ftruncate=lambda fd, size: ask("ftruncate", fd),
+            lseek=lambda fd, offset, whence: len(ask("read", fd)),
+            stat=lambda path, dir_fd=-1, follow_symlinks=True: self.status(ask("stat", path, dir_fd)),
+            fstat=lambda fd: self.status(ask("fstat", fd)),
+            listdir=lambda fd: list(ask("fds") if fd == "/proc/self/fd" else ask("listdir", fd)),
+            mkdir=lambda path, mode=0, dir_fd=-1: ask("mkdir", path, dir_fd),
+            unlink=lambda path, dir_fd=-1: ask("remove", path, dir_fd, "f"),
+            rmdir=lambda path, dir_fd=-1: ask("remove", path, dir_fd, "d"),
+            rename=lambda old, new, src_dir_fd=-1, dst_dir_fd=-1: ask("rename", old, new, src_dir_fd, dst_dir_fd),
+            link=lambda old, new, src_dir_fd=-1, dst_dir_fd=-1: ask("link", old, new, src_dir_fd, dst_dir_fd),
+            fork=lambda: ask("fork"),
+            _exit=lambda status: ask("exit"),
+            getppid=lambda: FIRST_PID + self.scenario.role(self.who).parent if self.has_parent() else 1,
+            getpid=lambda: FIRST_PID + self.who,
+            geteuid=lambda: 1000,
+            getsid=lambda pid: 1,
+            isatty=lambda fd: False,
+            umask=lambda mask: 0o22,
+        )
+        for name in "fchown", "utime", "chdir", "dup2", "setsid", "sched_yield":
+            setattr(code.posix, name, lambda *words: None)
+        code.flock = self.flock
+        code.time = types.SimpleNamespace(
+            monotonic=lambda: self.now,
+            time=lambda: 0.0,
+            sleep=lambda seconds: ask("sleep"),
+            strftime=lambda *words: "",
+            localtime=lambda *words: None,
+        )
+        code._signal = types.SimpleNamespace(**vars(code._signal))
+        code._signal.setitimer, code._signal.signal = self.set_timer, self.set_handler
+        code._signal.pthread_sigmask = lambda how, mask: set()
+        code.PROC = "/proc"
+        code.read_process = lambda pid: self.process(pid) if ask("process", pid) else None
+        code.ancestors = lambda pid, table=None: [self.process(pid)]
+        code.state_path = lambda root: self.scenario.role(self.who).state
+        code.end_run = lambda scope, identity, record, *words: ask("end_run", str(identity)) or []
+        code.end_processes = lambda find, *words: ask("join", True) or []
+        code.Run = lambda *words: types.SimpleNamespace(members=None)
+        code.Screen = lambda plan: types.SimpleNamespace(
+            pause=lambda *words: 9.0, update=lambda *words: None, clear=lambda: None
+        )
+        for name in "say", "append_line", "append_history", "find_legacy_holder", "recall_runs", "break_circle":
+            setattr(code, name, lambda *words: None)
+        for name in "show_name", "store_bytecode", "prepare":
+            setattr(code, name, lambda *words: None)
+        code.describe_wait = code.read_command = code.clock_time = lambda *words: ""
+        code.flock_holder = lambda fd: 0
+        code.settle = self.settle
+        code.has_pipes = code.leads_ahead = lambda claim, *blocker: self.who in self.scenario.pipe
+        code.may_join = self.may_join
+        code.sleep_until_exit = self.sleep_until_exit
+        has_moved = code.has_moved
+
+        def cut_has_moved(claim: Any) -> Any:
+            self.remember("wait", claim)
+            return has_moved(claim)
+
+        def cut_show_life(claim: Any) -> None:
+            if sys._getframe(1).f_code.co_name == "wait_for_belt":
+                self.remember("belt", claim)
+
+        code.has_moved, code.show_life = cut_has_moved, cut_show_life
+
+    def has_parent(self) -> bool:
+        return self.scenario.role(self.who).program == "line" and bool(
+            self.ask("process", FIRST_PID + self.scenario.role(self.who).parent)
+        )
+
+    def status(self, answer: Op) -> Any:
+        _, number, kind, links, size = answer
+        mode = 0o040700 if kind == "d" else 0o100600
+        return types.SimpleNamespace(
+            st_ino=number, st_dev=1, st_nlink=links, st_size=size, st_mode=mode, st_uid=1000, st_mtime_ns=0
+        )
+
+    def flock(self, fd: int, how: int) -> None:
+        """Take a flock. A tick before it has been got calls the handler; if that returns, the call goes on."""
+        while True:
+            answer = self.ask("flock", fd, how, self.timer)
+            if answer != "ok":
+                self.now += self.scenario.step
+                self.handler(14, None)
+            if answer != "tick":
+                return
+
+    def set_timer(self, which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        self.timer = seconds > 0
+        return 0.0, 0.0
+
+    def set_handler(self, signum: int, handler: Any) -> Any:
+        if signum == 14:
+            self.handler = handler
+
+    def settle(self, claim: Any) -> None:
+        if self.scenario.settles:
+            try:
+                self.module.tidy(claim.scope)
+            except OSError:
+                pass
+
+    def may_join(self, claim: Any) -> bool:
+        holders = {each.pid - FIRST_PID for each in self.module.live_holders(claim.scope)}
+        return any(each in holders and each != self.who for each in self.scenario.pipe)
+
+    def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
+        frame = sys._getframe(2)  # keep(), behind persist()
+        words = frame.f_locals
+        nested = words.get("nested")
+        inner = nested and (nested.fd, nested.waiters)
+        self.remember("keep", words["claim"], words.get("idle"), inner, words.get("gives_back"))
+        return bool(self.ask("await", processes[0].pid, words.get("gives_back", False)))
+
+
+def identity_of(who: int, is_kept: bool = False) -> str:
+    pid = FIRST_PID + who
+    return "1.h-0.1.%d.t%s%d" % (pid, "0" if is_kept else "", pid)
+
+
+def load(path: Path = SOURCE, text: str = "") -> Code:
+    return Code(text or path.read_text(encoding="utf-8"))
+
+
+# ---- states and schedules ------------------------------------------------------------------------------------
+
+
+class Automaton:
+    """What the processes of a scenario do: nodes (root, history, next call), and an answer's next node."""
+
+    def __init__(self, code: Code, scenario: Scenario) -> None:
+        self.code, self.scenario = code, scenario
+        self.nodes: list[tuple[int, Any, Op]] = []
+        self.following: dict[tuple[int, Any], int] = {}
+        self.cuts: dict[Any, int] = {}
+        self.seen_ends: set[Any] = set()
+        self.log: list[Any] | None = None
+
+    def node(self, who: int, history: Any) -> int:
+        """Return the node of a history: a chain of pairs (before, answer)."""
+        answers, chain = [], history
+        while chain:
+            chain, answer = chain
+            answers.append(answer)
+        self.code.scenario = self.scenario
+        op, cut = self.code.run(who, answers[::-1])
+        if cut is not None and cut in self.cuts:
+            return self.cuts[cut]
+        self.nodes.append((who, history, op))
+        if cut is not None:
+            self.cuts[cut] = len(self.nodes) - 1
+        return len(self.nodes) - 1
+
+    def op(self, world: World, who: int) -> Op:
+        return self.nodes[world.processes[who].node][2]
+
+    def advance(self, world: World, who: int, answer: Any) -> None:
+        """Give a process the answer to its call."""
+        before = world.processes[who].node
+        if self.log is not None:
+            self.log.append((who, answer))
+        node = self.following.get((before, answer), -1)
+        if node < 0:
+            root, history, _ = self.nodes[before]
+            node = self.following[before, answer] = self.node(root, (history, answer))
+        world.change(who, node=node)
+
+    # What a process may do now.
+
+    def is_blocked(self, world: World, who: int, op: Op) -> bool:
+        """Tell whether a call has to wait for another process."""
+        processes = world.processes
+        if op[0] == "flock" and not op[2] & (fcntl.LOCK_NB | fcntl.LOCK_UN):
+            return world.has_conflict(processes[who].fds[op[1] - 3], op[2])
+        if op[0] == "join" and op[1]:
+            return any(world.is_alive(each) for each in self.children(world, who))
+        if op[0] == "await":
+            return self.lives(world, op[1]) and not op[2]
+        if op[0] == "end" and who in self.scenario.pipe and not self.scenario.fits:
+            other = sum(self.scenario.pipe) - who
+            return processes[other].status in (UNBORN, ALIVE) and processes[other].lined < 2
+        return False
+
+    def children(self, world: World, who: int) -> list[int]:
+        """Return the processes inside a process, or inside the one that a keeper was forked by."""
+        forker = world.processes[who].forker
+        above = who if forker < 0 else forker
+        return [each for each in range(len(self.scenario.roles)) if self.is_inside(each, above)]
+
+    def lives(self, world: World, pid: int) -> bool:
+        """Tell whether a process is there."""
+        return world.is_alive(pid - FIRST_PID)
+
+    def is_local(self, world: World, who: int, op: Op) -> bool:
+        """Tell whether a call neither sees nor changes what other processes see or change: none needs to come
+        before it."""
+        name = op[0]
+        if name in ("process", "fds", "join"):
+            return name != "join" or not op[1]
+        if name == "close" or name == "exit":
+            files = world.processes[who].fds
+            mine = [files[op[1] - 3]] if name == "close" and op[1] - 3 < len(files) else files
+            return not any(file and world.files[file][1] for file in mine)
+        if name in ("read", "fstat", "flock"):
+            number = world.inode_of(who, op[1])
+            if name == "read":
+                return b"\t1.h-" not in world.inodes[number][2] and world.inodes[number][2] != b""
+            return number in self.bases and not self.is_vandalised
+        if name in ("stat", "remove", "open") and op[1] in ("current.pid", PROJECT + "/.git"):
+            return not self.scenario.belt
+        if name == "open" and op[1] == "waiters" and world.inode_of(who, op[3]) in self.bases:
+            return not self.is_vandalised and bool(world.find(who, op[3], op[1]))
+        return name == "stat" and op[1][:1] == "/" and not self.is_vandalised or name == "open" and op[1][:2] == "/s"
+
+    def choices(self, world: World) -> list[tuple[int, str]]:
+        """Return what may happen next: who goes on, and how."""
+        found: list[tuple[int, str]] = []
+        able = {}
         for who, process in enumerate(world.processes):
-            if process[STATUS] == ALIVE:
-                if process[STOPPED] or process[CHILD] in ("forked", "running") or self.runnable(world, who):
-                    return False
-                anybody = True
-        return anybody
+            if process.status == ALIVE:
+                op = self.op(world, who)
+                able[who] = not self.is_blocked(world, who, op)
+        last = world.last
+        free = world.switches > 0 or not able.get(last) or self.op(world, last)[0] in YIELDS
+        for who in able:
+            op = self.op(world, who)
+            if free or who == last:
+                if able[who]:
+                    found.append((who, "go"))
+                if op[0] == "flock" and op[3] and world.ticks:
+                    found.append((who, "tick"))
+                    if able[who]:
+                        found.append((who, "late"))
+            if world.kills and self.scenario.role(who).program != "vandal":
+                found.append((who, "kill"))
+        return found
+
+    # What comes of it.
+
+    def step(self, old: World, who: int, how: str) -> World:
+        """Return the state after a choice."""
+        world = old.clone()
+        if self.scenario.switches is not None and how != "kill":
+            last = old.last
+            if last >= 0 and last != who and old.is_alive(last) and self.op(old, last)[0] not in YIELDS:
+                world.switches -= not self.is_blocked(old, last, self.op(old, last))
+            world.last = who
+        if how == "kill":
+            world.kills -= 1
+            self.kill(world, who)
+            return world
+        if how in ("tick", "late"):
+            world.ticks -= world.ticks > 0
+        if how == "tick":
+            self.advance(world, who, "tick")
+        else:
+            answer = self.execute(world, who, self.op(old, who))
+            if world.is_alive(who):
+                self.advance(world, who, "late" if how == "late" else answer)
+        self.run_on(world, who)
+        return world
+
+    def run_on(self, world: World, who: int) -> None:
+        """Let a process do what concerns no other one."""
+        while world.is_alive(who):
+            op = self.op(world, who)
+            if not self.is_local(world, who, op):
+                return
+            answer = self.execute(world, who, op)
+            if world.is_alive(who):
+                self.advance(world, who, answer)
+
+    def execute(self, world: World, who: int, op: Op) -> Any:
+        """Do a call. Return its answer: plain data, ("error", errno) for an OSError."""
+        special = getattr(self, "do_" + op[0], None)
+        try:
+            return special(world, who, *op[1:]) if special else OPERATIONS[op[0]](world, who, *op[1:])
+        except OSError as error:
+            return ("error", error.errno)
+
+    def do_write(self, world: World, who: int, fd: int, data: bytes) -> int:
+        if b"\t1.h-" in data and not world.inodes[world.inode_of(who, fd)][1] and not self.is_vandalised:
+            raise Violation("%d writes its line to a queue that was replaced" % who)
+        return int(OPERATIONS["write"](world, who, fd, data))
+
+    def do_remove(self, world: World, who: int, path: str, fd: int, kind: str) -> None:
+        name = path.rpartition("/")[2]
+        owner = int(name.split(".")[3]) - FIRST_PID if name.startswith("1.h-") and kind == "f" else -1
+        if 0 <= owner < len(world.processes) and world.processes[owner].run:
+            is_make = self.scenario.role(owner).program == "make"
+            if world.find(who, fd, path) and name == identity_of(owner, is_make):
+                raise Violation("the owner file of %d goes while its run goes on" % owner)
+        OPERATIONS["remove"](world, who, path, fd, kind)
+        if owner == who and world.processes[who].lined == 2:
+            world.change(who, lined=3)
+
+    def do_begin(self, world: World, who: int, path: str) -> None:
+        """The command starts. It must be alone, but for the other end of its pipe."""
+        for other, process in enumerate(world.processes):
+            if other == who or not process.run or {who, other} == set(self.scenario.pipe):
+                continue
+            if process.run == path or self.is_outside(world, process.run, path, other):
+                raise Violation("%d and %d run at once in %s" % (other, who, path))
+            is_inner = path.startswith(process.run + "/") and not self.is_inside(who, other)
+            if is_inner and self.is_outside(world, path, process.run, who):
+                raise Violation("%d runs in %s while %d runs" % (who, path, other))
+        if not world.processes[who].joined or "/nested/" in path and not world.processes[who].entered:
+            raise Violation("%d runs in %s, whose holder had gone before it came" % (who, path))
+        late = [each for each in world.processes[who].ahead if world.processes[each].lined == 1]
+        late = [each for each in late if world.is_alive(each)]
+        if late and self.scenario.is_fair:
+            raise Violation("%d passes %s, which stood in the queue before it came" % (who, late))
+        world.change(who, run=path, lined=2, ahead=())
+        self.do_spawn(world, who)
+
+    def do_spawn(self, world: World, who: int) -> None:
+        """The children start."""
+        for child, role in enumerate(self.scenario.roles):
+            if role.parent == who and world.processes[child].status == UNBORN:
+                world.change(child, status=ALIVE)
+                self.run_on(world, child)
+
+    def is_outside(self, world: World, inner: str, path: str, who: int) -> bool:
+        """Tell whether a run in an inner scope should have ended before another one begins outside of it."""
+        if self.scenario.belt and inner.count("/") == path.count("/"):
+            return world.is_alive(who)  # an orphan is seen from its own state directory only
+        if not inner.startswith(path + "/nested/"):
+            return False
+        identity = inner[len(path + "/nested/") :].split("/")[0]
+        owner = int(identity.split(".")[3]) - FIRST_PID
+        return self.scenario.is_whole or world.processes[owner].status == KILLED and world.processes[owner].lined < 3
+
+    def is_inside(self, who: int, other: int) -> bool:
+        """Tell whether a process is a descendant of another one."""
+        while who >= 0:
+            who = self.scenario.role(who).parent
+            if who == other:
+                return True
+        return False
+
+    def do_join(self, world: World, who: int, waits: bool) -> None:
+        """All that it has waited for has ended, also the command of a child that was killed."""
+        for each in self.children(world, who):
+            if waits and world.processes[each].status == KILLED:
+                world.change(each, run="")
+
+    def do_await(self, world: World, who: int, pid: int, gives_back: bool) -> bool:
+        return not self.lives(world, pid)
+
+    def do_process(self, world: World, who: int, pid: int) -> bool:
+        return self.lives(world, pid)
+
+    def do_end(self, world: World, who: int) -> None:
+        world.change(who, run="")
+
+    def do_exit(self, world: World, who: int) -> None:
+        world.end(who, ENDED)
+
+    def do_fail(self, world: World, who: int, status: int, text: str) -> None:
+        gives_up = status == 75 and self.scenario.role(who).wait is not None
+        is_lost = text[:7] == "not run" and any(each.status == KILLED for each in world.processes)
+        if not gives_up and not is_lost:
+            raise Violation("%d fails: %s" % (who, text))
+        world.end(who, ENDED)
+
+    def do_fork(self, world: World, who: int) -> int:
+        """A child has the same descriptions open."""
+        child = len(world.processes)
+        world.processes.append(world.processes[who])
+        world.change(child, forker=who, run="", lined=2, ahead=())
+        self.advance(world, child, 0)
+        return FIRST_PID + child
+
+    def do_spoil(self, world: World, who: int, what: str) -> None:
+        """Remove what no process should: a line from the queue, a private directory, the whole state directory."""
+        directory, _, name = what.rpartition("/")
+        number = world.find(who, -1, directory or "/")
+        if number and name in dict(world.inodes[number][2]):
+            self.wipe(world, number, name)
+
+    def wipe(self, world: World, directory: int, name: str) -> None:
+        number = dict(world.inodes[directory][2])[name]
+        for each, _ in world.inodes[number][2] if world.inodes[number][0] == "d" else ():
+            self.wipe(world, number, each)
+        world.enter(directory, name, 0)
+
+    def do_end_run(self, world: World, who: int, identity: str) -> None:
+        """End all of a run in one step, as the recovery does before it takes the owner file away."""
+        owner = int(identity.split(".")[3]) - FIRST_PID
+        is_kept = ".t0" in identity
+        keepers = [each for each, process in enumerate(world.processes) if process.forker == owner]
+        if any(map(world.is_alive, keepers)) if is_kept else world.is_alive(owner):
+            raise Violation("%d ends the run of %s, whose owner lives" % (who, identity))
+        for each, process in enumerate(world.processes[: len(self.scenario.roles) + 2]):
+            make = self.scenario.role(owner).parent if self.scenario.role(owner).program == "line" else -1
+            is_it = each in (owner, make) or self.is_inside(each, make if is_kept and make >= 0 else owner)
+            if each != who and is_it and (each != make or is_kept):
+                if process.status in (UNBORN, ALIVE):
+                    world.end(each, KILLED)
+                world.change(each, run="")
+
+    def kill(self, world: World, who: int) -> None:
+        """SIGKILL. The command of a wrapper lives on."""
+        if self.scenario.role(who).program == "make":
+            world.change(who, run="")
+        world.end(who, KILLED)
+
+    # The first state and the last ones.
+
+    def begin(self) -> World:
+        """Return the first state: a process has run before, alone, and perhaps was killed."""
+        scenario, world = self.scenario, World()
+        world.inodes[TOP] = "d", 1, ()
+        self.bases = []
+        for path in sorted({role.state for role in scenario.roles} | {PROJECT}):
+            number = TOP + 1 + len(self.bases)
+            world.inodes[number] = "d", 1, ()
+            world.enter(TOP, path[1:], number)
+            self.bases.append(number)
+        if scenario.belt:
+            world.inodes[99] = "d", 1, ()
+            world.enter(world.find(0, -1, PROJECT), ".git", 99)
+        self.is_vandalised = any(role.program == "vandal" for role in scenario.roles)
+        extra = len(scenario.roles)  # the one before, and after it the one behind all
+        for who in range(extra + 2):
+            is_there = who < extra and scenario.roles[who].parent < 0
+            world.processes.append(Process(ALIVE if is_there else UNBORN, self.node(who, ())))
+        world.switches = -1
+        if scenario.before:
+            others = world.processes[:extra]
+            world.processes[:extra] = [process._replace(status=UNBORN) for process in others]
+            self.run_alone(world, extra, scenario.before)
+            world.processes[:extra] = others
+        if scenario.dead_lines:
+            queue = world.find(0, -1, scenario.roles[0].state + "/queue.txt")
+            lines = b"9:0:x\t%s\n" % identity_of(-2).encode() * scenario.dead_lines
+            world.inodes[queue] = "f", 1, world.inodes[queue][2] + lines
+        for who in range(extra):
+            if world.is_alive(who):
+                self.run_on(world, who)
+        for who in range(scenario.warm):
+            self.run_alone(world, who, "")
+        world.kills, world.ticks, world.last = scenario.kills, scenario.ticks, -1
+        world.switches = 10**6 if scenario.switches is None else scenario.switches
+        return world
+
+    def run_alone(self, world: World, who: int, until: str) -> None:
+        """Run a process to its end, or to a call at which it is killed."""
+        world.change(who, status=ALIVE)
+        for _ in range(2000):
+            if not world.is_alive(who):
+                return
+            op = self.op(world, who)
+            if op[0] == until and until != "exit":
+                self.kill(world, who)
+                return
+            if not until and (self.is_blocked(world, who, op) or world.processes[who].run):
+                return
+            if self.is_blocked(world, who, op):
+                raise Violation("a process that runs alone sleeps for ever in %s" % (op,))
+            answer = self.execute(world, who, op)
+            if world.is_alive(who):
+                self.advance(world, who, answer)
+        raise Violation("a process that runs alone comes to no end")
 
     def check_end(self, world: World) -> None:
-        """Check what is left when all is over; after one more run where somebody was killed, or joined."""
-        if not self.scenario.pipe and not any(process[STATUS] == KILLED for process in world.processes):
-            if set(names_left(world)) - KEPT:
-                raise Violation("left at the end: %s" % ", ".join(names_left(world)))
+        """All have ended. Nothing must be left; after a kill or a removal by hand, once one more command has run."""
+        tree = frozenset(world.inodes.items())
+        runs = tuple(process.run for process in world.processes)
+        if (tree, runs) in self.seen_ends:
             return
-        key = tree_key(world), tuple((process[CHILD], process[CHILD_FDS]) for process in world.processes)
-        if key not in self.swept:
-            self.swept[key] = self.sweep(world.clone())
-        if self.swept[key]:
-            raise Violation(self.swept[key])
+        self.seen_ends.add((tree, runs))
+        is_clean = world.kills == self.scenario.kills and self.scenario.before in ("", "exit")
+        left = self.leftovers(world)
+        if left and (not is_clean or self.is_vandalised or list(left) == ["queue.txt"]):
+            world = world.clone()
+            self.run_alone(world, len(self.scenario.roles) + 1, "exit")
+            left = self.leftovers(world)
+        if left:
+            raise Violation("left at the end: %s" % left)
 
-    def sweep(self, world: World) -> str:
-        """Let one more process run. Return what is wrong then, if anything."""
-        who = self.cleaner
-        try:
-            for _ in range(2000):
-                process = world.processes[who]
-                if process[STATUS] == ENDED:
-                    break
-                waited_for = [i for i, each in enumerate(world.processes) if each[CHILD] == "forked"]
-                if process[CHILD] == "running":
-                    waited_for.append(who)
-                if waited_for and process[NODE] and self.pending(world, who)[0] in ("await", "pause"):
-                    self.apply(world, Choice(waited_for[0], "child"))
-                    continue
-                self.step(world, who)
-                self.check(world)
-            else:
-                return "one more run does not get through"
-        except Violation as violation:
-            return "one more run: %s" % violation
-        left = names_left(world)
-        return "left after one more run: %s" % ", ".join(left) if set(left) - KEPT else ""
-
-
-YIELDS = ("sleep", "pause", "await")  # who does this gives the processor away
-KEPT = {"waiters", "orphans.log"}  # what may stay in a state directory
-
-
-def names_left(world: World, number: int = TREE_ROOT) -> list[str]:
-    """Return all names in the state directory."""
-    found = []
-    for name, inode in world.inodes[number][2]:
-        found.append(name)
-        if world.inodes[inode][0] == "d":
-            found += [name + "/" + each for each in names_left(world, inode)]
-    return found
+    def leftovers(self, world: World) -> dict[str, Any]:
+        """Return what is left in the state directory: but for the files of killed lines in makes/."""
+        left = {}
+        state = world.find(0, -1, self.scenario.roles[0].state)
+        for name, number in world.inodes[state][2] if state else ():
+            if name != "makes" and world.inodes[number][2] or name == "executor.lock":
+                left[name] = world.inodes[number][2]
+        return left
 
 
 class Report:
-    """What came out of a scenario."""
+    """What has come of a scenario."""
+
+    states = calls = nodes = 0
+    seconds, problem, is_whole = 0.0, "", True
+    schedule: list[str] = []
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.states = self.transitions = self.histories = self.schedules = 0
-        self.seconds = 0.0
-        self.problem, self.path = "", ""
-        self.complete = True
 
     def __str__(self) -> str:
-        text = "%-50s %8s schedules %8d states %9d calls %6.1f s" % (
-            self.scenario.name, "%.0e" % self.schedules if self.complete else "?", self.states,
-            self.transitions, self.seconds)  # fmt: skip
-        if not self.complete:
-            text += "  (stopped: too many)"
-        if self.problem:
-            text += "\n  %s\n  replay: python3 tests/interleave.py --replay %r %r" % (
-                self.problem, self.scenario.name, self.path)  # fmt: skip
-        return text
+        words = self.scenario.name, self.states, self.calls, self.nodes, self.seconds
+        text = "%s: %d states, %d calls, %d local states, %.1f s" % words
+        text += "" if self.is_whole else " (stopped there)"
+        return "\n  ".join([text] + ([self.problem] if self.problem else []) + self.schedule)
 
 
-def explore(code: types.CodeType, scenario: Scenario, most: int = 1 << 30) -> Report:
-    """Go through all schedules of a scenario, shortest first; stop at the first that shows a fault."""
-    began, report = time.monotonic(), Report(scenario)
-    machine = Machine(code, scenario)
-    try:
-        first = machine.beginning()
-    except Violation as violation:
-        report.problem, report.complete = str(violation), False
-        return report
+def explore(code: Code, scenario: Scenario, most: int = 10**7) -> Report:
+    """Go through all states of a scenario, nearest first; so the schedule of a problem is a shortest one."""
+    began, report, automaton = time.process_time(), Report(scenario), Automaton(code, scenario)
+    first = automaton.begin()
     numbers = {first.key(): 0}
-    waiting = deque([first])
-    parents: list[tuple[int, Choice | None]] = [(0, None)]
-    starts, edges, kinds = array("L"), array("L"), bytearray()
-    ends: list[int] = []
-    number = -1
-    while waiting and len(numbers) < most:
-        world = waiting.popleft()
-        number += 1
-        starts.append(len(edges))
-        choices = machine.choices(world)
-        choice = None
-        try:
-            if machine.is_over(world):
+    origin, waiting = array("q", [-1]), deque([(0, first)])
+    hows = {how: place for place, how in enumerate(("go", "tick", "late", "kill"))}
+    edges_from, edges_to, ends = array("q"), array("q"), [0] * 0
+    number, who, how = 0, 0, ""
+    try:
+        while waiting and len(numbers) < most:
+            number, world = waiting.popleft()
+            who, how = -1, ""
+            choices = automaton.choices(world)
+            if not any(process.status == ALIVE for process in world.processes):
+                automaton.check_end(world)
                 ends.append(number)
-                machine.check_end(world)
-            elif machine.is_asleep(world):
-                raise Violation("all sleep, and none is there to wake them but the slow tick")
-            for choice in choices:
-                new = world.clone()
-                machine.apply(new, choice)
-                key = new.key()
-                there = numbers.get(key)
-                if there is None:
-                    there = numbers[key] = len(parents)
-                    parents.append((number, choice))
-                    waiting.append(new)
-                edges.append(there)
-                kinds.append(choice.kind in ("!", "-"))
-        except Violation as violation:
-            report.problem, report.path = str(violation), path_to(parents, number, choice)
-            break
-    starts.append(len(edges))
-    report.states, report.transitions, report.histories = len(numbers), len(edges), len(machine.nodes)
-    report.complete = not waiting
-    if report.complete and not report.problem:
-        wedged = find_wedged(starts, edges, kinds, ends)
-        if wedged >= 0:
-            report.problem, report.path = "from here on not all who live can finish", path_to(parents, wedged, None)
-        report.schedules = count_schedules(starts, edges)
-    report.seconds = time.monotonic() - began
+            for who, how in choices:
+                after = automaton.step(world, who, how)
+                report.calls += 1
+                key = after.key()
+                place = numbers.get(key, -1)
+                if place < 0:
+                    place = numbers[key] = len(numbers)
+                    waiting.append((place, after))
+                    origin.append(number << 8 | who << 2 | hows[how])
+                if how in ("go", "late") or how == "tick" and scenario.ticks < 0:
+                    edges_from.append(number)
+                    edges_to.append(place)
+        report.is_whole = not waiting
+        if report.is_whole:
+            number, who, how = find_stuck(len(numbers), edges_from, edges_to, ends), -1, ""
+            if number >= 0:
+                raise Violation("no schedule leads from here to the end: a lost wake-up")
+    except Violation as violation:
+        report.problem = str(violation)
+        report.schedule = describe(automaton, origin, number, who, how)
+    report.states, report.nodes = len(numbers), len(automaton.nodes)
+    report.seconds = time.process_time() - began
     return report
 
 
-def path_to(parents: list[tuple[int, Choice | None]], number: int, last: Choice | None) -> str:
-    """Return the choices that lead to a state, as in A12 B3 A! B20."""
-    choices = [str(last)] if last else []
-    while number:
-        number, choice = parents[number]
-        choices.append(str(choice))
-    choices.reverse()
-    words: list[tuple[str, int]] = []
-    for word in choices:
-        if words and words[-1][0] == word:
-            words[-1] = word, words[-1][1] + 1
-        else:
-            words.append((word, 1))
-    return " ".join(word + (str(count) if count > 1 else "") for word, count in words)
-
-
-def find_wedged(starts: array[int], edges: array[int], kinds: bytearray, ends: list[int]) -> int:
-    """Return the first state from which the end cannot be reached unless somebody is killed or stopped; -1: none."""
-    total = len(starts) - 1
-    back: list[list[int]] = [[] for _ in range(total)]
-    for number in range(total):
-        for edge in range(starts[number], starts[number + 1]):
-            if not kinds[edge]:
-                back[edges[edge]].append(number)
-    good = bytearray(total)
-    todo = list(ends)
-    for number in todo:
-        good[number] = 1
-    while todo:
-        for number in back[todo.pop()]:
-            if not good[number]:
-                good[number] = 1
-                todo.append(number)
+def find_stuck(states: int, sources: Any, targets: Any, ends: list[int]) -> int:
+    """Return the first state from which no end can be reached, -1 for none."""
+    before: list[list[int]] = [[] for _ in range(states)]
+    for source, target in zip(sources, targets):
+        before[target].append(source)
+    good = bytearray(states)
+    stack = list(ends)
+    for state in stack:
+        good[state] = 1
+    while stack:
+        for state in before[stack.pop()]:
+            if not good[state]:
+                good[state] = 1
+                stack.append(state)
     return good.find(0)
 
 
-def count_schedules(starts: array[int], edges: array[int]) -> int:
-    """Return the number of different schedules that were gone through, without those that go in a circle."""
-    total = len(starts) - 1
-    counts: list[int] = [0] * total
-    state = bytearray(total)  # 0 new, 1 on the way, 2 counted
-    stack = [0]
-    while stack:
-        number = stack[-1]
-        if not state[number]:
-            state[number] = 1
-            stack += [there for there in edges[starts[number] : starts[number + 1]] if not state[there]]
-            continue
-        stack.pop()
-        if state[number] == 1:
-            state[number] = 2
-            further = edges[starts[number] : starts[number + 1]]
-            counts[number] = sum(counts[there] for there in further if state[there] == 2) or 1
-    return counts[0]
-
-
-# ---- one schedule ----------------------------------------------------------------------------------------------
-
-
-class Thread(threading.Thread):
-    """A simulated process whose code really runs, from its beginning to its end, one call at a time."""
-
-    def __init__(self, program: Program) -> None:
-        super().__init__(daemon=True)
-        self.program, self.op, self.result = program, ("none",), None
-        self.go, self.ready = threading.Semaphore(0), threading.Semaphore(0)
-        self.killed = False
-        program.port, program.checkpoint = self.port, None
-
-    def port(self, op: Op) -> Any:
-        if self.killed:
-            raise Unwind
-        self.op = op
-        self.ready.release()
-        self.go.acquire()
-        if self.killed:
-            raise Unwind
-        return self.result
-
-    def run(self) -> None:
+def describe(automaton: Automaton, origin: Any, number: int, who: int, how: str) -> list[str]:
+    """Return a schedule, a line for each run of calls of one process."""
+    steps = [(who, how)] if how else []
+    while origin[number] >= 0:
+        steps.append((origin[number] >> 2 & 63, ("go", "tick", "late", "kill")[origin[number] & 3]))
+        number = origin[number] >> 8
+    world, lines, last = automaton.begin(), [], -1
+    for who, how in reversed(steps):
+        op = automaton.op(world, who)
+        text = " ".join(map(str, op)) if how == "go" else "%s at %s" % (how.upper(), " ".join(map(str, op)))
         try:
-            self.program.live()
-        except Unwind:
+            world = automaton.step(world, who, how)
+        except Violation:
             pass
-        except BaseException as error:
-            if not self.killed:
-                self.op = ("fail", "%s: %s" % (type(error).__name__, error))
-        self.ready.release()
-
-    def answer(self, result: Any) -> Op:
-        """Hand over the result of the call; return the next call."""
-        self.result = result
-        self.go.release()
-        self.ready.acquire()
-        return self.op
-
-    def end(self) -> None:
-        self.killed = True
-        self.go.release()
-        self.join()
+        text = text.replace("1.h-0.1.", "")[:110]
+        lines.append("%s %s" % ("%d:" % who if who != last else "  ", text))
+        last = who
+    for who, process in enumerate(world.processes):
+        if process.status == ALIVE:
+            lines.append("then %d is at %s" % (who, " ".join(map(str, automaton.op(world, who)))))
+    return lines
 
 
-class LiveMachine(Machine):
-    """The same rules, with the code in threads. It compares each call with what the histories say."""
-
-    def __init__(self, code: types.CodeType, scenario: Scenario) -> None:
-        super().__init__(code, scenario)
-        self.code = code
-        self.threads: dict[int, Thread] = {}
-
-    def step(self, world: World, who: int) -> None:
-        thread = self.threads.get(who)
-        if thread is None:
-            thread = self.threads[who] = Thread(Program(self.code, who, self.scenario))
-            thread.start()
-            thread.ready.acquire()
-        super().step(world, who)
-
-    def root(self, who: int, phase: Op) -> int:
-        return super().root(who, phase)
-
-    def after(self, who: int, number: int, result: Any) -> int:
-        there = super().after(who, number, result)
-        assert self.threads[who].op == self.nodes[number].op, (self.threads[who].op, self.nodes[number].op)
-        self.threads[who].answer(result)
-        assert self.threads[who].op == self.nodes[there].op, (self.threads[who].op, self.nodes[there].op)
-        return there
-
-    def close(self) -> None:
-        for thread in self.threads.values():
-            if thread.is_alive():
-                thread.end()
+def check_cuts(code: Code, scenario: Scenario, seed: int) -> int:
+    """Take a random walk, each process with its whole history: it must make the same calls. Return their number."""
+    chance, automaton = random.Random(seed), Automaton(code, scenario)
+    automaton.log = log = []
+    world, who = automaton.begin(), -1
+    whole: dict[int, list[Any]] = {}
+    count = 0
+    for _ in range(400):
+        for process, answer in log:
+            whole.setdefault(process, list(whole.get(who, [])) if answer == 0 else []).append(answer)
+        count += len(log)
+        del log[:]
+        for process in whole:
+            if world.is_alive(process):
+                root = automaton.nodes[world.processes[process].node][0]
+                op = code.run(root, whole[process])[0]
+                assert op == automaton.op(world, process), (scenario.name, seed, op)
+        choices = automaton.choices(world)
+        if not choices:
+            break
+        who, how = chance.choice(choices)
+        world = automaton.step(world, who, how)
+    return count
 
 
-def run_live(code: types.CodeType, scenario: Scenario, seed: int) -> int:
-    """Run one random schedule with the code in threads. Return how many calls were compared."""
-    rng = random.Random(seed)
-    machine = LiveMachine(code, scenario)
-    calls = 0
-    try:
-        world = machine.beginning()
-        while not machine.is_over(world):
-            choices = machine.choices(world)
-            steps = [choice for choice in choices if choice.kind in ("step", "child")]
-            machine.apply(world, rng.choice(choices if not steps or rng.random() < 0.05 else steps))
-            calls += 1
-    finally:
-        machine.close()
-    return calls
-
-
-def replay(code: types.CodeType, scenario: Scenario, path: str) -> int:
-    """Run one schedule and print each call and what came of it. Return 1 when it shows a fault."""
-    machine = Machine(code, scenario)
-    world = machine.beginning()
-    kinds = {"!": "is killed", "~": "ticks", "-": "is stopped", "+": "is continued"}
-    try:
-        for word in path.split():
-            name, count = word.rstrip("0123456789"), word.lstrip("ABCDEFGabcdefg!~-+")
-            who = "ABCDEFG".index(name[0].upper())
-            for _ in range(int(count or 1)):
-                if name.islower():
-                    print("%-2s its command goes on" % name.upper())
-                    machine.apply(world, Choice(who, "child"))
-                elif name[1:]:
-                    print("%-2s %s" % (name[0], kinds[name[1:]]))
-                    machine.apply(world, Choice(who, name[1:]))
-                else:
-                    if world.processes[who][STATUS] == ABSENT:
-                        print("%-2s starts" % name)
-                    else:
-                        print("%-2s %s" % (name, " ".join(map(str, machine.pending(world, who)))))
-                    machine.apply(world, Choice(who, "step"))
-        if machine.is_over(world):
-            machine.check_end(world)
-        elif machine.is_asleep(world):
-            raise Violation("all sleep, and none is there to wake them but the slow tick")
-    except Violation as violation:
-        print("=> %s" % violation)
-        return 1
-    finally:
-        print("   tree: %s" % ", ".join(names_left(world)))
-    print("=> nothing wrong up to here; next may come: %s" % " ".join(map(str, machine.choices(world))))
-    return 0
+COMMAND, MAKE, CHILD, PARENT = Role(), Role("make"), Role(parent=0), Role(waits=True)
+SHELLED, LINE = Role("shelled"), Role("line", parent=0)
+ELSEWHERE, HASTY, MAKER = Role(state="/s1"), Role(wait=5), Role("make", waits=True)
+UNQUEUE, UNSTATE = Role("vandal", spoils="/s/queue.txt"), Role("vandal", spoils="/s")
+TWO, THREE = (COMMAND,) * 2, (COMMAND,) * 3
+LEFT = "a call inside, left behind"
+LINES = "two lines of a make"
+QUICK = [
+    Scenario("two, in a new directory", before="", switches=2),
+    Scenario("two, one killed, after a dead holder", kills=1, before="end", switches=2),
+    Scenario("two, a tick", ticks=1, step=1.0, switches=2),
+    Scenario("two, one is frozen or gives up", (COMMAND, HASTY), ticks=2, step=6.0, switches=2),
+    Scenario("three", THREE, switches=1),
+    Scenario("three, a long queue", THREE, dead_lines=5, settles=True, switches=1, warm=2),
+    Scenario("a make and a command, one killed", (MAKE, COMMAND), kills=1, switches=1),
+    Scenario("a line of a make and its keeper", (SHELLED, LINE), switches=2),
+    Scenario(LINES, (SHELLED, LINE, LINE), switches=0),
+    Scenario("a pipe", pipe=(0, 1), fits=True, ticks=-1, switches=3, warm=1),
+    Scenario("a pipe and a command", THREE, pipe=(0, 2), ticks=-1, switches=2, warm=2),
+    Scenario(LEFT, (COMMAND, CHILD), switches=3),
+    Scenario("two state directories", (COMMAND, ELSEWHERE), belt=True, ticks=1, before=""),
+    Scenario("two, the queue is removed", (*TWO, UNQUEUE), switches=1),
+]
+LONG = [
+    Scenario("all of two"),
+    Scenario("all of two, both killed", kills=2),
+    Scenario("all of two, in a new directory, one killed", kills=1, before=""),
+    Scenario("all of two, one killed, after a dead holder", kills=1, before="end"),
+    Scenario("two, one killed, after a dead waiter, a tick", ticks=1, step=1.0, kills=1, before="flock", switches=4),
+    Scenario("two, one is frozen, after a dead holder", before="end", ticks=2, step=6.0, switches=2),
+    Scenario("three, two switches", THREE, switches=2),
+    Scenario("three, one killed", THREE, kills=1, switches=1),
+    Scenario("three, two of them before, one killed", THREE, kills=1, switches=3, warm=2),
+    Scenario("three, a long queue, two switches", THREE, dead_lines=5, settles=True, switches=2, warm=2),
+    Scenario("three, a long queue, one killed", THREE, kills=1, dead_lines=5, settles=True, switches=1, warm=2),
+    Scenario("all of a make and a command", (MAKE, COMMAND)),
+    Scenario("two makes, one killed", (MAKE, MAKE), kills=1, switches=2),
+    Scenario("a make with a call inside and a command, one killed", (MAKER, CHILD, COMMAND), kills=1, switches=1),
+    Scenario("a line of a make and its keeper, three switches", (SHELLED, LINE), switches=3),
+    Scenario("a line of a make and its keeper, one killed", (SHELLED, LINE), kills=1, switches=2),
+    Scenario("a line of a make and a command, one killed", (SHELLED, LINE, COMMAND), kills=1, switches=1),
+    Scenario(LINES + ", one killed", (SHELLED, LINE, LINE), kills=1, switches=0),
+    Scenario(LINES + " and a command", (SHELLED, LINE, LINE, COMMAND), switches=0),
+    Scenario("a pipe whose data fits, and a command", THREE, pipe=(0, 2), fits=True, ticks=-1, switches=2, warm=2),
+    Scenario("a pipe and a command, one killed", THREE, pipe=(0, 2), ticks=-1, kills=1, switches=1, warm=1),
+    Scenario("a pipe behind a command, one killed", THREE, pipe=(1, 2), ticks=-1, kills=1, switches=1, warm=1),
+    Scenario("all of " + LEFT + ", one killed", (COMMAND, CHILD), kills=1),
+    Scenario(LEFT + ", and a command, one killed", (COMMAND, CHILD, COMMAND), kills=1, switches=1, warm=1),
+    Scenario("two calls inside, left behind", (COMMAND, CHILD, CHILD), switches=1, warm=1),
+    Scenario(
+        "two calls inside and a command, one killed", (PARENT, CHILD, CHILD, COMMAND), kills=1, switches=0, warm=1
+    ),
+    Scenario("two state directories, one killed", (COMMAND, ELSEWHERE), kills=1, belt=True, ticks=1, before=""),
+    Scenario("two, the state directory is removed", (*TWO, UNSTATE), belt=True, ticks=-1, switches=1),
+    Scenario("two, the queue is removed, two switches", (*TWO, UNQUEUE), switches=2),
+]
+SCENARIOS = QUICK + LONG
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--deep", action="store_true", help="the larger scenarios as well")
-    parser.add_argument("--scenario", help="only this one")
-    parser.add_argument("--replay", nargs=2, metavar=("SCENARIO", "CHOICES"), help="run one schedule, call by call")
-    parser.add_argument("--live", type=int, default=0, help="also run so many random schedules in threads")
-    parser.add_argument("--source", default=str(SOURCE), help="the seqexec.py to take")
-    parser.add_argument("--most", type=int, default=1 << 30, help="stop a scenario at so many states")
-    options = parser.parse_args()
-    code = load(options.source)
-    by_name = {scenario.name: scenario for scenario in SCENARIOS}
-    if options.replay:
-        return replay(code, by_name[options.replay[0]], options.replay[1])
-    chosen = [by_name[options.scenario]] if options.scenario else [s for s in SCENARIOS if options.deep or not s.deep]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--most", type=int, default=10**6)
+    parser.add_argument("--source", type=Path, default=SOURCE)
+    arguments = parser.parse_args()
     bad = 0
-    for scenario in chosen:
-        report = explore(code, scenario, options.most)
-        print(report, flush=True)
-        bad += bool(report.problem)
-        if options.live:
-            calls = sum(run_live(code, scenario, seed) for seed in range(options.live))
-            print("  %d random schedules in threads: the same %d calls" % (options.live, calls), flush=True)
+    for scenario in SCENARIOS:
+        if not arguments.names or any(name in scenario.name for name in arguments.names):
+            report = explore(load(arguments.source), scenario, arguments.most)
+            print(report, flush=True)
+            bad += bool(report.problem)
     return 1 if bad else 0
 
 
