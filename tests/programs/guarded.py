@@ -3,7 +3,8 @@
 
 Appends NAME and the time to DIRECTORY/ran, and to DIRECTORY/violations what is wrong: somebody else is inside (seen
 in two ways: a flock, and a file of everybody's own), a PID of DIRECTORY/forbidden lives, or the process that started
-this has no flocked owner file in any executor.lock under $SEQEXEC_DIR (looked for at the start and at the end).
+this, or this itself, has no flocked owner file in any executor.lock under $SEQEXEC_DIR, and no such file says that
+the turn is kept for one of its ancestors (looked for at the start and at the end).
 Those of one UNIT (a pipeline) may be inside together. Between start and end it runs COMMAND, if there is one.
 """
 
@@ -48,13 +49,29 @@ def is_flocked(path):
     return False
 
 
+def lineage():
+    """Return the PIDs of this process and of its ancestors."""
+    found, pid = [], os.getpid()
+    while pid > 0:
+        found.append(pid)
+        with open("/proc/%d/stat" % pid, errors="replace") as stream:
+            pid = int(stream.read().rpartition(") ")[2].split()[1])
+    return found
+
+
 def is_protected():
-    parent = str(os.getppid())
+    pids = [str(pid) for pid in lineage()]
     for place, _, names in os.walk(os.environ["SEQEXEC_DIR"]):
         if os.path.basename(place) == "executor.lock":
-            for name in names:
-                if name.split(".")[3:4] == [parent]:
-                    return is_flocked(os.path.join(place, name))
+            for path in [os.path.join(place, name) for name in names]:
+                try:
+                    with open(path, errors="replace") as stream:
+                        kept = [line.split()[1] for line in stream if line.startswith("for ")]
+                except OSError:
+                    continue
+                is_mine = set(os.path.basename(path).split(".")[3:4]) & set(pids[:2])
+                if (set(kept) & set(pids) if kept else is_mine) and is_flocked(path):
+                    return True
     return False
 
 

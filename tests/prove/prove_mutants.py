@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Put deliberate faults into seqexec.py, one at a time: each must be found by a test. Prints a table.
+"""Put deliberate faults into the tools, one at a time: each must be found by a test. Prints a table.
 
-Usage: tests/prove/prove_mutants.py [WORD]     only the faults whose names contain the word
+Usage: tests/prove/prove_mutants.py [WORD...]     only the faults whose names contain one of the words
 
-A fault is found by a scenario of tests/interleave.py, or, where a model cannot see it, by tests with real
-processes. Status 1 when one survives, or when its place in seqexec.py is not found any more.
+A fault goes into seqexec.py, and into make_sequential.py where the function stands there, too. The tests that are
+named with it must pass without it and fail with it. Status 1 when one survives, when its place is not found any
+more, or when its tests fail without it.
 """
 
 from __future__ import annotations
@@ -20,315 +21,578 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import interleave
-
 TESTS = Path(__file__).resolve().parent.parent
-MOST = 1_500_000  # states of a scenario, after which the next one is tried
+FILES = ("seqexec.py", "make_sequential.py")
 
 
 class Mutant(NamedTuple):
     name: str
+    within: str  # the function in which the changes are, or one for each
     changes: tuple[tuple[str, str], ...]  # old text, new text; the old one must be there, its first place counts
-    real: tuple[str, ...] = ()  # arguments for pytest: tests with real processes that find it
-    within: str = ""  # the function in which the changes are, or one for each
-    first: str = ""  # the scenario that finds it
+    tests: tuple[str, ...]  # arguments for pytest: what finds it
 
 
-RENAME = "posix.rename(hidden, name, src_dir_fd=waiters, dst_dir_fd=waiters)\n"
-TAKE = "        posix.rename(claim.name, LOCK, src_dir_fd=waiters_of(scope), dst_dir_fd=scope.fd)\n"
-ASIDE = """\
-        waiters = waiters_of(scope)
-        posix.rename(claim.name, "." + claim.name, src_dir_fd=waiters, dst_dir_fd=waiters)
-        try:
-            posix.rename("." + claim.name, LOCK, src_dir_fd=waiters, dst_dir_fd=scope.fd)
-        except OSError:
-            posix.rename("." + claim.name, claim.name, src_dir_fd=waiters, dst_dir_fd=waiters)
-            raise
-"""
-TIDY = "            posix.rename(QUEUE, OLD, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)\n"
-COPY = """\
-            names = [line.rpartition(b"\\t")[2].decode() for line in lines]
-            alive = [line for line, name in zip(lines, names) if is_identity(name) and waits(scope, name)]
-            fd = posix.open("queue.new", posix.O_WRONLY | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
-            write(fd, b"".join(line + b"\\n" for line in alive))
-            posix.close(fd)
-            posix.rename("queue.new", QUEUE, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
-            return
-"""
-BARGE = "    if not inode(LOCK, claim.scope.fd) and take_lock(claim):\n        return True\n"
-FIRST = ' or next(iter(read_queue(claim.scope)), "") != claim.name'
+UNLINK = '    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)\n'
 
 MUTANTS = [
     Mutant(
         "recovery removes the lock by its fixed name",
-        (("    remove(name, home)\n", "    remove(LOCK, scope.fd)\n"),),
-        within="recover",
-        first="two, one stopped, after a holder that was killed",
-    ),
-    Mutant(
-        "published before the owner file exists",
-        (
-            ("            " + RENAME, ""),
-            ("home = posix.open(hidden,", RENAME + "            home = posix.open(name,"),
-        ),
-        within="make_claim",
-    ),
-    Mutant(
-        "published before the owner file is flocked",
-        (
-            ("            " + RENAME, ""),
-            ("flock(file,", RENAME + "            flock(file,"),
-        ),
-        within="make_claim",
+        "recover",
+        ((UNLINK, "    force_remove(LOCK, scope.fd)\n"),),
+        ("test_recovery.py", "-k", "interrupted_hurts"),
     ),
     Mutant(
         "a claim is not looked at again once it is public",
-        (("if same_file(file, name, home):", "if True:"),),
-        within="make_claim",
+        "make_claim",
+        (("if is_same_file(file, identity, home):", "if True:"),),
+        ("test_recovery.py", "-k", "before_it_is_public"),
     ),
     Mutant(
         "the lock is free before the orphans are ended",
-        (("    ended = end_run(", "    attempt(posix.unlink, name, home)\n    ended = end_run("),),
-        within="recover",
-        first="two, one killed, after a holder that was killed",
+        "recover",
+        (("    ended = end_run(", UNLINK + "    ended = end_run("),),
+        ("test_recovery.py", "-k", "interrupted_hurts"),
     ),
     Mutant(
         "orphans are not ended",
+        "recover",
         (("    ended = end_run(", "    ended = [] and end_run("),),
-        within="recover",
-    ),
-    Mutant("one's line is dead before one holds the lock", ((TAKE, ASIDE),), within="take_lock"),
-    Mutant(
-        "a newcomer takes a free lock without lining up",
-        (("    try:\n        enqueue(claim", BARGE + "    try:\n        enqueue(claim"),),
-        within="acquire",
-        first="three",
-    ),
-    Mutant("a newcomer lines up, but takes a free lock whoever waits", ((FIRST, ""),), within="acquire"),
-    Mutant("tidied by copying instead of renaming", ((TIDY, COPY),), within="tidy"),
-    Mutant(
-        "tidied by removing",
-        ((TIDY, "            posix.unlink(QUEUE, dir_fd=scope.fd)\n"),),
-        within="tidy",
+        ("test_recovery.py", "-k", "command_of_a_killed_holder"),
     ),
     Mutant(
-        "the renamed queue is removed without a second look",
-        (("    if not claim.heir:", "    if True:"),),
-        within="tidy",
-    ),
-    Mutant(
-        "no second look at the queue's inode",
-        (("if same_file(fd, QUEUE,", "if True or (fd, QUEUE,"),),
-        within="enqueue",
-    ),
-    Mutant(
-        "the queue is read before the old one",
+        "orphans are left alone in a recovery though they are to be waited for",
+        "end_processes",
         (
-            ("lines = read_old_queue(scope) if before else []", "lines = read_lines(QUEUE, scope.fd)"),
-            ("lines += read_lines(QUEUE, scope.fd)", "lines = (read_old_queue(scope) if before else []) + lines"),
-            ("if inode(OLD, scope.fd) == before:", "if True:"),
+            (
+                "        clean = 0 if living else clean + 1",
+                "        clean = 0 if living and not only_wait else clean + 1",
+            ),
         ),
-        within="queue_lines",
+        ("test_recovery.py", "-k", "waited_for_instead"),
     ),
     Mutant(
-        "the old queue's inode is not looked at again",
-        (("if inode(OLD, scope.fd) == before:", "if True:"),),
-        within="queue_lines",
+        "a release leaves the owner file",
+        "release",
+        (("    for _ in range(2):", "    for _ in range(0):"),),
+        ("test_transparency.py", "-k", "leaves_the_lock_free"),
     ),
     Mutant(
-        "what was written to the old queue after its last reading counts",  # who is first looks at nobody any more
-        (
-            ("lines[: lines.index(CLOSED)] if CLOSED in lines else lines", "lines"),
-            ("if files == claim.first_in and", "if False and"),
-        ),
-        within="read_old_queue find_waiter_ahead",
-        first="three, more switches",
-    ),
-    Mutant(
-        "an identity's last line counts",
-        (
-            ("place = next((number", "place = max((number"),
-            ("line.endswith(mine)), -1)", "line.endswith(mine)), default=-1)"),
-        ),
-        within="find_waiter_ahead",
-        first="three, a long queue",
-    ),
-    Mutant(
-        "release removes the lock by its fixed name",
-        (("    attempt(posix.rmdir, LOCK, scope.fd)", "    remove(LOCK, scope.fd)"),),
-        within="release",
-    ),
-    Mutant(
-        "release removes the directory before the owner file",
-        (
-            ("    attempt(posix.rmdir, LOCK, scope.fd)", "    pass"),
-            ("    scope = claim.scope\n", "    scope = claim.scope\n    attempt(posix.rmdir, LOCK, scope.fd)\n"),
-        ),
-        within="release",
+        "a release leaves the directory",
+        "release",
+        (("    try_remove(posix.rmdir, LOCK, scope.fd)\n", ""),),
+        ("test_transparency.py", "-k", "leaves_the_lock_free"),
     ),
     Mutant(
         "whose flock is held counts as dead",
-        (("BlockingIOError:\n            return True", "BlockingIOError:\n            return False"),),
-        within="lives",
+        "open_owner",
+        (('            fd, found = -1, fd\n            return "alive", found', '            return "dead", -1'),),
+        ("test_queue.py", "-k", "who_comes_first"),
     ),
     Mutant(
-        "whose file is gone counts as dead",
-        (("FileNotFoundError:\n        return None", "FileNotFoundError:\n        return False"),),
-        within="lives",
+        "an owner that is stopped counts as dead",
+        "open_owner",
+        (
+            (
+                "            fd, found = -1, fd\n",
+                "            fd, found = -1, fd\n            if getattr(process_of(identity), 'state', '') in 'Tt':\n                return \"dead\", found\n",  # noqa: E501
+            ),
+        ),
+        ("test_recovery.py", "-k", "stopped_holder_keeps"),
     ),
     Mutant(
-        "who unlinked its file while it was looked at counts as dead",
-        (("if not posix.fstat(fd).st_nlink:", "if False:"),),
-        within="lives",
+        "an owner of another format is touched",
+        "is_abandoned",
+        (("if identity.version != FORMAT:", "if False:"),),
+        ("test_recovery.py", "-k", "unknown_format"),
     ),
     Mutant(
-        "all the living ahead are passed over",
-        (("            if blocker and", "            if False and"),),
-        within="find_waiter_ahead",
+        "a state directory that others can write is used",
+        "open_state",
+        (("if status.st_mode & 0o22:", "if False:"),),
+        ("test_input.py", "-k", "others_can_write"),
     ),
     Mutant(
-        "only the head of the queue is looked at",
-        (("map(name_in, reversed(lines[:place]))", "map(name_in, lines[: min(1, place)])"),),
-        within="find_waiter_ahead",
-        first="three",
+        "a newcomer takes a free lock whoever waits",
+        "take_at_once",
+        (
+            (
+                "        return False\n    try:\n        return take_lock",
+                "        pass\n    try:\n        return take_lock",
+            ),
+        ),
+        ("test_order.py", "-k", "newcomer"),
     ),
     Mutant(
-        "a queue that is just being renamed is taken for one that was looked through",
-        (("if files == claim.first_in and", "if files == (claim.first_in or (0, 0)) and"),),
-        within="find_waiter_ahead",
-        first="three, a long queue",
+        "whoever waits ahead is passed over",
+        "find_blocker",
+        (("    if blocker:\n", "    if False:\n"),),
+        ("test_queue.py", "-k", "who_comes_first or seventy_one"),
     ),
     Mutant(
-        "one that was passed over while it was stopped is forgotten",
-        (("claim.passes = not bury(scope, name) or claim.passes", "bury(scope, name)"),),
-        real=("test_queue.py", "-k", "come_back"),
-        within="find_waiter_ahead",
+        "the queue is tidied though one waits",
+        "tidy",
+        (
+            (
+                "                    rewrite_queue(scope, kept)\n                return",
+                "                    rewrite_queue(scope, kept)",
+            ),
+        ),
+        ("test_order.py", "-k", "keeps_the_lines"),
     ),
     Mutant(
-        "who was killed while it waited counts until the next release",
-        (("not bury(scope, name) or claim.passes", "waits(scope, name) or claim.passes"),),
-        real=("test_queue.py", "-k", "moved_up"),
-        within="find_waiter_ahead",
-    ),
-    Mutant(
-        "a lock with a dead owner is removed, not recovered",
-        (("        recover(claim, name)", "        remove(LOCK, scope.fd)"),),
-        within="find_blocker",
-    ),
-    Mutant(
-        "a joiner does not look whether the founder is still there",
-        (("        if any(lives(name, home) for name in holders):", "        if True:"),),
-        within="join_pipeline",
-        first="three, two in a pipe, one killed",
-    ),
-    Mutant(
-        "who waits behind a stranger does not look at the holder's pipes as that one becomes the next",
-        (("still_waits(claim, blocker, alarm) or leads_to_holder(claim)", "still_waits(claim, blocker, alarm)"),),
-        real=("test_queue.py", "-k", "joins_as_its_writer"),
-        within="sleep_until_a_sign",
+        "dead lines stay as long as one waits",
+        "tidy",
+        (("> LONGEST_QUEUE", "> 10**9"),),
+        ("test_order.py", "-k", "dead_lines"),
     ),
     Mutant(
         "a stopped waiter is waited for",
-        (('blocker.process.state in "TtZX"', 'blocker.process.state in "ZX"'),),
-        real=("test_queue.py", "-k", "stopped"),
-        within="waiter_of",
+        "find_waiter_ahead",
+        (('in "TtZX"', 'in "ZX"'),),
+        ("test_order.py", "-k", "frozen"),
     ),
     Mutant(
         "one that never takes a free lock is waited for",
-        (("claim.hung |= {", "claim.told and {"),),
-        real=("test_queue.py", "-k", "never_comes"),
-        within="passes_over_the_hung",
+        "has_hung",
+        ((">= HUNG", ">= 1000"),),
+        ("test_queue.py", "-k", "never_comes"),
     ),
     Mutant(
-        "a release leaves the sweep to whoever comes, though nobody waits",
-        (("    if claim.heir:\n        return", "    if True:\n        return"),),
-        within="sweep",
+        "a removed queue is never missed",
+        "find_waiter_ahead",
+        (("        raise LostPlace", "        names.append(claim.identity)"),),
+        ("test_order.py", "-k", "removed"),
     ),
     Mutant(
-        "who becomes the next is not told",
-        (("        if plan.waited:", "        if False:"),),
-        real=("test_queue.py", "-k", "hears_of_it"),
-        within="prepare_for_others",
+        "each hand-over comes 100 ms late",
+        "sleep_on",
+        (
+            (
+                "            self.alarm.flock(blocker.fd, seconds)",
+                "            self.alarm.flock(blocker.fd, seconds)\n            time.sleep(0.1)",
+            ),
+        ),
+        ("test_order.py", "-k", "within_100_ms"),
     ),
     Mutant(
-        "nobody listens for the release",
-        (("alarm.listen(claim.scope, blocker.name)", "True"),),
-        real=("test_queue.py", "-k", "the_release_wakes"),
-        within="sleep_behind",
+        "the release is not what wakes",
+        "sleep_on",
+        (("self.alarm.flock(blocker.fd, seconds)", "time.sleep(seconds)"),),
+        ("test_order.py", "-k", "within_100_ms"),
     ),
     Mutant(
-        "whatever a blocker does is taken for its wait",
-        (("return is_there and", "return True or"),),
-        real=("test_queue.py", "-k", "lines_up_again_has"),
-        within="still_waits",
+        "--wait N gives up at once",
+        "__init__",
+        (("self.began + plan.wait", "self.began"),),
+        ("test_order.py", "-k", "as_long_as"),
     ),
     Mutant(
-        "an early child runs the command though its waiter has died",
-        (("if go >= 0 and not posix.read(go, 1):", "if go >= 0 and posix.read(go, 1) is None:"),),
-        real=("test_queue.py", "-k", "an_early_child_ends"),
-        within="become_command",
+        "--wait is no limit",
+        "check",
+        (("        if late >= 0 and self.blocker", "        if False and self.blocker"),),
+        ("test_queue.py", "-k", "not_to_wait_longer or no_wait"),
     ),
-]  # fmt: skip
+    Mutant(
+        "a recipe line runs though its make has died",
+        "check",
+        (("if self.plan.is_line and", "if False and"),),
+        ("test_queue.py", "-k", "whose_make_has_died"),
+    ),
+    Mutant(
+        "the waiting line is never repeated",
+        "update",
+        (("waited - self.at >= REPEAT", "False"),),
+        ("test_order.py", "-k", "comes_again"),
+    ),
+    Mutant(
+        "SEQEXEC_QUIET is ignored",
+        "parse_options",
+        (('is_on("SEQEXEC_QUIET")', "False"),),
+        ("test_order.py", "-k", "quiet"),
+    ),
+    Mutant(
+        "a caller's timer is forgotten",
+        "__exit__",
+        (("        if seconds:", "        if False:"),),
+        ("test_order.py", "-k", "timer"),
+    ),
+    Mutant(
+        "a line names another position",
+        "describe_wait",
+        (('"%d of %d" % (position,', '"%d of %d" % (position + 1,'),),
+        ("test_queue.py", "-k", "says_where_it_stands"),
+    ),
+    Mutant(
+        "a stopped holder's terminal is not named",
+        "terminal_of",
+        (("    if 136 <= major <= 143:", "    if False:"),),
+        ("test_terminal.py", "-k", "stopped_holder_is_named or who_is_stopped"),
+    ),
+    Mutant(
+        "an owner beyond proof is dead after 3 s",
+        "",
+        (("ABANDONED = 300.0", "ABANDONED = 3.0"),),
+        ("test_order.py", "-k", "silence"),
+    ),
+    Mutant(
+        "the sign of life does nothing",
+        "show_life",
+        (("            posix.utime(claim.file)", "            pass"),),
+        ("test_order.py", "-k", "shows_that_it_lives"),
+    ),
+    Mutant(
+        "the grace period is 0.3 s",
+        "",
+        (("GRACE = 2.0", "GRACE = 0.3"),),
+        ("test_order.py", "-k", "two_seconds"),
+    ),
+    Mutant(
+        "no SIGCONT after the SIGTERM",
+        "end_processes",
+        (("                    signal_process(process, _signal.SIGCONT)", "                    pass"),),
+        ("test_order.py", "-k", "two_seconds"),
+    ),
+    Mutant(
+        "none is younger than an identity",
+        "is_younger",
+        (("    return start[:1]", "    return False and start[:1]"),),
+        ("test_security.py", "-k", "recorded_child or pid_in_a_file"),
+    ),
+    Mutant(
+        "a daemon in a session of its own is ended",
+        "members",
+        (("process.sid in sessions:\n                if has_token", "True:\n                if has_token"),),
+        ("test_recovery.py", "-k", "whole_run_of_a_dead"),
+    ),
+    Mutant(
+        "the recorded process is not believed",
+        "recorded",
+        (("                found.append(process)\n        return [", "                pass\n        return ["),),
+        ("test_recovery.py", "-k", "clears_its_environment"),
+    ),
+    Mutant(
+        "a call that has lost its environment is outside",
+        "is_above",
+        (("    return any(", "    return False and any("),),
+        ("test_nesting.py", "-k", "lost_its_environment"),
+    ),
+    Mutant(
+        "an orphan's call runs",
+        "holder_around",
+        (('        if state == "dead" and identity in tokens:', "        if False:"),),
+        ("test_recovery.py", "-k", "call_from_an_orphan"),
+    ),
+    Mutant(
+        "calls inside a run do not queue",
+        "enter_scope",
+        (
+            (
+                "        if inner:\n            scope = inner",
+                "        if inner:\n            scope = inner\n            scope.fd = posix.dup(open_directory('%d' % posix.getpid(), inner))",  # noqa: E501
+            ),
+        ),
+        ("test_nesting.py", "-k", "take_turns"),
+    ),
+    Mutant(
+        "a token is enough, though its holder is gone",
+        "enter_nested",
+        (('    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"', "    is_there = True"),),
+        ("test_order.py", "-k", "as_it_enters"),
+    ),
+    Mutant(
+        "who joins a pipeline does not look whether its founder is there",
+        "join_pipeline",
+        (('any(owner_state(each, each, home) == "alive" for each in before if each.is_valid())', "True"),),
+        ("test_nesting.py", "-k", "writer_has_gone or killed_pipeline"),
+    ),
+    Mutant(
+        "several at one end of a pipe join",
+        "is_used",
+        (("    return any(", "    return False and any("),),
+        ("test_nesting.py", "-k", "one_end_of_a_pipe"),
+    ),
+    Mutant(
+        "no pipeline is joined",
+        "has_pipes",
+        (("    return bool(reads ^ writes)", "    return False"),),
+        ("test_nesting.py", "-k", "any_order_of_arrival"),
+    ),
+    Mutant(
+        "circles are not looked for",
+        "break_circle",
+        (("if circle and", "if False and"),),
+        ("test_nesting.py", "-k", "exactly_one_gives_up"),
+    ),
+    Mutant(
+        "the keeper's forker unlocks",
+        "leave_keeper",
+        (("    try_close(claim.file, claim.home,", "    flock(claim.file, 8)\n    try_close(claim.file, claim.home,"),),
+        ("test_make.py", "-k", "queue_behind_one_another"),
+    ),
+    Mutant(
+        "a keeper leaves as soon as its make ends",
+        "keep",
+        (('elif not gives_back and plan.leftovers != "leave":', "elif False:"),),
+        ("test_keepers.py", "-k", "leaves_behind"),
+    ),
+    Mutant(
+        "a keeper stays in its caller's session",
+        "become_daemon",
+        (("    posix.setsid()\n", ""),),
+        ("test_keepers.py", "-k", "in_nobodys_way"),
+    ),
+    Mutant(
+        "a keeper keeps the caller's descriptors",
+        "become_daemon",
+        (
+            (
+                "                posix.close(fd)\n            except OSError:  # the listing's own",
+                "                pass\n            except OSError:  # the listing's own",
+            ),
+        ),
+        ("test_keepers.py", "-k", "in_nobodys_way"),
+    ),
+    Mutant(
+        "a make that only looks waits",
+        "asks_only",
+        (("    return inherited[:2]", "    return False and inherited[:2]"),),
+        ("test_make.py", "-k", "only_asks"),
+    ),
+    Mutant(
+        "a signal to the wrapper alone goes nowhere",
+        "supervise",
+        (("if signum and signum not in", "if False and signum not in"),),
+        ("test_transparency.py", "-k", "sent_to_the_wrapper_alone"),
+    ),
+    Mutant(
+        "a command that a signal ends gives a status",
+        "wait_status",
+        (("    return -posix.WTERMSIG(status) if", "    return 128 + posix.WTERMSIG(status) if"),),
+        ("test_transparency.py", "-k", "death_by_signal"),
+    ),
+    Mutant(
+        "a timeout gives another status",
+        "",
+        (
+            (
+                "GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124,",
+                "GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 123,",
+            ),
+        ),
+        ("test_status.py", "-k", "grow_for_ever"),
+    ),
+    Mutant(
+        "what is left behind is not waited for",
+        "may_have_left",
+        (("    if PROC", "    return False\n    if PROC"),),
+        ("test_shell.py", "-k", "waited_for_unless"),
+    ),
+    Mutant(
+        "leftovers are named at once",
+        "",
+        (("LEFTOVERS_NAMED = 2.0", "LEFTOVERS_NAMED = 0.0"),),
+        ("test_keepers.py", "-k", "in_silence"),
+    ),
+    Mutant(
+        "a helper runs on for 3 s after a command",
+        "run_in_turn",
+        (
+            (
+                "    release(claim)\n    Stderr",
+                "    posix.posix_spawn('/bin/sleep', ['sleep', '3'], posix.environ)\n    release(claim)\n    Stderr",
+            ),
+        ),
+        ("test_order.py", "-k", "outlives_a_run"),
+    ),
+    Mutant(
+        "the memory limit is another",
+        "start_memmon",
+        (('or "2048"', 'or "99999"'),),
+        ("test_order.py", "-k", "memory_has"),
+    ),
+    Mutant(
+        "VERBOSE says nothing at the end",
+        "run_in_turn",
+        (('        say_verbose(plan, "ended', '        str("ended'),),
+        ("test_order.py", "-k", "verbose"),
+    ),
+    Mutant(
+        "status names another user",
+        "user_of",
+        (("    import pwd\n", "    return 'nobody'\n"),),
+        ("test_status.py", "-k", "whose_a_run"),
+    ),
+    Mutant(
+        "status tells nothing of from",
+        "status_entry",
+        (('record.get("from", "-")', '"-"'),),
+        ("test_status.py", "-k", "whose_a_run"),
+    ),
+    Mutant(
+        "status tells no memory",
+        "status_entry",
+        (("sum([each.rss for each in tree])", "0"),),
+        ("test_status.py", "-k", "people_see or json"),
+    ),
+    Mutant(
+        "--history shows 5",
+        "show_history",
+        (("1000", "5"),),
+        ("test_status.py", "-k", "grow_for_ever"),
+    ),
+    Mutant(
+        "the history grows for ever",
+        "",
+        (("LONGEST_LOG = 65536", "LONGEST_LOG = 10**12"),),
+        ("test_status.py", "-k", "grow_for_ever"),
+    ),
+    Mutant(
+        "history has no `by`",
+        "read_history",
+        (('None if by == "-" else by', "None"),),
+        ("test_status.py", "-k", "grow_for_ever"),
+    ),
+    Mutant(
+        "history has no peak",
+        "read_history",
+        (('"peak": peak * 1024', '"peak": 0'),),
+        ("test_status.py", "-k", "grow_for_ever"),
+    ),
+    Mutant(
+        "a stopped holder is not shown as such",
+        "entry_row",
+        (('if entry["state"] in "Tt"', "if False"),),
+        ("test_status.py", "-k", "shown_as_stopped"),
+    ),
+    Mutant(
+        "a hostile command is shown as it is",
+        "printable",
+        (("    if not text.isprintable():", "    if False:"),),
+        ("test_status.py", "-k", "hostile"),
+    ),
+    Mutant(
+        "a make's turn is not given back when no line runs",
+        "",
+        (("IDLE_LOOKS = 2 ", "IDLE_LOOKS = 10**9 "),),
+        ("test_keepers.py", "-k", "gives_its_turn_back"),
+    ),
+    Mutant(
+        "a make's turn is given back at the first line's end",
+        "is_idle",
+        (("        return False\n    if lets_in", "        pass\n    if lets_in"),),
+        ("test_keepers.py", "-k", "as_long_as_a_line"),
+    ),
+    Mutant(
+        "each line is a turn of its own",
+        "run",
+        (("    if is_recipe:\n        take", "    if False:\n        take"),),
+        ("test_keepers.py", "-k", "lines_are_one_turn"),
+    ),
+    Mutant(
+        "every line of a make leads",
+        "lead",
+        (("        flock(fd, LOCK_EX | LOCK_NB)", "        flock(fd, LOCK_SH | LOCK_NB)"),),
+        ("test_keepers.py", "-k", "parallel_make"),
+    ),
+    Mutant(
+        "a make -n under SHELL waits",
+        "only_looks",
+        (("    return word[:2]", "    return False and word[:2]"),),
+        ("test_keepers.py", "-k", "only_looks"),
+    ),
+    Mutant(
+        "there is no second belt",
+        "take_belt",
+        (("        flock(claim.belt, LOCK_EX | LOCK_NB)", "        pass"),),
+        ("test_keepers.py", "-k", "two_state_directories"),
+    ),
+    Mutant(
+        "a run inside a run waits for the belt",
+        "take_turn",
+        (('            if not setting("SEQEXEC_RUN"):', "            if True:"),),
+        ("test_keepers.py", "-k", "does_not_wait_for_the_checkout"),
+    ),
+    Mutant(
+        "the files of killed leading lines stay",
+        "tidy",
+        (("    sweep_makes(scope)\n", ""),),
+        ("test_shell.py", "-k", "leading_line"),
+    ),
+]
 
 
 def mutate(text: str, mutant: Mutant) -> str:
     """Return the text with the fault in it. Raise LookupError when its place is gone."""
-    names = mutant.within.split()
+    names = mutant.within.split() or [""]
     for number, (old, new) in enumerate(mutant.changes):
         name = names[min(number, len(names) - 1)]
-        start = text.find("\ndef %s(" % name)
-        ends = (text.find(word, start + 1) for word in ("\ndef ", "\nclass ", "\n# "))
-        end = min(place for place in ends if place > 0)
+        start, end = find_function(text, name, old) if name else (0, len(text))
         body = text[start:end]
-        if start < 0 or old not in body:
-            raise LookupError("not in seqexec.py any more: %r in %s()" % (old, name))
+        if old not in body:
+            raise LookupError("not there any more: %r in %s" % (old, name or "the file"))
         text = text[:start] + body.replace(old, new, 1) + text[end:]
     return text
 
 
-def judge(task: tuple[str, Mutant]) -> tuple[str, str, float]:
-    """Return a fault's name, what found it ("" nothing), and the seconds that took."""
-    text, mutant = task
+def find_function(text: str, name: str, old: str) -> tuple[int, int]:
+    """Return where a function or method of a name begins and ends, the one that has the old text."""
+    place = -1
+    while True:
+        place = text.find("def %s(" % name, place + 1)
+        if place < 0:
+            return 0, 0
+        ends = (text.find(word, place + 1) for word in ("\ndef ", "\n    def ", "\nclass ", "\n# "))
+        end = min(each for each in ends if each > 0)
+        if old in text[place:end]:
+            return place, end
+
+
+def judge(mutant: Mutant) -> tuple[str, str, float]:
+    """Return a fault's name, a verdict that begins with ? where it was not found, and the seconds that took."""
     began = time.monotonic()
-    try:
-        text = mutate(text, mutant)
-    except LookupError as error:
-        return mutant.name, "? " + str(error), 0.0
-    found = find(mutant, text)
-    return mutant.name, found, time.monotonic() - began
-
-
-def find(mutant: Mutant, text: str) -> str:
-    code = interleave.load(text=text)
-    if not mutant.real:
-        for scenario in sorted(interleave.SCENARIOS, key=lambda each: each.name != mutant.first):
-            report = interleave.explore(code, scenario, MOST)
-            if report.problem:
-                return "%s: %s" % (scenario.name, report.problem)
-        return ""
     with tempfile.TemporaryDirectory(prefix="seqexec-mutant-") as directory:
-        for name in ("seqexec.py", "memmon.py", "make_sequential.py"):
-            shutil.copy(str(interleave.SOURCE.parent / name), directory)
-        (Path(directory) / "seqexec.py").write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", *mutant.real]
-        quiet = subprocess.DEVNULL
-        environment = dict(os.environ, SEQEXEC_TEST_PRODUCT=directory)
-        status = subprocess.run(command, cwd=str(TESTS), env=environment, stdout=quiet, stderr=quiet).returncode
-    return "real processes: " + " ".join(mutant.real) if status == 1 else ""
+        changed = 0
+        reason = ""
+        for name in FILES:
+            text = (TESTS.parent / name).read_text(encoding="utf-8")
+            try:
+                text = mutate(text, mutant)
+                changed += 1
+            except LookupError as error:
+                reason = str(error)
+            path = Path(directory) / name
+            path.write_text(text, encoding="utf-8")
+            path.chmod(0o755)
+        shutil.copy(str(TESTS.parent / "memmon.py"), directory)
+        if not changed:
+            return mutant.name, "? " + reason, 0.0
+        status = run_tests(mutant, directory)
+    before = run_tests(mutant, "") if status == 1 else 0
+    shown = " ".join(mutant.tests)
+    seconds = time.monotonic() - began
+    if status not in (0, 1):
+        return mutant.name, "? no test is called so: " + shown, seconds
+    if before:
+        return mutant.name, "? fails without it, too: " + shown, seconds
+    return mutant.name, shown if status else "? SURVIVED " + shown, seconds
+
+
+def run_tests(mutant: Mutant, directory: str) -> int:
+    """Return pytest's status for the tests of a fault, on the tools in a directory, "" for the real ones."""
+    command = [sys.executable, "-m", "pytest", "-x", *mutant.tests]
+    environment = dict(os.environ, SEQEXEC_TEST_PRODUCT=directory, PYTHONDONTWRITEBYTECODE="1")
+    quiet = subprocess.DEVNULL
+    return subprocess.run(command, cwd=str(TESTS), env=environment, stdout=quiet, stderr=quiet).returncode
 
 
 def main() -> int:
-    word = sys.argv[1] if sys.argv[1:] else ""
+    words = sys.argv[1:] or [""]
     began, survived = time.monotonic(), 0
-    text = interleave.SOURCE.read_text(encoding="utf-8")
-    tasks = [(text, each) for each in MUTANTS if word in each.name]
-    with multiprocessing.Pool(2, maxtasksperchild=1) as pool:
-        for name, found, seconds in pool.imap(judge, tasks, 1):
-            bad = not found or found.startswith("?")
-            survived += bad
-            verdict = found if not bad else "SURVIVED" if not found else "NOT TRIED: " + found[2:]
-            print("%-62s %5.1f s  %s" % (name, seconds, verdict), flush=True)
+    tasks = [each for each in MUTANTS if any(word in each.name for word in words)]
+    with multiprocessing.Pool(max(1, (os.cpu_count() or 2) // 2 * 2), maxtasksperchild=1) as pool:
+        for name, found, seconds in pool.imap_unordered(judge, tasks, 1):
+            survived += found.startswith("?")
+            print("%-62s %5.1f s  %s" % (name, seconds, found), flush=True)
     print("%d faults, %d not found, %.0f s" % (len(tasks), survived, time.monotonic() - began))
     return 1 if survived else 0
 

@@ -12,6 +12,9 @@ scene is played again and strace kills the tool at exactly that call, or lets th
                no hang, no lock left behind; no command runs without a live owner's file in the lock
 The command itself looks for overlaps and for its protection: tests/programs/guarded.py.
 
+Traced is the wrapper, the call in a Makefile's guard lines, the first recipe line under SHELL, or (keeper_...) the
+keeper that one of these leaves: a copy of the tool stops it at its first step until strace has been attached.
+
 Where the system lets us, all this is played in a PID namespace of its own: what goes through /proc then meets our
 own processes only, which keeps the list short and the same. --every 7 takes each 7th call, --sample 7 takes 7
 a scene, --call those that contain a text, as printed. It prints a line a scene, and what went wrong; status 1 if
@@ -31,6 +34,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from support import (
@@ -39,16 +43,19 @@ from support import (
     Holder,
     NotInTime,
     Project,
+    holder_pids,
+    keeper_pids,
+    lives,
     new_word,
     program,
+    queued_pids,
     quoted,
     shell,
     state_of,
     wait_until,
-    waits,
 )
 
-ERRORS = ("ENOSPC", "EACCES", "EROFS", "EMFILE", "EIO", "EINTR", "ENOMEM")
+ERRORS = ("ENOSPC", "EACCES", "EROFS", "EMFILE", "EIO", "EINTR", "ENOMEM", "ENOLCK")
 FAULTS = ("kill", *ERRORS)
 PROMISE = 2.0  # seconds in which the next one runs
 HANG = 12.0  # seconds after which something counts as hanging
@@ -76,19 +83,22 @@ class Call:
 
     def touches_files(self, base: Path) -> bool:
         return not HARMLESS.match(self.name) and (
-            "<" in self.line or '"' in self.line or self.name == "clone"
+            "<" in self.line or '"' in self.line or self.name.startswith(("clone", "vfork", "fork"))
         )
 
 
 class Room:
     """A scratch project in which scenes are played, and the traced process's own interpreter."""
 
-    def __init__(self, directory: Path, tool_name: str) -> None:
+    def __init__(self, directory: Path, tool_name: str, scene: str) -> None:
         tools = directory / "tools"
+        self.traces_keeper = scene.startswith("keeper")
         tools.mkdir()
         for name in ("seqexec.py", "make_sequential.py"):  # without memmon.py: it would be traced too
             if (PRODUCT_DIRECTORY / name).exists():
                 shutil.copy(str(PRODUCT_DIRECTORY / name), str(tools / name))
+            if self.traces_keeper:
+                self.let_keeper_be_traced(tools / name, directory / "tracer")
         self.directory, self.tool = directory, TOOLS[tool_name](tools)
         self.project = Project(directory / "project", directory / "state", tools, new_word())
         self.log = directory / "trace"
@@ -97,15 +107,38 @@ class Room:
         self.python = real_python()
         self.write_shim("")
 
+    @staticmethod
+    def let_keeper_be_traced(path: Path, tracer: Path) -> None:
+        """Let the keeper of a copy of the tool start its tracer and stop until that has come."""
+        old = '    """Be the keeper: hold the turn until its process has ended, then release."""\n'
+        new = old + "    posix.posix_spawn(%r, ['tracer', str(posix.getpid())], {})\n" % str(tracer)
+        new += "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n"
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+
     def write_shim(self, inject: str) -> None:
-        """Make the interpreter that the traced call uses: strace around the real one, with the same PID."""
-        words = ["strace", "-DDD", "-y", "-s", "200", "-o", str(self.log)]
+        """Make the interpreter that the traced call uses: strace around the real one, with the same PID; or the
+        tracer that a keeper calls. Only the first call of a scene is traced."""
+        words = ["strace", "-y", "-s", "200", "-o", str(self.log)]
         words += ["-e", "inject=" + inject] if inject else []
-        text = '#!/bin/sh\nunset SEQEXEC_PYTHON\nexec %s %s "$@"\n' % (quoted(words), quoted([self.python]))
-        fresh = self.directory / "python.new"
+        first = "mkdir %s/used 2>/dev/null" % self.directory
+        python = quoted([self.python])
+        text = '#!/bin/sh\n[ "$1" = -ISc ] && exec %s "$@"\n' % python
+        text += 'unset SEQEXEC_PYTHON\n%s || exec %s "$@"\n' % (first, python)
+        text += 'exec %s -DDD %s "$@"\n' % (quoted(words), python)
+        self.write_program(self.shim, text)
+        text = "#!/bin/sh\nexec </dev/null >/dev/null 2>&1\n"
+        text += "await() { until grep -q \"$1\" /proc/$pid/status; do sleep 0.002; done; }\npid=$1\n"
+        text += "await '^State:.T'\n%s || { kill -CONT $pid; exit; }\n" % first
+        text += "%s -p $pid &\nawait '^TracerPid:.[1-9]'\nkill -CONT $pid\n" % quoted(words)
+        self.write_program(self.directory / "tracer", text)
+
+    def write_program(self, path: Path, text: str) -> None:
+        fresh = self.directory / "program.new"
         fresh.write_text(text)
         fresh.chmod(0o755)
-        fresh.rename(self.shim)
+        fresh.rename(path)
 
     def reset(self) -> None:
         """Forget what the commands saw; end whatever a scene that went wrong has left."""
@@ -113,6 +146,7 @@ class Room:
         self.project.started.clear()
         shutil.rmtree(self.witness, ignore_errors=True)
         self.witness.mkdir()
+        shutil.rmtree(self.directory / "used", ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             self.log.unlink()
 
@@ -120,10 +154,12 @@ class Room:
         return program("guarded", self.witness, name, seconds)
 
     def start(self, name: str, traced: bool = False, seconds: float = 0.0) -> subprocess.Popen[bytes]:
-        changes = {"set": {"SEQEXEC_PYTHON": str(self.shim)}} if traced else {}
-        return self.project.start(
-            self.tool.wrap(self.command(name, seconds)), stdin=subprocess.DEVNULL, **changes
-        )
+        return self.launch(self.tool.wrap(self.command(name, seconds)), traced)
+
+    def launch(self, argv: list[str], traced: bool) -> subprocess.Popen[bytes]:
+        is_shimmed = traced and not self.traces_keeper
+        changes = {"set": {"SEQEXEC_PYTHON": str(self.shim)}} if is_shimmed else {}
+        return self.project.start(argv, stdin=subprocess.DEVNULL, **changes)
 
     def ran(self) -> list[str]:
         path = self.witness / "ran"
@@ -138,12 +174,12 @@ class Room:
         found = []
         for place, directories, files in os.walk(str(self.project.base)):
             for name in directories:
-                if name == "executor.lock" or os.path.basename(place) in ("waiters", "nested"):
+                if name == "executor.lock" or os.path.basename(place) in ("waiters", "nested", "makes"):
                     found.append(os.path.join(place, name))
             for name in files:
                 path = os.path.join(place, name)
                 kept = name in ("history.txt", "orphans.log") or re.match(
-                    r"[a-z]+-\d+(-[0-9a-f]+){4}(\.rest)?$", name
+                    r"[a-z]+-\d+(-[0-9a-f]+){4}(\.\d+\.new)?$", name
                 )
                 if not kept and not (name.startswith("queue.") and not os.path.getsize(path)):
                     found.append(path)
@@ -159,7 +195,8 @@ class Room:
     def start_over(self) -> None:
         """End everything and forget the state, but for the bytecode: the next scene must not pay for this one."""
         self.project.close()
-        shutil.rmtree(str(self.project.state), ignore_errors=True)
+        for path in self.project.base.glob("seq-exec-*"):
+            shutil.rmtree(str(path), ignore_errors=True)
 
     def locks(self) -> list[str]:
         """Return the owner files that stand in a lock."""
@@ -222,12 +259,19 @@ def uncontended(room: Room) -> End:
 
 def waiting(room: Room) -> End:
     """One holds, the traced one waits, one more waits behind it."""
-    holder = Holder(room.project, room.tool)
+    return behind_a_holder(room, Holder(room.project, room.tool))
+
+
+def behind_a_holder(room: Room, holder: Holder) -> End:
+    """The traced one waits for a holder, and one more behind it."""
     traced = room.start("traced", True, 0.05)
-    scope = room.tool.scope(room.project)
 
     def sits(process: subprocess.Popen[bytes]) -> bool:
-        return process.poll() is not None or (waits(scope, process.pid) and state_of(process.pid) == "S")
+        """It has ended, or sleeps in the queue, or, where the state directory could not be opened, in its own."""
+        pids = [pid for scope in room.project.base.glob("seq-exec-*") for pid in queued_pids(scope)]
+        in_lock = [pid for scope in room.project.base.glob("seq-exec-*-*") for pid in holder_pids(scope)]
+        is_there = process.pid in pids + in_lock and process.pid not in holder_pids(room.project.state)
+        return process.poll() is not None or (is_there and state_of(process.pid) == "S")
 
     wait_until(lambda: sits(traced), "the traced one in the queue", HANG)
     behind = room.start("behind")
@@ -249,9 +293,23 @@ def recovering(room: Room) -> End:
     """A holder was killed, and its command lives."""
     holder = Holder(room.project, room.tool)
     (room.witness / "forbidden").write_text("%d" % holder.command_pid)
-    holder.process.kill()
-    holder.process.wait()
+    keepers = keeper_pids(room.project.state)
+    for pid in keepers:
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not lives(pid), "a keeper's end", HANG)
+    if not keepers:
+        holder.process.kill()
+        holder.process.wait()
     return End(*end_of(room.start("traced", True, 0.05), "the traced one"), dead=holder.pid)
+
+
+def tidying(room: Room) -> End:
+    """The queue is long, most of it dead, and one waits behind the traced one."""
+    holder = Holder(room.project, room.tool)
+    dead = "7:1700000000:%s\t1.gone-0a1b2c3d.1.7.t7\n" % ("x" * 900)
+    with open(str(room.project.state / "queue.txt"), "a") as stream:
+        stream.write(dead * 40)
+    return behind_a_holder(room, holder)
 
 
 def nested(room: Room, *others: str) -> End:
@@ -278,9 +336,61 @@ def nested_last(room: Room) -> End:
     return nested(room)
 
 
-SCENES = {
-    scene.__name__: scene for scene in (first, uncontended, waiting, recovering, nested_first, nested_last)
+def run_make(room: Room, text: str) -> End:
+    """Run a make with this Makefile; what make itself says is taken off, and its status for a call that failed is
+    the call's."""
+    (room.project.path / "Makefile").write_text(text)
+    status, said = end_of(room.launch(["make", "-s"], True), "the make")
+    failed = status == 2 and re.search("Error 12[56]|no turn", said)
+    lines = [line for line in said.splitlines(True) if not re.match(r"make(\[\d+\])?: |Makefile:\d", line)]
+    return End(125 if failed else status, "".join(lines))
+
+
+def guard(room: Room) -> End:
+    """The lines at a Makefile's top take the turn for a plain make."""
+    tool = room.project.tools / "make_sequential.py"
+    text = "SEQ_TURN = $(shell '%s' --seq-hold $(firstword -$(MAKEFLAGS)))\n" % tool
+    text += "export SEQEXEC_RUN := $(or $(SEQ_TURN),$(error no turn))\n"
+    return run_make(room, text + "all:\n\t@%s\n" % quoted(room.command("traced", 0.05)))
+
+
+def under_shell(room: Room) -> End:
+    """The first of a make's lines takes the turn for it; a second one follows."""
+    text = "SHELL := %s\nall:\n" % room.project.seqexec
+    lines = [quoted(room.command(name, 0.05)) for name in ("traced", "second")]
+    return run_make(room, text + "".join("\t@%s\n" % line for line in lines))
+
+
+def keeper_wrapper(room: Room) -> End:
+    return uncontended(room)
+
+
+def keeper_tidying(room: Room) -> End:
+    """As tidying; the keeper of the holder is not the traced one."""
+    (room.directory / "used").mkdir()
+    holder = Holder(room.project, room.tool)
+    dead = "7:1700000000:%s\t1.gone-0a1b2c3d.1.7.t7\n" % ("x" * 900)
+    with open(str(room.project.state / "queue.txt"), "a") as stream:
+        stream.write(dead * 40)
+    wait_until(lambda: (room.project.state / "current.pid").exists(), "a keeper that has settled", HANG)
+    (room.directory / "used").rmdir()
+    return behind_a_holder(room, holder)
+
+
+def keeper_guard(room: Room) -> End:
+    return guard(room)
+
+
+def keeper_shell(room: Room) -> End:
+    return under_shell(room)
+
+
+BOTH = (first, uncontended, waiting, recovering, nested_first, nested_last)
+SCENES_OF = {
+    "seqexec": (*BOTH, tidying, under_shell, keeper_shell),
+    "make_sequential": (*BOTH, guard, keeper_wrapper, keeper_tidying, keeper_guard),
 }
+SCENES = {scene.__name__: scene for scenes in SCENES_OF.values() for scene in scenes}
 
 
 # ---- one fault ---------------------------------------------------------------------------------------------
@@ -291,16 +401,22 @@ def list_calls(room: Room, scene: str) -> list[Call]:
     room.write_shim("")
     room.reset()
     end_of(room.start("next"), "a run that makes the bytecode")
+    wait_until(lambda: not room.litter(), "a clean state directory", HANG)
+    room.reset()
     end = SCENES[scene](room)
+    wait_until(lambda: not room.litter(), "a clean state directory", HANG)
     assert end.status == 0 and not room.violations(), (end.status, end.said, room.violations())
     counts: dict[str, int] = {}
     calls = []
-    started = False
-    for line in room.traced_lines()[1:]:  # the first is strace's own execve, which it does not count
+    started = room.traces_keeper
+    lines = room.traced_lines()
+    for line in lines if started else lines[1:]:  # the first is strace's own execve, which it does not count
         match = re.match(r"(\w+)\(", line)
         if match is None:
             continue
         name = match.group(1)
+        if started and name == "execve":
+            break  # it is make from here on
         counts[name] = counts.get(name, 0) + 1
         started = started or ("stat" in name and room.tool.file + '"' in line)
         if started:
@@ -318,20 +434,30 @@ def play(room: Room, scene: str, call: Call, fault: str) -> tuple[list[str], str
     hit = ""
     try:
         end = SCENES[scene](room)
-        left = room.locks()
+        left = locks_that_stay(room, end)
         hit = what_was_hit(room, fault)
         ran = room.ran().count("traced")
         wrong += [end.behind] if end.behind else []
         if fault != "kill":
-            wrong += judge(end, ran, [name for name in left if ".%d." % end.dead not in name])
+            wrong += judge(end, ran, left)
         wrong += next_one(room)
     except NotInTime as error:
         wrong.append(str(error))
         room.start_over()
     for each in room.violations():
-        if not (fault == "kill" and each.startswith("traced: ran unprotected")):
+        if not (fault == "kill" and re.match("(traced|second): ran unprotected", each)):
             wrong.append(each)
     return wrong, hit
+
+
+def locks_that_stay(room: Room, end: End) -> list[str]:
+    """Return the locks that are still there half a second after the end: a keeper needs some time."""
+    deadline = time.monotonic() + 0.5
+    while True:
+        left = [name for name in room.locks() if ".%d." % end.dead not in name]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
 
 
 def what_was_hit(room: Room, fault: str) -> str:
@@ -357,7 +483,7 @@ def judge(end: End, ran: int, left: list[str]) -> list[str]:
         wrong.append("status 125 without a word")
     if end.status == 125 and ran:
         wrong.append("status 125 though the command ran: %s" % end.said)
-    if end.status not in (0, 125):
+    if end.status not in (0, 125) and not (end.status == 126 and lines and not ran):
         wrong.append("status %d: %s" % (end.status, end.said))
     if left:
         wrong.append("left behind: %s" % ", ".join(left))
@@ -365,16 +491,19 @@ def judge(end: End, ran: int, left: list[str]) -> list[str]:
 
 
 def next_one(room: Room) -> list[str]:
-    """Return what is wrong with whoever comes next, and with what is there after it."""
-    began = time.monotonic()
-    status, said = end_of(room.start("next"), "the next one")
-    seconds = time.monotonic() - began
+    """Return what is wrong with whoever comes next, and with what is there after it and one more."""
     wrong = []
-    if status or seconds > PROMISE:
-        wrong.append("the next one: status %d after %.1f s: %s" % (status, seconds, said))
-    if room.litter():
-        wrong.append("not clean after the next one: %s" % ", ".join(room.litter()))
-        room.clean()
+    for name in "next", "next but one":
+        began = time.monotonic()
+        status, said = end_of(room.start(name.replace(" ", "-")), "the " + name)
+        seconds = time.monotonic() - began
+        if status or seconds > PROMISE:
+            wrong.append("the %s: status %d after %.1f s: %s" % (name, status, seconds, said))
+        with contextlib.suppress(NotInTime):
+            wait_until(lambda: not room.litter(), "", 0.5)
+            return wrong
+    wrong.append("not clean after two more: %s" % ", ".join(room.litter()))
+    room.clean()
     return wrong
 
 
@@ -448,6 +577,10 @@ def play_scene(room: Room, scene: str, faults: list[str], options: argparse.Name
     return count
 
 
+def name_of(scene: Callable[[Room], End]) -> str:
+    return scene.__name__
+
+
 def own_namespace(arguments: list[str]) -> None:
     """Become the same program in a PID namespace of its own, where that is possible."""
     words = [
@@ -500,10 +633,10 @@ def main(arguments: list[str]) -> int:
     own_namespace(arguments)
     played = wrong = 0
     for tool in options.tool or sorted(TOOLS, reverse=True):
-        for scene in options.scene or SCENES:
+        for scene in [each for each in map(name_of, SCENES_OF[tool]) if each in (options.scene or SCENES)]:
             directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="seqexec-prove-")))
             began = time.monotonic()
-            room = Room(directory, tool)
+            room = Room(directory, tool, scene)
             try:
                 count = play_scene(room, scene, options.fault or list(FAULTS), options)
             finally:
@@ -512,7 +645,7 @@ def main(arguments: list[str]) -> int:
             seconds = time.monotonic() - began
             shown = (tool, scene, count.played, count.missed, count.wrong, seconds)
             print(
-                "%-16s %-12s %5d faults (%d at a call that did not come), %d wrong, %.0f s" % shown,
+                "%-16s %-14s %5d faults (%d at a call that did not come), %d wrong, %.0f s" % shown,
                 flush=True,
             )
             played, wrong = played + count.played, wrong + count.wrong

@@ -3,13 +3,16 @@
 
 usage: soak.py [--minutes N] [--seed N] [--rate RUNS_PER_SECOND]
 
-Runs of both tools arrive at random in two projects: plain ones, -c lines, nested ones, pipelines, calls from one
-project into the other and back (circles), ones that give up waiting, ones that run out of time, ones that fail.
+Runs of both tools arrive at random in two projects: plain ones, -c lines, nested ones, pipelines, makes (under
+SHELL, with the guard's lines, behind the wrapper), calls from one project into the other and back (circles), ones
+that give up waiting, ones that run out of time, ones that fail. In a third checkout, which has two state
+directories, nothing is killed: what is left of a killed run is seen from its own state directory only.
 Meanwhile wrappers, commands and whole groups are killed, terminated, stopped and continued, and junk is written
 over and between the files of the state directories: the PIDs in it are those of a bystander, of init, 0 and -1.
 
 Counted as wrong:
   overlaps        two were inside at once: seen by a flock, and by a file of everybody's own (programs/guarded.py)
+  torn            another command ran between two lines of an undisturbed make
   unprotected     a command of an undisturbed run had no live owner's file in a lock
   out of order    an undisturbed run started before another one that had been seen in the queue before it was launched
   hangs           a run did not end within a minute
@@ -65,6 +68,7 @@ class Run:
         self.queued = 0.0  # when it was first seen in the queue
         self.disturbed = ""
         self.calm = True  # nobody was disturbed while it was there
+        self.is_spared = False
 
 
 class Soak:
@@ -80,7 +84,9 @@ class Soak:
         self.word = new_word()
         first = Project(directory / "one", directory / "state", tools, self.word)
         self.projects = [first, first.other("two")]
-        for project in self.projects:
+        self.belts = [first.other("three"), Project(directory / "three", directory / "other", tools, self.word)]
+        for project in self.projects + self.belts:
+            self.write_makefiles(project)
             project.environment["SEQEXEC_GRACE"] = "0.5"
         self.runs: list[Run] = []
         self.done: list[Run] = []
@@ -97,11 +103,23 @@ class Soak:
 
     # ---- arrivals
 
-    def witness(self, project: Project, tool: str, inside: str = "") -> Path:
+    @staticmethod
+    def write_makefiles(project: Project) -> None:
+        """Write what the makes are made of: the same lines, each way to take a turn."""
+        lines = "a b c: ; @$(COMMAND) $(NAME)/$@ $(SECONDS)\nall: a b c\n"
+        guard = "SEQ_TURN = $(shell '%s' --seq-hold $(firstword -$(MAKEFLAGS)))\n"
+        guard += "export SEQEXEC_RUN := $(or $(SEQ_TURN),$(error no turn))\n"
+        heads = {
+            "shell": "SHELL := %s\n" % project.seqexec,
+            "guard": guard % (project.tools / "make_sequential.py"),
+            "wrapper": "",
+        }
+        for name, head in heads.items():
+            (project.path / ("Makefile." + name)).write_text(".DEFAULT_GOAL := all\n" + head + lines)
+
+    def witness(self, project: Project, inside: str = "") -> Path:
         """Return the directory in which those meet who must be alone: one a scope."""
-        path = (
-            self.directory / "witness" / ("-".join((project.path.name, tool) + ((inside,) if inside else ())))
-        )
+        path = self.directory / "witness" / ("-".join((project.path.name,) + ((inside,) if inside else ())))
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -114,9 +132,12 @@ class Soak:
             ["plain"] * 8
             + ["line"] * 3
             + ["nested", "pipeline", "impatient", "late", "failing", "abroad", "mixed"]
+            + ["shell_make", "guarded_make", "wrapped_make"] * 2
         )
         kind = self.random.choice(kinds)
-        project = self.random.choice(self.projects[:1] * 3 + self.projects)
+        project = self.random.choice(self.projects[:1] * 4 + self.projects + self.belts)
+        if project in self.belts and kind == "abroad":  # inside a run it does not wait for the other state directory
+            kind = "plain"
         tool = (
             "seqexec"
             if kind in ("line", "late")
@@ -138,61 +159,73 @@ class Soak:
             )
         run = Run(name, kind, process, errors, self.tools[tool].scope(project))
         run.calm = self.calm
+        run.is_spared = project in self.belts
         self.runs.append(run)
         self.count[kind] += 1
 
     def plain(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
-        return self.tools[tool].wrap(self.command(self.witness(project, tool), name, seconds))
+        return self.tools[tool].wrap(self.command(self.witness(project), name, seconds))
 
     def line(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
-        command = quoted(self.command(self.witness(project, tool), name, seconds))
+        command = quoted(self.command(self.witness(project), name, seconds))
         return [project.seqexec, "-ec", "exec " + command]
 
     def failing(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
-        command = self.command(self.witness(project, tool), name, seconds, "", "/bin/sh", "-c", "exit 3")
+        command = self.command(self.witness(project), name, seconds, "", "/bin/sh", "-c", "exit 3")
         return self.tools[tool].wrap(command)
 
     def impatient(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
-        return self.tools[tool].wrap(self.command(self.witness(project, tool), name, seconds), wait=0.05)
+        return self.tools[tool].wrap(self.command(self.witness(project), name, seconds), wait=0.05)
 
     def late(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
-        command = self.command(self.witness(project, tool), name, 20)
+        command = self.command(self.witness(project), name, 20)
         return [project.seqexec, "--timeout", "%.2f" % (0.1 + seconds), "--", *command]
 
     def nested(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
         """Three calls inside of a run, two of them at once; they are one scope, whatever the tool."""
-        inside = self.witness(project, tool, name)
+        inside = self.witness(project, name)
         calls = []
         for number, inner in enumerate(("seqexec", "seqexec", self.random.choice(sorted(TOOLS)))):
-            if tool == "make_sequential":
-                inner = "make_sequential"  # seqexec in a make takes the project's own lock: see mixed
             calls.append(
                 quoted(self.tools[inner].wrap(self.command(inside, "%s/%d" % (name, number), seconds / 3)))
             )
         script = "%s & %s; %s; wait" % tuple(calls)
-        return self.tools[tool].wrap(self.command(self.witness(project, tool), name, 0, "", *shell(script)))
+        return self.tools[tool].wrap(self.command(self.witness(project), name, 0, "", *shell(script)))
 
     def mixed(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
-        """A make whose recipe calls seqexec, which takes the project's lock."""
-        inner = self.tools["seqexec"].wrap(
-            self.command(self.witness(project, "seqexec"), name + "/0", seconds)
-        )
-        return self.tools["make_sequential"].wrap(
-            self.command(self.witness(project, "make_sequential"), name, 0, "", *inner)
-        )
+        """A make whose recipe calls seqexec."""
+        where = self.witness(project, name)
+        inner = self.tools["seqexec"].wrap(self.command(where, name + "/0", seconds))
+        return self.tools["make_sequential"].wrap(self.command(self.witness(project), name, 0, "", *inner))
+
+    def make(self, project: Project, kind: str, name: str, seconds: float) -> list[str]:
+        """Return make's arguments: three lines, one after another or, under SHELL, with -j."""
+        jobs = ["-j3"] if kind == "shell" and self.random.random() < 0.5 else []
+        command = quoted([sys.executable, "-IS", program("guarded")[-1], self.witness(project)])
+        values = ["COMMAND=" + command, "NAME=" + name, "SECONDS=%.3f" % (seconds / 3)]
+        return ["-s", *jobs, "-f", "Makefile." + kind, *values]
+
+    def shell_make(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
+        return ["make", *self.make(project, "shell", name, seconds)]
+
+    def guarded_make(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
+        return ["make", *self.make(project, "guard", name, seconds)]
+
+    def wrapped_make(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
+        return [self.tools["make_sequential"].path, *self.make(project, "wrapper", name, seconds)]
 
     def abroad(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
         """A run whose command calls the other project: two of them may be a circle, of which one gives up."""
         other = self.projects[self.projects[0] is project]
         inner = quoted(
-            self.tools["seqexec"].wrap(self.command(self.witness(other, "seqexec"), name + "/0", seconds))
+            self.tools["seqexec"].wrap(self.command(self.witness(other), name + "/0", seconds))
         )
         script = "cd %s && %s" % (quoted([other.path]), inner)
-        where = self.witness(project, "seqexec")
+        where = self.witness(project)
         return self.tools["seqexec"].wrap(self.command(where, name, 0.05, "", *shell(script)))
 
     def pipeline(self, project: Project, tool: str, name: str, seconds: float) -> list[str]:
-        where = self.witness(project, tool)
+        where = self.witness(project)
         calls = []
         for number, tail in enumerate((["seq", "20000"], ["cat"], ["wc", "-l"])):
             command = self.command(where, "%s/%d" % (name, number), seconds / 3, name, *tail)
@@ -220,6 +253,8 @@ class Soak:
         if not self.runs:
             return
         run = self.random.choice(self.runs)
+        if run.is_spared:
+            return
         family = self.family(run)
         what = self.random.choice(
             ["wrapper", "anyone", "anyone", "group", "stop", "stop", "stop one", "TERM", "INT", "HUP"]
@@ -266,8 +301,9 @@ class Soak:
         project = self.random.choice(self.projects)
         scope = self.random.choice(sorted(self.tools.items()))[1].scope(project)
         name = self.random.choice(
-            ["queue.txt", "queue.old", "current.pid", "history.txt", "waiters/junk", "waiters/.1.x.0.1.t1",
-             "waiters/1.x.0.1.t1", "executor.lock/junk", "nested/junk", "orphans.log", "owner", "cache"]
+            ["queue.txt", "current.pid", "history.txt", "waiters/junk", "waiters/.1.x.0.1.t1",
+             "waiters/1.x.0.1.t1", "executor.lock/junk", "nested/junk", "orphans.log", "owner", "cache",
+             "makes/junk"]
         )  # fmt: skip
         path = scope / name
         if name == "owner":
@@ -323,9 +359,8 @@ class Soak:
             if not run.queued:
                 if run.scope not in texts:
                     texts[run.scope] = ""
-                    for name in ("queue.old", "queue.txt"):
-                        with contextlib.suppress(OSError):
-                            texts[run.scope] += (run.scope / name).read_text(errors="replace")
+                    with contextlib.suppress(OSError):
+                        texts[run.scope] += (run.scope / "queue.txt").read_text(errors="replace")
                 if re.search("^%d:.*\t1\\." % run.process.pid, texts[run.scope], re.MULTILINE):
                     run.queued = now
 
@@ -349,7 +384,7 @@ class Soak:
         )
         if not run.disturbed and status not in allowed:
             self.complain("odd ends", "%s: status %d: %s" % (run.name, status, said))
-        elif run.disturbed and status in (1, 2):
+        elif run.disturbed and status in (1, 2) and "make" not in run.kind:
             self.complain("odd ends", "%s (%s): status %d: %s" % (run.name, run.disturbed, status, said))
         if "Traceback" in said or "cannot go on" in said or "Error(" in said:
             self.complain("odd ends", "%s (%s): %s" % (run.name, run.disturbed, said))
@@ -366,15 +401,17 @@ class Soak:
             self.continue_some(True)
             self.look()
             time.sleep(0.05)
-        for project in self.projects:
+        for project in self.projects + self.belts:
             for tool in self.tools.values():
                 done = project.run(tool.wrap(["true"]))
                 if done.returncode:
                     self.complain(
                         "odd ends", "the last one: status %d: %s" % (done.returncode, done.stderr.decode())
                     )
+        time.sleep(1)  # the last keepers go
         self.judge_witnesses()
         self.judge_order()
+        self.judge_makes()
         self.judge_leftovers()
         if self.bystander.poll() is not None:
             self.complain("bystanders", "the bystander ended with %s" % self.bystander.returncode)
@@ -422,18 +459,32 @@ class Soak:
                     self.complain("out of order", "%s before %s" % (run.name, other.name))
                 self.count["pairs in order"] += other.scope == run.scope and other.queued < run.launched
 
+    def judge_makes(self) -> None:
+        """Nothing ran between two lines of an undisturbed make."""
+        whole = {run.name for run in self.done if "_make" in run.kind and not run.disturbed and run.calm}
+        for path in (self.directory / "witness").glob("*/ran"):
+            names = [line.split()[0].split("/")[0] for line in path.read_text().splitlines()]
+            for name in whole.intersection(names):
+                first, last = names.index(name), len(names) - names[::-1].index(name)
+                others = set(names[first:last]) - {name}
+                self.count["whole makes"] += not others
+                if others:
+                    self.complain("torn", "%s by %s" % (name, ", ".join(sorted(others))))
+
     def judge_leftovers(self) -> None:
         """Count what should not be there any more."""
         for pid in self.marked():
             with open("/proc/%d/cmdline" % pid) as stream:
                 self.complain("leftovers", "PID %d: %s" % (pid, stream.read().replace("\0", " ")))
-        for place, directories, files in os.walk(str(self.projects[0].base)):
+        bases = self.projects[0].base, self.belts[1].base
+        for place, directories, files in [each for base in bases for each in os.walk(str(base))]:
             for name in directories + files:
                 path = os.path.join(place, name)
                 kept = (
                     "history.txt",
-                    "make",
                     "waiters",
+                    "makes",
+                    "nested",
                     "seqexec-cache-%d" % os.geteuid(),
                     "junk",
                     "orphans.log",
@@ -441,7 +492,7 @@ class Soak:
                 known = (
                     name in kept
                     or name.startswith("seq-exec-")
-                    or re.match(r"[a-z]+-\d+(-[0-9a-f]+){4}(\.rest)?$", name)
+                    or re.match(r"[a-z]+-\d+(-[0-9a-f]+){4}(\.rest|\.\d+\.new)?$", name)
                 )
                 if not known and not (name.startswith("queue.") and not os.path.getsize(path)):
                     self.complain("leftovers", path)
@@ -497,7 +548,7 @@ class Soak:
         for name, number in self.count.items():
             kinds[name.partition(":")[0]] = kinds.get(name.partition(":")[0], 0) + number
         names = ("runs", "kills", "stops", "junk")
-        wrong = ("overlaps", "unprotected", "out of order", "hangs", "odd ends", "leftovers", "bystanders")
+        wrong = ("overlaps", "torn", "unprotected", "out of order", "hangs", "odd ends", "leftovers", "bystanders")
         return ", ".join(
             ["%d %s" % (kinds.get(name, 0), name) for name in names]
             + ["%d %s" % (self.wrong[name], name) for name in wrong]
