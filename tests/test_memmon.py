@@ -443,7 +443,7 @@ def test_the_log_gets_each_event_with_its_time(place: Guarded) -> None:
 
 
 def test_a_warning_about_a_command_with_a_signal_in_its_name_is_no_kill(place: Guarded) -> None:
-    source = "import sys; x = bytearray(b'x') * (70 << 20); sys.stdin.read()"
+    source = "import sys; x = b'x' * (70 << 20); sys.stdin.read()"
     argv = [place.project.seqexec, program("hog")[0], "-c", source, "SIGTERM"]
     run = place.project.start(argv, set={"MEMORY_LIMIT_MB": "100"})
     assert re.search("SIG.*holds", read_line(run, "stderr"))
