@@ -3610,7 +3610,8 @@ def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
         status = job.start(mask)
         if status is None:
             status = job.supervise()
-            if plan.leftovers != "leave" and may_have_left(claim.identity, job.pid):
+            is_over = plan.finish == "timeout" or plan.leftovers == "leave"
+            if not is_over and may_have_left(claim.identity, job.pid):
                 status = job.end_leftovers(status)
     except BaseException:  # nothing may run on without the lock
         end_run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
