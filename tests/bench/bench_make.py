@@ -22,11 +22,11 @@ PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.e
 
 
 def guard():
-    """Return the six lines that the tool's own head shows."""
+    """Return the four lines that the tool's own head shows."""
     with open(os.path.join(ROOT, "make_sequential.py"), encoding="utf-8") as stream:
-        lines = [line[2:].rstrip("\n") for line in stream if line.startswith("# ")]
+        lines = [line[4:].rstrip("\n") for line in stream if line.startswith("#   ")]
     first = next(place for place, line in enumerate(lines) if line.startswith("MAKE_SEQ :="))
-    return "\n".join(lines[first : lines.index("endif", first) + 1]) + "\n"
+    return "\n".join(lines[first : first + 4]) + "\n"
 
 
 def seconds(command, environment):
