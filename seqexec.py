@@ -4235,7 +4235,9 @@ class GitCall:
 
     def may_be_in(self, other: GitCall, which: int) -> bool:
         """True if it has the same git directory (0) or common one (1), or that is not known."""
-        return self.place[which] == other.place[which] or not look_up(self.directory)
+        if self.git_dir:
+            return bool(self.place[which] == other.place[which])
+        return not look_up(self.directory)
 
 
 def git_calls(argv: list[str], line: str | None) -> list[GitCall]:
