@@ -534,20 +534,22 @@ def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
     """Sleep until one of some processes ends, or the time is up (False)."""
     import select
 
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     watched = list(processes)
     pidfds = [open_pidfd(process.pid) for process in watched]
     poll = select.poll()
     for pidfd in pidfds:
         if pidfd >= 0:
             poll.register(pidfd, select.POLLIN)
-    step = POLL_INTERVAL if -1 in pidfds else seconds
+    step = seconds
     try:
         while all(map(is_same, watched)):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            waited = time.monotonic() - began
+            if waited >= seconds:
                 return False
-            poll.poll(min(left, step) * 1000)
+            if -1 in pidfds:  # short looks first: most processes end soon
+                step = min(POLL_INTERVAL, 0.005 + waited / 8) if PROC else POLL_INTERVAL
+            poll.poll(min(seconds - waited, step) * 1000)
         return True
     finally:
         for pidfd in pidfds:

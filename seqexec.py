@@ -617,20 +617,22 @@ def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
     """Sleep until one of some processes ends, or the time is up (False)."""
     import select
 
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     watched = list(processes)
     pidfds = [open_pidfd(process.pid) for process in watched]
     poll = select.poll()
     for pidfd in pidfds:
         if pidfd >= 0:
             poll.register(pidfd, select.POLLIN)
-    step = POLL_INTERVAL if -1 in pidfds else seconds
+    step = seconds
     try:
         while all(map(is_same, watched)):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            waited = time.monotonic() - began
+            if waited >= seconds:
                 return False
-            poll.poll(min(left, step) * 1000)
+            if -1 in pidfds:  # short looks first: most processes end soon
+                step = min(POLL_INTERVAL, 0.005 + waited / 8) if PROC else POLL_INTERVAL
+            poll.poll(min(seconds - waited, step) * 1000)
         return True
     finally:
         for pidfd in pidfds:
@@ -2614,12 +2616,12 @@ def recover(claim: Claim, identity: Identity) -> None:
     record = record_in(LOCK, identity, scope.fd)
     if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
         return
-    is_kept = "for" in record and kept_process(record) is None
     ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
     try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
     force_remove(LOCK + "/" + identity, scope.fd)
     remove_nested(scope, identity)
-    if is_kept and not ended:  # the PID 1 of a container has ended, and its keeper with it
+    has_begun = "child" in record or kept_process(record) is not None
+    if not has_begun and not ended:  # no command yet; or a container's end took make and keeper
         return
     shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5])
     who = printable(record.get("command", ""), 60) or "a command"

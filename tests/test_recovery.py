@@ -162,6 +162,8 @@ def kill_holder_of(project: Project, tool: Tool, command: list[str], **changes: 
     """Start a command that says a line first; kill its wrapper; return the wrapper's PID and the line."""
     process = project.start(tool.wrap(command), **changes)
     said = read_line(process)
+    (owner,) = (tool.scope(project) / "executor.lock").glob("*.%d.*" % process.pid)
+    wait_until(lambda: b"\nchild " in owner.read_bytes(), "the record of its command")
     process.kill()
     ended(process)
     return process.pid, said
@@ -307,7 +309,7 @@ def stopping_copy(project: Project, directory: Path, line: str) -> str:
     return changed(project, directory, (line, stop + line))
 
 
-@pytest.mark.parametrize("line", ['    is_kept = "for" in record and', "    ended = end_run("])
+@pytest.mark.parametrize("line", ["    ended = end_run(", "    has_begun = "])
 def test_a_recovery_that_is_interrupted_hurts_no_successor(
     project: Project, seqexec: Tool, tmp_path: Path, line: str
 ) -> None:
