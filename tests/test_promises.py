@@ -189,7 +189,7 @@ def default(variable: str) -> str:
 
 
 class Stubborn:
-    """A command that a time limit ends, and that ignores TERM; it touches a file when TERM comes, and one while it lives."""
+    """A command that a time limit ends and that ignores TERM. It touches a file at TERM, and another while it lives."""
 
     LINE = """trap ': >"$1/term"' TERM; echo ready; while :; do : >"$1/alive"; sleep 0.05; done"""
 
