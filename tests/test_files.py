@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import pytest
 from support import PRODUCT, ROOT, Project
+
+sys.path.append(str(ROOT / "tests" / "prove"))
+import prove_interleavings
+import prove_mutants
 
 FILES = [name for name in PRODUCT if (ROOT / name).exists()]
 
@@ -55,3 +60,20 @@ def test_a_file_works_when_it_is_the_only_one_copied(project: Project, name: str
     result = project.run([str(alone / name), *run], cwd=alone)
     assert result.returncode == 0, result.stderr.decode()
     assert [path.name for path in Path(alone).iterdir()] == [name]
+
+
+@pytest.mark.parametrize("fault", prove_mutants.MUTANTS, ids=lambda fault: fault.name)
+def test_a_deliberate_fault_has_its_place_and_its_test(fault: prove_mutants.Mutant) -> None:
+    """`make prove` puts it in. A change of the code or of a test's name changes the fault, too."""
+    prove_mutants.put_into_files(fault)
+    name, _, words = fault.tests
+    tree = ast.parse((ROOT / "tests" / name).read_text())
+    tests = [each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+    for word in words.split(" or "):
+        assert any(each.startswith("test_") and word in each for each in tests), word
+
+
+@pytest.mark.parametrize("fault", prove_interleavings.MUTANTS, ids=lambda fault: fault.name)
+def test_a_fault_for_the_explorer_has_its_place_and_its_scenario(fault: prove_interleavings.Mutant) -> None:
+    prove_interleavings.mutate((ROOT / "seqexec.py").read_text(), fault)
+    assert fault.found_by in [each.name for each in prove_interleavings.interleave.SCENARIOS]

@@ -35,7 +35,7 @@ PUBLISH = "            posix.rename(hidden, identity, src_dir_fd=waiters, dst_di
 FLOCK_OWN = "            flock(file, LOCK_EX | LOCK_NB)\n            write_all(file, record)\n"
 FREE = "    for _ in range(2):  # the second is for an interrupted or short-of-memory one\n"
 FREE += "        if try_remove(posix.unlink, claim.identity, claim.home):\n            break\n"
-REMOVE_LOCK = "    try_remove(posix.rmdir, LOCK, scope.fd)\n    posix.close(claim.file)\n"
+REMOVE_LOCK = "    is_last = try_remove(posix.rmdir, LOCK, scope.fd)\n"
 IN_LOCK = '    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"\n'
 
 MUTANTS = [
@@ -58,14 +58,14 @@ MUTANTS = [
         "release closes before it unlinks",
         "release",
         FREE + REMOVE_LOCK,
-        "    posix.close(claim.file)\n" + FREE + REMOVE_LOCK.replace("    posix.close(claim.file)\n", ""),
+        "    try_close(claim.file)\n" + FREE + REMOVE_LOCK,
         "two, in a new directory",
     ),
     Mutant(
         "release removes whatever lock is there",
         "release",
         REMOVE_LOCK,
-        REMOVE_LOCK.replace("try_remove(posix.rmdir, ", "force_remove("),
+        REMOVE_LOCK + "    force_remove(LOCK, scope.fd)\n",
         "two, in a new directory",
     ),
     Mutant(
@@ -190,8 +190,8 @@ MUTANTS = [
     Mutant(
         "a forker frees the flock of the turn that it leaves to a keeper",
         "leave_keeper",
-        "    for fd in claim.file,",
-        "    flock(claim.file, 8)\n    for fd in claim.file,",
+        "    try_close(claim.file,",
+        "    flock(claim.file, 8)\n    try_close(claim.file,",
         "a make and a command, one killed",
     ),
     Mutant(
@@ -218,7 +218,7 @@ MUTANTS = [
     Mutant(
         "a keeper releases while lines of its ended make run",
         "keep",
-        "            flock(nested.fd, LOCK_EX)\n",
+        "            persist(flock, nested.fd, LOCK_EX)\n",
         "            pass\n",
         "a line of a make and its keeper, one killed",
     ),
