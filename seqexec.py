@@ -3561,7 +3561,7 @@ def run(plan: Command) -> int:
     """Run the command in its turn. Return its status, -N for signal N."""
     if "git" in plan.shown:
         plan.gits = git_calls(plan.argv, plan.line)
-        if only_reads(plan.gits) and not plan.timeout:
+        if plan.gits and not any(git.writes for git in plan.gits) and not plan.timeout:
             return execute_in_place(plan, b"GIT_OPTIONAL_LOCKS=0")
     is_recipe = plan.is_line and b"MAKELEVEL" in posix.environ
     if is_recipe and only_looks("-" + setting("MAKEFLAGS")):
@@ -3631,9 +3631,8 @@ def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
     if plan.verbose:
         say_verbose(plan, "ended with status %d after %.1f s" % (status, seconds))
     job.close_guard(status)
-    reason = explain_git_failure(plan, plan.gits, status, seconds) if status and plan.gits else ""
-    if reason:
-        say(reason)
+    if status == 128:
+        explain_git_failure(plan.gits)
     if not is_stored:
         store_bytecode()
     return status
@@ -4167,20 +4166,20 @@ def become_guard(writer: int, arguments: list[str]) -> None:
 
 # ---- git -----------------------------------------------------------------------------------------
 #
-# A git that only reads takes no turn. A git that writes has its turn, and holds two flocks: all
-# gits of one git directory take the first (on `refs`, a linked worktree's on `commondir`), all
-# worktrees of a repository and its submodules the second (on `objects`). A git from outside, and
-# a lock file of git's, is waited for. No file of git's is ever removed: only a person knows what
-# else uses the repository. Without /proc the directory of a process is unknown: then it may own
-# any lock file, and is never in the way itself.
+# A git that only reads takes no turn. A git that writes takes its turn, and then two flocks: one
+# that all gits of its git directory take (on `refs`, in a linked worktree on `commondir`), and one
+# for all worktrees and submodules of the repository (on `objects`). Then it waits for gits from
+# outside and for git's lock files. No file of git's is ever removed: only a person knows what else
+# uses the repository. Without /proc the directory of a process is unknown: that git may own any
+# lock file, and is never in the way itself.
 READS = """--help --version -h blame cat-file check-ignore credential credential-cache--daemon diff
     describe diff-files diff-index diff-tree for-each-ref fsck fsmonitor--daemon grep help log show
     ls-files ls-remote ls-tree merge-base rev-list rev-parse shortlog show-ref status""".split()
-# These read whatever follows; before a "$" nothing may.
+# These read, too; "$" is the command's end.
 READS_SO = """bisect log,branch$,branch -a$,branch -r$,branch -v$,branch -vv$,branch --list,tag -n,
     branch --contains,branch --show-current,config --get,config --list,config -l,reflog$,tag$,
     remote$,remote -v$,remote get-url,remote show,stash list,stash show,submodule$,submodule status,
-    symbolic-ref --short,tag --contains,tag --list,tag -l,worktree list"""
+    symbolic-ref --short,tag --contains,tag --list,tag -l,worktree list""".replace("\n    ", "")
 # A process is in the way if it works on index or HEAD; all else (fetch, gc) by its lock files only.
 IN_THE_WAY = """add am apply bisect bisect--helper checkout checkout-index cherry-pick clean commit
     merge mv pull read-tree rebase receive-pack reset restore revert rm stash switch symbolic-ref
@@ -4190,6 +4189,8 @@ LOCKS = ((0, "index"), (0, "HEAD"), (1, "packed-refs"), (1, "config"), (1, "shal
 PREFIXES = ("cd", "command", "env", "exec", "git", "nice", "nohup", "set", "timeout")
 SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 VALUED = "-C -a -c -k -n -s -u --config-env --git-dir --namespace --unset --work-tree".split()
+UNKNOWN = ["\n", "?"]  # a command that is not understood
+INFINITE = float("inf")
 GIT_LOOK = 0.05  # seconds between two looks: git holds most of its lock files for less
 STALE = 1.0  # seconds after which a lock file that no live git could own counts as abandoned
 UNSAID = 0.5  # seconds of waiting before a line says so: an editor's `git status` takes less
@@ -4197,10 +4198,9 @@ REMOVE = "if no editor, container or other machine uses the repository, remove t
 
 
 class GitCall:
-    """A git command, ours or a process's: where it runs, and what it does."""
+    """A git command, of this run or of another process: where it works, and what it does."""
 
-    is_alone = False  # it is all that the command does
-    pid, runs = 0, ""  # of a process: its PID, and the runs that it is inside of
+    pid, runs = 0, ""  # of another process: its PID, and the runs that it is inside of
     subcommand, git_dir, common = "", "", ""  # locate() fills in the directories and their inodes
     place: tuple[Any, Any] = (None, None)
 
@@ -4212,17 +4212,14 @@ class GitCall:
     def writes(self) -> bool:
         """False if it is known to write nothing; an alias or an extension may write."""
         text = " ".join([self.subcommand] + self.arguments) + "$"
-        phrases = tuple(READS_SO.replace("\n    ", "").split(","))
-        return self.subcommand not in READS and not text.startswith(phrases)
+        return self.subcommand not in READS and not text.startswith(tuple(READS_SO.split(",")))
 
-    def heed(self, option: str, value: str) -> None:
+    def follow(self, option: str, value: str) -> None:
         """Follow an option of git or env, or a variable, that says where it works."""
         if option in ("-C", "--chdir"):
             self.directory = join_path(self.directory, value)
         elif option in ("--git-dir", "GIT_DIR"):
             self.named = value
-        elif option in ("-u", "--unset") and value == "GIT_DIR":
-            self.named = ""
 
     def locate(self) -> bool:
         """Find the repository as git would; False if there is none."""
@@ -4244,8 +4241,6 @@ class GitCall:
 
 def git_calls(argv: list[str], line: str | None) -> list[GitCall]:
     """Return the git commands that a command, or a shell's line, starts with."""
-    if not any("git" in word for word in argv):
-        return []
     words = list(argv) if line is None else split_line(line)
     return parse_git(words, posix.getcwd(), setting("GIT_DIR"))
 
@@ -4254,16 +4249,15 @@ def parse_git(words: list[str], directory: str, named: str) -> list[GitCall]:
     """Return the git commands that words start with; "\n" stands between two commands."""
     # cd sub \n env -u GIT_DIR LANG=C nice -n 5 bash -euo pipefail -c 'git -C x commit -m text'
     calls: list[GitCall] = []
-    call, program, flags, is_simple = GitCall(directory, named), "", "", True
+    call, program, flags = GitCall(directory, named), "", ""
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
         if word == "\n":
-            call, program, is_simple = GitCall(directory, named), "", False
+            call, program = GitCall(directory, named), ""
         elif program == "git" and (word[:1] != "-" or word in READS):
             end = words.index("\n") if "\n" in words else len(words)
             call.subcommand, call.arguments = word, words[:end]
-            call.is_alone = is_simple and end == len(words)
             calls.append(call)
             del words[:end]
         elif program and word[:1] in ("-", "+"):
@@ -4271,22 +4265,22 @@ def parse_git(words: list[str], directory: str, named: str) -> list[GitCall]:
             flags += letters
             if words and (name in VALUED and not equals and not letters or "o" in letters):
                 value = words.pop(0)
-            call.heed(name, value)
+            call.follow(name, value)
         elif program in SHELLS:
-            is_simple = is_simple and "\n" not in words
-            words, directory = split_line(word) if "c" in flags else [], call.directory
-            named, program, flags = call.named, "", ""
+            rest = UNKNOWN if "\n" in words else []
+            words = (split_line(word) if "c" in flags else UNKNOWN) + rest
+            directory, named, program, flags = call.directory, call.named, "", ""
         elif program == "cd":
             directory = call.directory = join_path(directory, word)
         elif equals and name.isidentifier():
-            call.heed(name, value)
-        elif program != "set" and not word[:1].isdigit():  # 60: a timeout's
+            call.follow(name, value)
+        elif program != "set" and not (program == "timeout" and word[:1].isdigit()):
             program = word.rpartition("/")[2]
             if program[:4] == "git-":
                 words.insert(0, program[4:])
                 program = "git"
             if program not in PREFIXES + SHELLS:
-                break  # `make && git push`: what is seen now does not hold then
+                return calls + [call]  # no subcommand: not understood, as in `make && git push`
     return calls
 
 
@@ -4302,56 +4296,57 @@ def split_line(line: str) -> list[str]:
             words.append("\n" if word[:1] and word[0] in marks else word)
     except ValueError:  # a quote is left open
         pass
-    return words
-
-
-def only_reads(calls: list[GitCall]) -> bool:
-    """True if the whole command is one git that only reads."""
-    return len(calls) == 1 and calls[0].is_alone and not calls[0].writes
+    is_plain = not any(mark in line for mark in ("$(", "`", "<<"))  # also in quotes
+    return words if is_plain else words + UNKNOWN
 
 
 def hold_repositories(plan: Plan, claim: Claim, calls: list[GitCall]) -> list[int]:
     """Wait until no other git is in the way; return what must stay open while the command runs."""
-    text = setting("SEQEXEC_GIT_WAIT") or "10"
-    if not text.replace(".", "", 1).isdecimal():
-        raise Failure("SEQEXEC_GIT_WAIT=%s is not a number of seconds" % printable(text))
-    mine = [call for call in calls if call.writes and call.locate()]
-    held: list[int] = []
-    files: dict[Any, str] = {}
-    for call in mine:
+    limit = seconds_setting("SEQEXEC_GIT_WAIT", 10.0)
+    writers = [call for call in calls if call.subcommand and call.writes and call.locate()]
+    files: dict[tuple[int, Any], str] = {}
+    for call in writers:
         own = call.git_dir + ("/refs" if call.git_dir == call.common else "/commondir")
         top, is_submodule, _ = call.common.partition("/.git/modules/")
         shared = (top + "/.git" if is_submodule else call.common) + "/objects"
         files.update({(0, look_up(own)[1:3]): own, (1, look_up(shared)[1:3]): shared})
-    for order in sorted(files):  # the same for all, or two could wait for each other
-        hold_file(plan, claim, files[order], order[0] and max(float(text), UNSAID), held)
-    for call in mine:
-        wait_for_others(plan, call, float(text))
-    return held
+    held: dict[str, int] = {}
+    for which, inode in sorted(files):  # the same order for all, or two could wait for each other
+        hold_file(plan, claim, files[which, inode], limit if which else INFINITE, held)
+    for call in writers:
+        began, told, found = time.monotonic(), plan.quiet, find_obstacle(call)
+        while found:
+            waited = time.monotonic() - began
+            if waited >= limit or found[1] == REMOVE and waited >= STALE:
+                raise Failure("%s; nothing was run: %s" % found, GIT_IS_WRITING)
+            told = told or waited >= UNSAID and say("waiting: " + found[0])
+            time.sleep(GIT_LOOK)
+            found = find_obstacle(call)
+    return list(held.values())
 
 
-def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: list[int]) -> None:
-    """Sleep until the flock of a file is ours, and keep it; after a limit, if any, do without."""
-    held.append(posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC))
-    marks = ["%d:%d" % (status.st_dev, status.st_ino) for status in map(posix.fstat, held)]
+def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str, int]) -> None:
+    """Sleep until the flock of a file is this run's, and keep it; after a limit, do without."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    mark = "%d:%d" % (posix.fstat(fd).st_dev, posix.fstat(fd).st_ino)
     around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
-    holders = [entry.partition("@")[2] for entry in around if entry.startswith(marks[-1] + "@")]
-    is_ours = not all(is_gone(Identity(each)) for each in holders)  # a run around this one
-    while is_ours or not flock_within(held[-1], UNSAID, LOCK_EX):
+    holders = [each.partition("@")[2] for each in around if each.startswith(mark + "@")]
+    is_inside = not all(is_gone(Identity(each)) for each in holders)  # a hook of the holder's git
+    while is_inside or not flock_within(fd, UNSAID, LOCK_EX):
         waited = time.monotonic() - began
-        if is_ours or limit and waited >= limit:
-            posix.close(held.pop())
+        if is_inside or waited >= limit:
+            posix.close(fd)
             return
         text = "another run's git works in " + printable(path.rpartition("/")[0])
         if plan.wait is not None and waited >= plan.wait:
-            raise Failure("gave up after %s: %s" % (duration(waited), text), 75)
+            raise Failure("gave up after %s: %s" % (duration(waited), text), GAVE_UP)
         told = told or say("waiting: " + text)
-        if not limit:
-            posix.write(claim.file, b"waits-for %s\n" % marks[-1].encode())
+        if limit == INFINITE:
+            posix.write(claim.file, b"waits-for %s\n" % mark.encode())
             break_circle(claim)
-    around.append("%s@%s" % (marks[-1], claim.identity))
-    posix.environ[b"SEQEXEC_GIT"] = " ".join(around).encode()
-    posix.write(claim.file, b"waits-for -\nholds %s\n" % " ".join(marks).encode())
+    held[mark] = fd
+    posix.environ[b"SEQEXEC_GIT"] = " ".join(around + [mark + "@" + claim.identity]).encode()
+    posix.write(claim.file, b"waits-for -\nholds %s\n" % " ".join(held).encode())
 
 
 def find_gits() -> Iterator[GitCall]:
@@ -4365,7 +4360,7 @@ def find_gits() -> Iterator[GitCall]:
         raw = (read_proc(pid, "cmdline") or b"").decode("utf-8", "surrogateescape") if PROC else ""
         words = raw.split("\0")[:-1] or read_command(pid).split()
         for call in parse_git(words, "%s/%d/cwd" % (PROC, pid), ""):
-            if call.writes or call.subcommand in REFRESHES:
+            if call.subcommand and (call.writes or call.subcommand in REFRESHES):
                 text = (read_environment(pid) or b"").decode("utf-8", "surrogateescape")
                 variables = dict(entry.partition("=")[::2] for entry in text.split("\0"))
                 call.named = call.named or variables.get("GIT_DIR", "")
@@ -4382,29 +4377,28 @@ def may_be_git(pid: str) -> bool:
         return isinstance(error, PermissionError) and b"git" in (read_proc(int(pid), "comm") or b"")
 
 
-def find_obstacle(mine: GitCall) -> tuple[str, str] | None:
-    """Return what is in the way of a git of ours, and what a person should do about it."""
-    tops = mine.git_dir, mine.common
+def find_obstacle(call: GitCall) -> tuple[str, str] | None:
+    """Return what is in the way of a git of this run, and what a person should do about it."""
+    tops = call.git_dir, call.common
     files = [(which, "%s/%s.lock" % (tops[which], name)) for which, name in LOCKS]
     files = [file for file in files if look_up(file[1])]  # before their owners end
     above = {each.pid for each in own_ancestors()}
     runs = set((setting("SEQEXEC_RUN") or "-").split(":"))
     gits = list(find_gits())
-    near = [git for git in gits if git.subcommand in IN_THE_WAY and git.may_be_in(mine, 0)]
+    near = [git for git in gits if git.subcommand in IN_THE_WAY and git.may_be_in(call, 0)]
     if any(git.pid in above for git in near):
         return None  # a hook, rebase -x: the git around waits for us, and its locks are its own
     for git in near:
         if git.git_dir and not runs & set(git.runs.split(":")):
             what = "a git inside of a run" if git.runs else "a git from outside"
-            what += " works in %s: %s" % (printable(mine.git_dir), describe_process(git.pid))
+            what += " works in %s: %s" % (printable(call.git_dir), describe_process(git.pid))
             return what, "try again when it has ended"
     for which, path in files:
         status = look_up(path)
         if status:
             age = max(0.0, time.time() - status.st_mtime)
             text = "git's lock file %s is %s old and " % (printable(path), duration(age))
-            owners = [git for git in gits if git.may_be_in(mine, which) and git.pid not in above]
-            owners = [git for git in owners if read_process(git.pid)]
+            owners = [git for git in gits if git.may_be_in(call, which) and read_process(git.pid)]
             if owners:
                 text += "may belong to " + describe_process(owners[0].pid)
                 return text, "try again when it is gone"
@@ -4414,22 +4408,11 @@ def find_obstacle(mine: GitCall) -> tuple[str, str] | None:
     return None
 
 
-def wait_for_others(plan: Plan, mine: GitCall, limit: float) -> None:
-    """Wait until nothing is in the way of a git of ours. Raise Failure after the limit."""
-    began, told, found = time.monotonic(), plan.quiet, find_obstacle(mine)
-    while found:
-        waited = time.monotonic() - began
-        if waited >= limit or found[1] == REMOVE and waited >= STALE:
-            raise Failure("%s; nothing was run: %s" % found, 1)
-        told = told or waited >= UNSAID and say("waiting: " + found[0])
-        time.sleep(GIT_LOOK)
-        found = find_obstacle(mine)
-
-
-def explain_git_failure(plan: Plan, calls: list[GitCall], status: int, seconds: float) -> str:
-    """Return a line about what another git may have to do with a failure, "" for none."""
-    found = [find_obstacle(mine) for mine in calls if status == 128 and mine.git_dir]
-    return "".join("%s: %s" % each for each in found[:1] if each)
+def explain_git_failure(calls: list[GitCall]) -> None:
+    """Say what another git may have to do with a failure of these."""
+    for found in [find_obstacle(call) for call in calls if call.git_dir][:1]:
+        if found:
+            say("%s: %s" % found)
 
 
 def describe_process(pid: int) -> str:

@@ -513,6 +513,42 @@ MUTANTS = [
         (("    sweep_makes(scope)\n", ""),),
         ("test_shell.py", "-k", "leading_line"),
     ),
+    Mutant(
+        "a git that only reads takes a turn",
+        "run",
+        (("if plan.gits and not any(", "if False and not any("),),
+        ("test_git.py", "-k", "takes_no_turn"),
+    ),
+    Mutant(
+        "gits of two runs meet in one repository",
+        "hold_repositories",
+        (("        hold_file(", "        () and hold_file("),),
+        ("test_git.py", "-k", "hooks_of_commits"),
+    ),
+    Mutant(
+        "a git by hand is not seen",
+        "find_obstacle",
+        (("    for git in near:", "    for git in []:"),),
+        ("test_git.py", "-k", "by_hand_is_waited_for"),
+    ),
+    Mutant(
+        "a hook waits for its own commit",
+        "find_obstacle",
+        (("    if any(git.pid in above", "    if False and any(git.pid in above"),),
+        ("test_git.py", "-k", "hook_of_a_commit_by_hand"),
+    ),
+    Mutant(
+        "a git that has ended in another repository is in the way",
+        "may_be_in",
+        (("        if self.git_dir:", "        if self.git_dir and look_up(self.directory):"),),
+        ("test_git.py", "-k", "ends_meanwhile"),
+    ),
+    Mutant(
+        "a living lock file is to be removed",
+        "find_obstacle",
+        (("            if age < STALE:", "            if False:"),),
+        ("test_git.py", "-k", "never_to_be_removed"),
+    ),
 ]
 
 
