@@ -259,12 +259,10 @@ def store_bytecode() -> None:
 
 # END SHARED start
 
-# BEGIN SHARED basics
-# ---- basics: failures, settings, lines for people ------------------------------------------------
+# BEGIN SHARED endings
+# ---- endings: failures, statuses -----------------------------------------------------------------
 
-GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124, 125, 126, 127
-READER_PATIENCE = 1.0  # seconds a line waits for a reader while others wait for this process
-CLEAR_LINE = "\r\x1b[K"  # ECMA-48: to the first column, erase to the end of the line
+FAILED, CANNOT_RUN, NOT_FOUND = 125, 126, 127
 
 
 class Failure(Exception):
@@ -274,6 +272,56 @@ class Failure(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
+
+
+def describe_oserror(error: OSError) -> str:
+    """Say what an error was, and of which file."""
+    name = ": " + printable(str(error.filename)) if error.filename else ""
+    return "%s%s" % (error.strerror or error, name)
+
+
+def show(text: str) -> int:
+    """Print text on stdout. A reader that has gone (`| head`) is no failure."""
+    data = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("cannot write to standard output: %s" % describe_oserror(error)) from None
+    return 0
+
+
+def exit_like(status: int) -> NoReturn:
+    """End with a status, or of signal N for -N, without a core file.
+
+    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: core(5).
+    """
+    if status < 0:
+        try:
+            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
+                _signal.signal(-status, _signal.SIG_DFL)
+            import resource
+
+            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+            resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
+        except (ImportError, OSError, ValueError):
+            pass
+        posix.kill(posix.getpid(), -status)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
+        status = 128 - status
+    posix._exit(status)
+
+
+# END SHARED endings
+
+# BEGIN SHARED basics
+# ---- basics: settings, lines for people ----------------------------------------------------------
+
+GIT_IS_WRITING, GAVE_UP, TIMED_OUT = 1, 75, 124
+READER_PATIENCE = 1.0  # seconds a line waits for a reader while others wait for this process
+CLEAR_LINE = "\r\x1b[K"  # ECMA-48: to the first column, erase to the end of the line
 
 
 class Stderr:
@@ -347,46 +395,6 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return "%d min %d s" % divmod(int(seconds), 60)
     return "%d h %d min" % (seconds // 3600, seconds % 3600 // 60)
-
-
-def describe_oserror(error: OSError) -> str:
-    """Say what an error was, and of which file."""
-    name = ": " + printable(str(error.filename)) if error.filename else ""
-    return "%s%s" % (error.strerror or error, name)
-
-
-def show(text: str) -> int:
-    """Print text on stdout. A reader that has gone (`| head`) is no failure."""
-    data = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
-    try:
-        while data:
-            data = data[posix.write(1, data) :]
-    except BrokenPipeError:
-        pass
-    except OSError as error:
-        raise Failure("cannot write to standard output: %s" % describe_oserror(error)) from None
-    return 0
-
-
-def exit_like(status: int) -> NoReturn:
-    """End with a status, or of signal N for -N, without a core file.
-
-    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: core(5).
-    """
-    if status < 0:
-        try:
-            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
-                _signal.signal(-status, _signal.SIG_DFL)
-            import resource
-
-            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-            resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
-        except (ImportError, OSError, ValueError):
-            pass
-        posix.kill(posix.getpid(), -status)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
-        status = 128 - status
-    posix._exit(status)
 
 
 # END SHARED basics

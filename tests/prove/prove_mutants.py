@@ -370,8 +370,8 @@ MUTANTS = [
         "",
         (
             (
-                "GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 124,",
-                "GIT_IS_WRITING, GAVE_UP, TIMED_OUT, FAILED, CANNOT_RUN, NOT_FOUND = 1, 75, 123,",
+                "GIT_IS_WRITING, GAVE_UP, TIMED_OUT = 1, 75, 124",
+                "GIT_IS_WRITING, GAVE_UP, TIMED_OUT = 1, 75, 123",
             ),
         ),
         ("test_status.py", "-k", "grow_for_ever"),
