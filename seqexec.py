@@ -813,42 +813,20 @@ class Identity(str):
     """The name of a process for ever: format, host and boot, PID namespace, PID, start time."""
 
     # 1.vm-3c159a68.4026531836.4242.t148046
-    __slots__ = ()
-
-    @property
-    def version(self) -> str:
-        return self.split(".")[0]
-
-    @property
-    def host(self) -> str:
-        return self.split(".")[1].rpartition("-")[0]
-
-    @property
-    def boot(self) -> str:
-        return self.split(".")[1].rpartition("-")[2]
-
-    @property
-    def pid_namespace(self) -> str:
-        return self.split(".")[2]
-
-    @property
-    def pid(self) -> int:
-        return int(self.split(".")[3])
-
-    @property
-    def start(self) -> str:
-        return self.split(".")[4]
+    def __init__(self, text: str = "") -> None:
+        words = text.split(".") + [""] * 4
+        self.version, machine, self.pid_namespace, pid, self.start = words[:5]
+        self.host, _, self.boot = machine.rpartition("-")
+        self.pid = int(pid) if pid.isdecimal() and len(text) <= LONGEST_IDENTITY else 0
 
     def is_valid(self) -> bool:
         """Tell an identity of this or another format from junk."""
-        words = self.split(".")
         if len(self) > LONGEST_IDENTITY or "/" in self or not self.isprintable():
             return False
-        if words[0] != FORMAT:
-            return len(words) > 3 and words[0].isdecimal()
-        if len(words) != 5:
-            return False
-        return (words[2] + words[3] + words[4][1:]).isdecimal() and words[3].strip("0") != ""
+        if self.version != FORMAT:
+            return self.version.isdecimal() and self.count(".") > 2
+        numbers = self.pid_namespace.isdecimal() and self.start[1:].isdecimal()
+        return numbers and self.pid > 0 and self.count(".") == 4
 
 
 class Own:
@@ -856,20 +834,24 @@ class Own:
 
     identity = Identity()
     parents: list[Process] | None = None  # itself and its ancestors
+    silent: dict[tuple[str, int], tuple[int, float]] = {}  # owners beyond proof, by identity and
+    # inode: their last sign of life, and when it was seen
 
 
 def own_identity() -> Identity:
-    """Return this process's identity."""
+    """Return this process's identity. /proc/self is right in any PID namespace's /proc."""
     if not Own.identity:
-        boot, namespace = "0", 0
+        boot, namespace, process, own = "0", 0, None, posix.getpid()
         try:
             boot = read_file("/proc/sys/kernel/random/boot_id")[:8].decode()
             namespace = posix.stat("/proc/self/ns/pid").st_ino
+            process = parse_stat(own, read_file("/proc/self/stat")) if PROC == "/proc" else None
         except OSError:
             pass
+        process = process or read_process(own)
         name = posix.uname().nodename
         host = "".join(c if c.isalnum() and c < "\x80" or c in "-_" else "-" for c in name)[:64]
-        words = (FORMAT, host or "-", boot, namespace, posix.getpid(), own_start())
+        words = (FORMAT, host or "-", boot, namespace, own, process.start if process else "t0")
         Own.identity = Identity("%s.%s-%s.%d.%d.%s" % words)
     return Own.identity
 
@@ -881,18 +863,8 @@ def turn_identity(plan: Plan) -> Identity:
     one, for itself, inside that turn.
     """
     own = own_identity()
-    if not plan.kept:
-        return own
-    return Identity(own.replace(own.start, own.start[0] + "0" + own.start[1:]))
-
-
-def own_start() -> str:
-    """Return this process's start time. /proc/self is right in any PID namespace's /proc."""
-    if PROC == "/proc":
-        process = parse_stat(posix.getpid(), read_file("/proc/self/stat"))
-    else:
-        process = read_process(posix.getpid())
-    return process.start if process else "t0"
+    place = len(own) - len(own.start) + 1
+    return Identity(own[:place] + "0" + own[place:]) if plan.kept else own
 
 
 def own_ancestors() -> list[Process]:
@@ -924,8 +896,6 @@ def is_gone(identity: Identity) -> bool:
 class Scope:
     """A directory with one lock and one queue. All in it is reached through its descriptor."""
 
-    __slots__ = ("path", "fd", "owner", "waiters", "outer", "identity")
-
     def __init__(self, path: str, fd: int, owner: int, outer: Scope | None = None) -> None:
         self.path, self.fd = path, fd
         self.owner = owner  # a UID: root gives it all that it makes here; -1: no other user's
@@ -954,37 +924,36 @@ def project_root() -> str:
     directory.
 
     A .git file (worktree, submodule) counts. GIT_DIR does not: a hook is in its caller's project.
+    SEQEXEC_PROJECT names another directory, or `repository`: then all worktrees of one repository
+    are one project, that of its main worktree.
     """
     try:
         here = posix.getcwd()
     except FileNotFoundError:
         raise Failure("the current directory does not exist any more: go to another one") from None
     named = setting("SEQEXEC_PROJECT")
+    if named:
+        import os
     if named and named != "repository":
-        return named_project(named)
+        if not os.path.isdir(named):
+            text = "SEQEXEC_PROJECT=%s is not a directory, nor `repository`"
+            raise Failure(text % printable(named))
+        return os.path.realpath(named)
     top = here.rstrip("/")
     while not is_checkout(top + "/.git"):
         if not top:
             return here
         top = top.rpartition("/")[0]
-    return shared_project(top) if named else top or "/"
+    if named:
+        common = os.path.realpath(follow_git(top + "/.git")[1] or top)
+        top = os.path.dirname(common) if os.path.basename(common) == ".git" else common
+    return top or "/"
 
 
-def named_project(path: str) -> str:
-    """Return the project that SEQEXEC_PROJECT=DIR names, spelled as the kernel spells it."""
-    import os
-
-    if not os.path.isdir(path):
-        raise Failure("SEQEXEC_PROJECT=%s is not a directory, nor `repository`" % printable(path))
-    return os.path.realpath(path)
-
-
-def shared_project(top: str) -> str:
-    """Return one path for all worktrees of a repository: the main one's, if it has a checkout."""
-    import os
-
-    common = os.path.realpath(follow_git(top + "/.git")[1] or top)
-    return os.path.dirname(common) if os.path.basename(common) == ".git" else common
+def is_checkout(mark: str) -> bool:
+    """Tell a checkout's .git, a file or a directory with a HEAD, from all else of that name."""
+    status = look_up(mark)
+    return bool(status and (status.st_mode & 0o170000 == 0o100000 or look_up(mark + "/HEAD")))
 
 
 def follow_git(path: str) -> tuple[str, str]:
@@ -1020,16 +989,6 @@ def look_up(path: str) -> Any:
         return ()
 
 
-def is_checkout(mark: str) -> bool:
-    """Tell a checkout's .git, a file or a directory with a HEAD, from anything else of that
-    name."""
-    try:
-        status = posix.stat(mark)
-        return status.st_mode & 0o170000 == 0o100000 or bool(posix.lstat(mark + "/HEAD"))
-    except OSError:
-        return False
-
-
 def state_path(root: str) -> str:
     """Return the path of a project's state directory. /tmp, not TMPDIR: cron and terminals meet."""
     try:
@@ -1053,16 +1012,15 @@ def open_state(root: str) -> Scope:
     """
     path, user = state_path(root), posix.geteuid()
     owner = posix.stat(root).st_uid if user == 0 else user
-    fd = open_state_directory(path, owner)
-    status = posix.fstat(fd) if fd >= 0 else None
-    if status is None or status.st_uid not in (user, owner):
-        if status:
-            posix.close(fd)
-        path = "%s-%d" % (path, user)
-        fd = open_state_directory(path, user)
+    places = [(path, owner), ("%s-%d" % (path, user), user)]
+    for path, owner in places:
+        fd = open_state_directory(path, owner)
         status = posix.fstat(fd) if fd >= 0 else None
-        if status is None or status.st_uid != user:
-            raise Failure("%s belongs to another user: %s" % (path, OTHER_PLACE))
+        if status and status.st_uid in (user, owner):
+            break
+        try_close(fd)
+    else:
+        raise Failure("%s belongs to another user: %s" % (path, OTHER_PLACE))
     if status.st_mode & 0o22:
         why = "can be written to by others (mode %o)" % (status.st_mode & 0o7777)
         raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
@@ -1071,97 +1029,100 @@ def open_state(root: str) -> Scope:
 
 def open_state_directory(path: str, owner: int) -> int:
     """Return the descriptor of a state directory, made if there is none; -1: it may not be read."""
-    while True:
-        try:
-            return posix.open(path, DIRECTORY)
-        except FileNotFoundError:
-            pass
-        except PermissionError:
-            return -1
-        except OSError as error:
-            why = "is not a directory that can be used (%s)" % error.strerror
-            raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE)) from None
-        try:
-            if setting("SEQEXEC_DIR"):
-                try:
-                    posix.mkdir(setting("SEQEXEC_DIR"), 0o700)
-                except FileExistsError:
-                    pass
-            posix.mkdir(path, 0o700)
-            if owner != posix.geteuid():
-                posix.chown(path, owner, -1, follow_symlinks=False)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise Failure("cannot make %s: %s; %s" % (path, error.strerror, OTHER_PLACE)) from None
+    try:
+        return posix.open(path, DIRECTORY)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        return -1
+    except OSError as error:
+        why = "is not a directory that can be used (%s)" % error.strerror
+        raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE)) from None
+    try:
+        for directory in filter(None, (setting("SEQEXEC_DIR"), path)):
+            try:
+                posix.mkdir(directory, 0o700)
+                if directory == path and owner != posix.geteuid():
+                    posix.chown(path, owner, -1, follow_symlinks=False)
+            except FileExistsError:
+                pass
+    except OSError as error:
+        raise Failure("cannot make %s: %s; %s" % (path, error.strerror, OTHER_PLACE)) from None
+    return open_state_directory(path, owner)
 
 
 def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
     """Open the scope inside a holder's run; make it if there is none, or raise
     FileNotFoundError."""
-    nested = open_directory(NESTED, scope, only_look=only_look)
+    nested = open_inside(scope, NESTED, only_look=only_look)
     try:
-        fd = open_directory(name, scope, nested, only_look)
+        fd = open_inside(scope, name, nested, only_look)
     finally:
         posix.close(nested)
     return Scope("%s/%s/%s" % (scope.path, NESTED, name), fd, scope.owner, scope)
 
 
-def open_directory(name: str, scope: Scope, parent: int = -1, only_look: bool = False) -> int:
-    """Open a directory of a scope; make it if there is none. What is there and no directory
-    goes."""
+def open_inside(
+    scope: Scope, name: str, parent: int = -1, only_look: bool = False, flags: int = DIRECTORY
+) -> int:
+    """Open a directory or a file of a scope; make it if there is none. What is of another kind
+    goes.
+
+    A hard link goes too: it may have been planted for root to write to.
+    """
     parent = scope.fd if parent < 0 else parent
     while True:
         try:
-            return posix.open(name, DIRECTORY, dir_fd=parent)
+            fd = posix.open(name, flags, 0o600, dir_fd=parent)
         except FileNotFoundError:
-            if only_look or not posix.fstat(parent).st_nlink:
+            if only_look or flags & posix.O_CREAT or not posix.fstat(parent).st_nlink:
                 raise
             try:
                 posix.mkdir(name, 0o700, dir_fd=parent)
-                if scope.owner >= 0:
-                    fd = posix.open(name, DIRECTORY, dir_fd=parent)
-                    posix.fchown(fd, scope.owner, -1)
-                    return fd
-            except (FileExistsError, FileNotFoundError):
+            except FileExistsError:
                 pass
+            continue
         except OSError as error:
             if not is_foreign(error):
                 raise
             if only_look:
                 raise FileNotFoundError from None
-            force_remove(name, parent)
+        else:
+            status = posix.fstat(fd)
+            is_file = status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2
+            if is_file or flags & posix.O_DIRECTORY:
+                if not is_file or not status.st_size:
+                    chown_to(fd, scope.owner)
+                return fd
+            posix.close(fd)
+        force_remove(name, parent)
 
 
 def open_file(name: str, scope: Scope) -> int:
-    """Open a file of a scope to append to; make it if there is none. What is no plain file goes.
-
-    A hard link goes too: it may have been planted for root to write to. The look comes before the
-    open, since an open of a FIFO or a device has effects, and after it, since names change.
-    """
+    """Open a file of a scope to append to; make it if there is none."""
     flags = posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE
-    while True:
-        try:
-            fd = posix.open(name, flags, 0o600, dir_fd=scope.fd)
-        except OSError as error:
-            if not is_foreign(error):
-                raise
-            force_remove(name, scope.fd)
-            continue
-        status = posix.fstat(fd)
-        if status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2:
-            if not status.st_size:
-                chown_to(fd, scope.owner)
-            return fd
+    return open_inside(scope, name, flags=flags)
+
+
+def list_directory(name: str, directory: int) -> list[str]:
+    """Return the names in a directory; none where it is missing, or no directory."""
+    try:
+        fd = posix.open(name, DIRECTORY, dir_fd=directory)
+    except OSError as error:
+        if is_foreign(error):
+            return []
+        raise
+    try:
+        return posix.listdir(fd)
+    finally:
         posix.close(fd)
-        force_remove(name, scope.fd)
 
 
 def is_foreign(error: OSError) -> bool:
-    """Tell whether an open failed because the name is a link's, a FIFO's or a device's."""
+    """Tell whether an open failed because the name is missing, a link's, a FIFO's or a device's."""
     import errno
 
-    return error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 
 
 def explain_oserror(error: OSError) -> str:
@@ -1188,10 +1149,10 @@ def chown_to(fd: int, owner: int) -> None:
         posix.fchown(fd, owner, -1)
 
 
-def open_waiters(scope: Scope, only_look: bool = False) -> int:
-    """Return the descriptor of a scope's WAITERS; make it, or raise FileNotFoundError."""
+def open_waiters(scope: Scope) -> int:
+    """Return the descriptor of a scope's WAITERS, made if there is none."""
     if scope.waiters < 0:
-        scope.waiters = open_directory(WAITERS, scope, only_look=only_look)
+        scope.waiters = open_inside(scope, WAITERS)
     return scope.waiters
 
 
@@ -1230,9 +1191,7 @@ def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
             if not posix.fstat(waiters).st_nlink:
                 posix.close(waiters)
                 scope.waiters = -1
-        for fd in home, file:
-            if fd >= 0:
-                posix.close(fd)
+        try_close(home, file)
     raise Failure("%s/%s is swept faster than it can be used" % (scope.path, WAITERS))
 
 
@@ -1348,47 +1307,62 @@ def force_remove(name: str, directory: int) -> None:
     try_remove(posix.rmdir, name, directory)
 
 
-def open_owner(identity: Identity, path: str, directory: int) -> tuple[str, int]:
+def open_owner(
+    identity: Identity, path: str, directory: int, reclaims: bool = False
+) -> tuple[str, int]:
     """Return an owner's state: alive, dead or gone; and the descriptor to sleep on, or -1.
 
     An owner counts as alive until the kernel proves that it is dead. Gone: there is no such file
     any more, since its owner has released it, which comes before the end of its flock.
+
+    reclaims: unlink a dead owner's file. From the look until after the unlink this shares its
+    flock: a process that is about to flock a file of that name in a hidden directory then fails,
+    or finds that its file has no name, and starts over.
     """
+    state, fd, found = "dead", -1, -1
     try:
         fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
-    except FileNotFoundError:
-        return "gone", -1
-    except PermissionError:
-        return "alive", -1
-    except OSError as error:
-        if is_foreign(error):
-            return "dead", -1
-        raise
-    try:
-        if posix.fstat(fd).st_mode & 0o170000 != 0o100000:
-            return "dead", -1
-        try:
-            flock(fd, LOCK_SH | LOCK_NB)
+        if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
+            is_proven = share_flock(fd) and proves_death(identity, fd)
             if not posix.fstat(fd).st_nlink:
-                return "gone", -1
-            if proves_death(identity, fd) or is_abandoned(identity, fd):
-                return "dead", -1
-            return "alive", -1
-        except BlockingIOError:
-            fd, found = -1, fd
-            return "alive", found
-        except OSError:  # no flock on this file system
-            return ("dead" if is_abandoned(identity, fd) else "alive"), -1
+                state = "gone"
+            elif not is_proven and not is_abandoned(identity, fd):
+                state = "alive"
+        if state == "dead" and reclaims:
+            force_remove(path, directory)
+    except FileNotFoundError:
+        state = "gone"
+    except BlockingIOError:
+        fd, found = -1, fd
+        return "alive", found
+    except PermissionError:
+        state = "alive"
+    except OSError as error:
+        if not is_foreign(error):
+            raise
+        if reclaims:
+            force_remove(path, directory)
     finally:
-        if fd >= 0:
-            posix.close(fd)
+        try_close(fd)
+    return state, -1
 
 
-def owner_state(identity: Identity, path: str, directory: int) -> str:
+def share_flock(fd: int) -> bool:
+    """Share a flock; False on a file system without flocks. Raise BlockingIOError where it is
+    taken."""
+    try:
+        flock(fd, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def owner_state(identity: Identity, path: str, directory: int, reclaims: bool = False) -> str:
     """Return an owner's state: alive, dead or gone."""
-    state, fd = open_owner(identity, path, directory)
-    if fd >= 0:
-        posix.close(fd)
+    state, fd = open_owner(identity, path, directory, reclaims)
+    try_close(fd)
     return state
 
 
@@ -1396,30 +1370,12 @@ def proves_death(identity: Identity, fd: int) -> bool:
     """Tell whether a flock that could be taken proves its owner's death.
 
     It does for an owner under this kernel: of this boot, on this host where boots have no ID, and
-    any on a local file system, which outlives a reboot and a change of the host's name.
+    any on a disk, which outlives a reboot and a change of the host's name. NFS, tmpfs and overlays
+    have no major number.
     """
     own = own_identity()
-    if identity.version != FORMAT:
-        return False
-    if identity.host == own.host or identity.boot == own.boot != "0":
-        return True
-    device = posix.fstat(fd).st_dev
-    if posix.major(device):  # a disk; NFS, tmpfs and overlays have no major number
-        return True
-    # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-    try:
-        mounts = read_file("/proc/self/mountinfo").split(b"\n")
-    except OSError:
-        return False
-    number = b"%d:%d" % (posix.major(device), posix.minor(device))
-    kinds = [line.split(b" - ")[1].split()[0] for line in mounts if line.split()[2:3] == [number]]
-    return kinds[:1] in ([b"tmpfs"], [b"overlay"], [b"btrfs"], [b"zfs"])
-
-
-class Silence:
-    """Owners beyond proof: by identity and inode their last sign of life, and when it was seen."""
-
-    seen: dict[tuple[str, int], tuple[int, float]] = {}
+    is_local = identity.host == own.host or identity.boot == own.boot != "0"
+    return identity.version == FORMAT and (is_local or posix.major(posix.fstat(fd).st_dev) > 0)
 
 
 def is_abandoned(identity: Identity, fd: int) -> bool:
@@ -1438,9 +1394,9 @@ def is_abandoned(identity: Identity, fd: int) -> bool:
         raise Failure(text % (printable(path), FORMAT))
     status = posix.fstat(fd)
     key = (identity, status.st_ino)
-    stamp, since = Silence.seen.get(key, (-1, 0.0))
+    stamp, since = Own.silent.get(key, (-1, 0.0))
     if stamp != status.st_mtime_ns:
-        Silence.seen[key] = (status.st_mtime_ns, time.monotonic())
+        Own.silent[key] = (status.st_mtime_ns, time.monotonic())
         return False
     return time.monotonic() - since > seconds_setting("SEQEXEC_ABANDONED", ABANDONED)
 
@@ -1458,27 +1414,15 @@ def show_life(claim: Claim) -> None:
 def owners(scope: Scope) -> dict[Identity, str]:
     """Return the owner files in the lock: identity, and alive or dead. What is no owner file
     goes."""
-    try:
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        if not is_foreign(error):
-            raise
-        force_remove(LOCK, scope.fd)
-        return {}
-    try:
-        found = {}
-        for identity in map(Identity, posix.listdir(home)):
-            if not identity.is_valid():
-                force_remove(identity, home)
-                continue
-            state = owner_state(identity, identity, home)
-            if state != "gone":
-                found[identity] = state
-        return found
-    finally:
-        posix.close(home)
+    found = {}
+    for identity in map(Identity, list_directory(LOCK, scope.fd)):
+        path = LOCK + "/" + identity
+        state = owner_state(identity, path, scope.fd) if identity.is_valid() else "junk"
+        if state == "junk":
+            force_remove(path, scope.fd)
+        elif state != "gone":
+            found[identity] = state
+    return found
 
 
 def live_holders(scope: Scope) -> list[Identity]:
@@ -1488,69 +1432,32 @@ def live_holders(scope: Scope) -> list[Identity]:
 
 def is_waiting(scope: Scope, identity: Identity) -> bool:
     """Tell whether a waiter of this identity is alive, or may be."""
-    try:
-        waiters = open_waiters(scope, only_look=True)
-    except FileNotFoundError:
-        return False
-    return owner_state(identity, identity + "/" + identity, waiters) == "alive"
+    path = "%s/%s/%s" % (WAITERS, identity, identity)
+    return identity.is_valid() and owner_state(identity, path, scope.fd) == "alive"
 
 
-def reclaim_if_dead(scope: Scope, name: str) -> bool:
-    """Remove a private directory with a dead owner; False where the owner lives, or may.
+def reclaim_if_dead(scope: Scope, name: str) -> None:
+    """Remove a private directory unless its owner lives, or may.
 
-    From the look until after the unlink the flock is held exclusively: a process that is about to
-    flock a file of that name in a hidden directory then fails, or finds that its file has no name,
-    and starts over. Files are named by their path below WAITERS: a descriptor of the directory
-    would follow a rename to LOCK, where no dead owner's file may go before its run was ended.
+    Files are named by their path below WAITERS: a descriptor of the directory would follow a
+    rename to LOCK, where no dead owner's file may go before its run was ended.
     """
     waiters = open_waiters(scope)
-    try:
-        home = posix.open(name, DIRECTORY, dir_fd=waiters)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return try_remove(posix.unlink, name, waiters)
-    names = posix.listdir(home)
-    posix.close(home)
-    for each in names:
-        if not Identity(each).is_valid():
-            force_remove(name + "/" + each, waiters)
-        elif not unlink_if_dead(name + "/" + each, waiters):
-            return False
-    try_remove(posix.rmdir, name, waiters)
-    return True
-
-
-def unlink_if_dead(path: str, directory: int) -> bool:
-    """Unlink an owner file under its own exclusive flock; False where its owner lives, or may."""
-    identity = Identity(path.rpartition("/")[2])
-    try:
-        fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return try_remove(posix.unlink, path, directory)
-    try:
-        if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
-            flock(fd, LOCK_EX | LOCK_NB)
-            if not proves_death(identity, fd) and not is_abandoned(identity, fd):
-                return False
-        return try_remove(posix.unlink, path, directory)
-    except OSError:
-        return False
-    finally:
-        posix.close(fd)
+    for identity in map(Identity, list_directory(name, waiters)):
+        path = name + "/" + identity
+        if not identity.is_valid():
+            force_remove(path, waiters)
+        elif owner_state(identity, path, waiters, reclaims=True) == "alive":
+            return
+    try_remove(posix.rmdir, name, waiters) or try_remove(posix.unlink, name, waiters)
 
 
 def read_record(identity: str, home: int) -> dict[str, str]:
     """Return what an owner wrote into its file: data to be shown, never to be believed."""
     # command make test
-    found: dict[str, str] = {}
     lines = read_lines(identity, home)
-    for line in lines[:20] + lines[20:][-20:]:
-        key, _, value = line[:4096].decode("utf-8", "replace").partition(" ")
-        found[key] = value
-    return found
+    texts = [line[:4096].decode("utf-8", "replace") for line in lines[:20] + lines[20:][-20:]]
+    return {key: value for key, _, value in (text.partition(" ") for text in texts)}
 
 
 def record_in(place: str, identity: str, directory: int) -> dict[str, str]:
@@ -1595,13 +1502,10 @@ def leave_belt(claim: Claim) -> None:
     try:
         become_daemon(claim)
         try_close(claim.file)
-        seen: set[str] = set()
-        while set(posix.listdir(claim.home)) - seen:
-            for name in set(posix.listdir(claim.home)) - seen:
-                seen.add(name)
-                _, fd = open_owner(Identity(name), name, claim.home)
-                if fd >= 0:
-                    flock(fd, LOCK_SH)
+        while "alive" in [
+            owner_state(each, each, claim.home) for each in map(Identity, posix.listdir(claim.home))
+        ]:
+            time.sleep(POLL_INTERVAL)
     finally:
         posix._exit(0)
 
@@ -1636,17 +1540,14 @@ def read_lines(name: str, directory: int) -> list[bytes]:
     """Return the lines of a file; none where it is missing, or no regular file."""
     try:
         fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=directory)
-    except (FileNotFoundError, PermissionError):
-        return []
     except OSError as error:
-        if is_foreign(error):
+        if is_foreign(error) or isinstance(error, PermissionError):
             return []
         raise
     try:
         status = posix.fstat(fd)
-        if status.st_mode & 0o170000 != 0o100000:
-            return []
-        return posix.read(fd, status.st_size + 65536).split(b"\n")
+        is_file = status.st_mode & 0o170000 == 0o100000
+        return posix.read(fd, status.st_size + 65536).split(b"\n") if is_file else []
     finally:
         posix.close(fd)
 
@@ -1661,18 +1562,13 @@ def read_queue(scope: Scope) -> dict[Identity, bytes]:
     """Return the identities in the queue, in order, each with its first line."""
     found: dict[Identity, bytes] = {}
     for line in read_lines(QUEUE, scope.fd):
-        identity = identity_in(line)
-        if identity not in found and identity.is_valid():
-            found[identity] = line
-    return found
+        found.setdefault(identity_in(line), line)
+    return {identity: line for identity, line in found.items() if identity.is_valid()}
 
 
 def list_waiters(scope: Scope) -> set[str]:
     """Return the names in WAITERS: the living, and the dead that no process has swept yet."""
-    try:
-        return set(posix.listdir(open_waiters(scope, only_look=True)))
-    except FileNotFoundError:
-        return set()
+    return set(list_directory(WAITERS, scope.fd))
 
 
 def waiters_in_order(scope: Scope) -> list[Identity]:
@@ -1687,59 +1583,49 @@ def tidy(scope: Scope) -> None:
     A waiter that can be seen in WAITERS may have a line; one that cannot will append it after this.
     One living waiter is enough to leave the rest to it: in a crowd each look would cost a probe.
     """
-    fd = open_file(QUEUE, scope)
+    fd, fresh, new = open_file(QUEUE, scope), -1, QUEUE + ".new"
     try:
         flock(fd, LOCK_EX | LOCK_NB)
         lines = read_lines(QUEUE, scope.fd)
         there = list_waiters(scope)
-        for identity in map(identity_in, reversed(lines)):
-            if identity in there and identity.is_valid() and is_waiting(scope, identity):
-                kept = [line for line in lines if identity_in(line) in there]
-                if posix.fstat(fd).st_size > LONGEST_QUEUE and len(kept) < len(lines) // 2:
-                    rewrite_queue(scope, kept)
-                return
+        kept = [line for line in lines if identity_in(line) in there]
+        if any(is_waiting(scope, identity_in(line)) for line in reversed(kept)):
+            if posix.fstat(fd).st_size > LONGEST_QUEUE and len(kept) < len(lines) // 2:
+                fresh = open_file(new, scope)
+                posix.ftruncate(fresh, 0)
+                write_all(fresh, b"".join(line + b"\n" for line in kept))
+                posix.rename(new, QUEUE, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+            return
         if lines and is_same_file(fd, QUEUE, scope.fd):
             posix.ftruncate(fd, 0)
-        try_remove(posix.unlink, QUEUE + ".new", scope.fd)  # of a tidier that was killed
+        try_remove(posix.unlink, new, scope.fd)  # of a tidier that was killed
     except BlockingIOError:  # an appender, or another tidier: leave it to the next
         return
     finally:
-        posix.close(fd)
-    for name in there:
+        try_close(fd, fresh)
+    sweep(scope)
+
+
+def sweep(scope: Scope) -> None:
+    """Remove what the dead have left: private directories, makes' files, scopes inside runs.
+
+    A make's file goes under its own flock: a line that has just opened it then finds it taken, or
+    without a name, and starts over.
+    """
+    for name in list_waiters(scope):
         reclaim_if_dead(scope, name)
-    sweep_makes(scope)
-    sweep_nested(scope)
-
-
-def sweep_makes(scope: Scope) -> None:
-    """Remove the files of makes whose leading line is dead, each under its own flock: a line that
-    has just opened one then finds it taken, or without a name, and starts over."""
-    try:
-        makes = open_directory(MAKES, scope, only_look=True)
-    except OSError:
-        return
-    for name in posix.listdir(makes):
-        fd = -1
+    for name in list_directory(MAKES, scope.fd):
+        fd, path = -1, MAKES + "/" + name
         try:
-            fd = posix.open(name, posix.O_RDWR | FILE, dir_fd=makes)
+            fd = posix.open(path, posix.O_RDWR | FILE, dir_fd=scope.fd)
             flock(fd, LOCK_EX | LOCK_NB)
-            posix.unlink(name, dir_fd=makes)
-        except OSError:
+            posix.unlink(path, dir_fd=scope.fd)
+        except OSError:  # a line leads, or another process was faster
             pass
         try_close(fd)
-    posix.close(makes)
-
-
-def rewrite_queue(scope: Scope, lines: list[bytes]) -> None:
-    """Put a file with these lines in the queue's place. The caller has the queue's flock alone."""
-    new = QUEUE + ".new"
-    force_remove(new, scope.fd)
-    fd = open_file(new, scope)
-    try:
-        write_all(fd, b"".join(line + b"\n" for line in lines))
-        posix.rename(new, QUEUE, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
-    finally:
-        posix.close(fd)
+    for name in list_directory(NESTED, scope.fd):
+        if not exists(LOCK + "/" + name, scope.fd):
+            remove_nested(scope, name)
 
 
 # ---- waiting -------------------------------------------------------------------------------------
@@ -2117,7 +2003,7 @@ def find_legacy_holder(scope: Scope) -> Blocker | None:
     """
     try:
         status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
-        written = posix.stat(HOLDER_PID, dir_fd=scope.fd).st_mtime
+        written = posix.stat(HOLDER_PID, dir_fd=scope.fd, follow_symlinks=False).st_mtime
     except FileNotFoundError:
         written = 0.0
         try:
@@ -2237,18 +2123,6 @@ def leave_scope(claim: Claim) -> None:
         scope = scope.outer
 
 
-def sweep_nested(scope: Scope) -> None:
-    """Remove the scopes of holders that are gone."""
-    try:
-        nested = open_directory(NESTED, scope, only_look=True)
-    except OSError:
-        return
-    for name in posix.listdir(nested):
-        if not exists(LOCK + "/" + name, scope.fd):
-            remove_nested(scope, name)
-    posix.close(nested)
-
-
 def remove_nested(scope: Scope, name: str) -> None:
     """Remove the scope inside a run unless a process is in it; end what its own dead have left."""
     try:
@@ -2276,24 +2150,13 @@ def remove_scope(scope: Scope) -> None:
         end_run(scope, identity, record_in(LOCK, identity, scope.fd))
     for name in posix.listdir(scope.fd):
         force_remove(name, scope.fd)
-    try:
-        nested = open_directory(NESTED, scope.outer, only_look=True)
-        try_remove(posix.rmdir, scope.identity, nested)
-        posix.close(nested)
-    except OSError:
-        pass
+    try_remove(posix.rmdir, NESTED + "/" + scope.identity, scope.outer.fd)
     try_remove(posix.rmdir, NESTED, scope.outer.fd)
 
 
 def nested_scopes(scope: Scope) -> Iterator[Scope]:
     """Yield the scopes inside of one that are there."""
-    try:
-        nested = open_directory(NESTED, scope, only_look=True)
-    except OSError:
-        return
-    names = posix.listdir(nested)
-    posix.close(nested)
-    for name in names:
+    for name in list_directory(NESTED, scope.fd):
         try:
             inner = inner_scope(scope, name, only_look=True)
         except OSError:  # gone, or no scope
@@ -4036,10 +3899,9 @@ def lead(make: Process, plan: Plan, began: float) -> tuple[str, int, Scope] | No
     """Return name and descriptor of the make's file, flocked, and its scope; None after a sleep on
     the flock of another line of that make, which leads. Raise Failure as a wait does."""
     scope = enter_scope(plan.project)
-    posix.close(open_directory(MAKES, scope))
+    posix.close(open_inside(scope, MAKES))
     name = "%s/%d.%s" % (MAKES, make.pid, make.start)
-    fd = posix.open(name, posix.O_RDWR | posix.O_CREAT | FILE, 0o600, dir_fd=scope.fd)
-    chown_to(fd, scope.owner)
+    fd = open_file(name, scope)
     try:
         flock(fd, LOCK_EX | LOCK_NB)
         if is_same_file(fd, name, scope.fd):

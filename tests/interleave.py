@@ -412,7 +412,7 @@ class Code:
         module.posix.environ = {}
         module.Own.identity = module.Identity(identity_of(who))
         module.Own.parents = [self.process(pid) for pid in self.line(who)]
-        module.Silence.seen, module.Stderr.named = {}, set()
+        module.Own.silent, module.Stderr.named = {}, set()
         module.LONGEST_QUEUE = 1 if self.scenario.dead_lines else 32768
         if role.parent >= 0 and role.program != "line":
             is_make = self.scenario.role(role.parent).program == "make"

@@ -98,16 +98,16 @@ MUTANTS = [
     ),
     Mutant(
         "a sweeper takes no flock",
-        "unlink_if_dead",
-        "            flock(fd, LOCK_EX | LOCK_NB)\n",
-        "",
+        "share_flock",
+        "        flock(fd, LOCK_SH | LOCK_NB)\n",
+        "        pass\n",
         "two, one killed, after a dead holder",
     ),
     Mutant(
         "a sweeper names files by a descriptor of their directory",
         "reclaim_if_dead",
-        'elif not unlink_if_dead(name + "/" + each, waiters):',
-        "elif not unlink_if_dead(each, posix.open(name, DIRECTORY, dir_fd=waiters)):",
+        "owner_state(identity, path, waiters, reclaims=True)",
+        "owner_state(identity, identity, posix.open(name, DIRECTORY, dir_fd=waiters), reclaims=True)",
         "two, one killed, after a dead holder",
     ),
     Mutant(
@@ -162,15 +162,15 @@ MUTANTS = [
     Mutant(
         "the tidier takes out the lines of the living",
         "tidy",
-        "in there and identity.is_valid() and",
-        "not in there and",
+        "if identity_in(line) in there]",
+        "if identity_in(line) not in there]",
         "three",
     ),
     Mutant(
         "the tidier rewrites the queue with the first living line only",
         "tidy",
-        "if identity_in(line) in there]",
-        "if identity_in(line) == identity]",
+        "for line in kept))",
+        "for line in kept[:1]))",
         "three, a long queue, two switches",
     ),
     Mutant(

@@ -85,7 +85,7 @@ MUTANTS = [
     Mutant(
         "whose flock is held counts as dead",
         "open_owner",
-        (('            fd, found = -1, fd\n            return "alive", found', '            return "dead", -1'),),
+        (('        fd, found = -1, fd\n        return "alive", found', '        return "dead", -1'),),
         ("test_queue.py", "-k", "who_comes_first"),
     ),
     Mutant(
@@ -93,8 +93,8 @@ MUTANTS = [
         "open_owner",
         (
             (
-                "            fd, found = -1, fd\n",
-                "            fd, found = -1, fd\n            if getattr(process_of(identity), 'state', '') in 'Tt':\n                return \"dead\", found\n",  # noqa: E501
+                "        fd, found = -1, fd\n",
+                "        fd, found = -1, fd\n        if getattr(process_of(identity), 'state', '') in 'Tt':\n            return \"dead\", found\n",  # noqa: E501
             ),
         ),
         ("test_recovery.py", "-k", "stopped_holder_keeps"),
@@ -133,8 +133,8 @@ MUTANTS = [
         "tidy",
         (
             (
-                "                    rewrite_queue(scope, kept)\n                return",
-                "                    rewrite_queue(scope, kept)",
+                "dst_dir_fd=scope.fd)\n            return",
+                "dst_dir_fd=scope.fd)",
             ),
         ),
         ("test_order.py", "-k", "keeps_the_lines"),
@@ -288,7 +288,7 @@ MUTANTS = [
         (
             (
                 "        if inner:\n            scope = inner",
-                "        if inner:\n            scope = inner\n            scope.fd = posix.dup(open_directory('%d' % posix.getpid(), inner))",  # noqa: E501
+                "        if inner:\n            scope = inner\n            scope.fd = posix.dup(open_inside(inner, '%d' % posix.getpid()))",  # noqa: E501
             ),
         ),
         ("test_nesting.py", "-k", "take_turns"),
@@ -509,8 +509,8 @@ MUTANTS = [
     ),
     Mutant(
         "the files of killed leading lines stay",
-        "tidy",
-        (("    sweep_makes(scope)\n", ""),),
+        "sweep",
+        (("            posix.unlink(path", "            str(path"),),
         ("test_shell.py", "-k", "leading_line"),
     ),
     Mutant(
