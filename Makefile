@@ -39,11 +39,11 @@ test:  ## run the tests (TESTS="..." goes to pytest)
 test-long:  ## run the tests that take long: crowds, soaks, hundreds of rounds
 	@$(PYTHON) tests/tools/run_tests.py --long $(TESTS)
 
-test-clients:  ## run the README's examples with the real tools (npm, just, pre-commit, cron), and skip none
+test-clients:  ## run the examples of the pages with the real tools (npm, just, pre-commit, cron), and skip none
 	@test -x .venv/clients/bin/just || { $(PYTHON) -m venv .venv/clients && \
 	    .venv/clients/bin/python -m pip --quiet install pre-commit rust-just; }
 	@python=$$($(PYTHON) tests/tools/provide.py pytest) && \
-	    SEQEXEC_TEST_CLIENTS=1 "$$python" -m pytest tests/test_readme.py tests/test_watch.py
+	    SEQEXEC_TEST_CLIENTS=1 "$$python" -m pytest tests/test_recipes.py tests/test_watch.py
 
 test-all:  ## what CI runs: all of them, and what a Python can change under every one from 3.8 that is here
 	@$(PYTHON) tests/tools/run_tests.py --all

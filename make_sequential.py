@@ -16,8 +16,8 @@
 # and no -C or -f, make runs in the project's root, and a line says so. With -C
 # the turn is that of the project that make goes to.
 #
-# Plain make, for all who call it: these lines at the top of a Makefile beside this
-# file. The goals in the second line do not wait; `all` stands for a bare make.
+# Plain make, for every caller: put these lines at the top of the Makefile beside
+# this file. The goals in line 2 do not wait; `all` stands for a bare make.
 #   MAKE_SEQ := $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py
 #   SEQ_GOALS := $(filter-out help status monitor kill-all,$(or $(value MAKECMDGOALS),all))
 #   SEQ_TURN = $(shell '$(MAKE_SEQ)' --seq-hold $(firstword -$(MAKEFLAGS)))
@@ -28,11 +28,12 @@
 #
 # Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which wins;
 #   SEQEXEC_WAIT and SEQEXEC_QUIET as the options; SEQEXEC_LEFTOVERS
-#   wait|kill|leave what make leaves behind: the turn lasts until it has ended (the
-#   default), it is ended, or left; SEQEXEC_DIR where state lives (/tmp);
+#   wait|kill|leave: the turn lasts until what make leaves behind has ended (the
+#   default), or that is ended, or left; SEQEXEC_DIR where state lives (/tmp);
 #   SEQEXEC_GRACE seconds from TERM to KILL (2); SEQEXEC_ORPHANS end|wait;
 #   SEQEXEC_ABANDONED seconds of silence after which an owner on another host
-#   counts as dead (300); SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC /proc or ps.
+#   counts as dead (300); SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC: /proc
+#   or ps.
 #
 # Examples: make_sequential.py -j4 test      make_sequential.py -C src V=1
 #

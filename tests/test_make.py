@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import EXAMPLES
 from support import (
     FAILED,
     GAVE_UP,
@@ -572,9 +573,7 @@ def test_the_guard_is_four_lines_and_the_same_everywhere() -> None:
     assert GUARD.splitlines()[-1].startswith("export SEQEXEC_RUN :=")
     own = "\n".join(guard_lines((ROOT / "Makefile").read_text())) + "\n"
     assert own.replace("$(value MAKECMDGOALS),help)", "$(value MAKECMDGOALS),all)") == GUARD
-    readme = ROOT / "README.md"
-    if readme.exists() and "MAKE_SEQ :=" in readme.read_text():
-        assert "\n".join(guard_lines(readme.read_text())) + "\n" == GUARD
+    assert EXAMPLES["guard"] == GUARD
 
 
 def test_plain_makes_queue_behind_one_another_as_wholes(

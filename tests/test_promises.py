@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import default
 from support import (
     GAVE_UP,
     HAS_STRANGER,
     LINUX,
-    PRODUCT,
-    PRODUCT_DIRECTORY,
-    ROOT,
     STRANGER,
     TIMED_OUT,
     TOOLS,
@@ -179,13 +177,6 @@ def test_a_wait_is_as_long_as_it_may_be_and_no_longer(project: Project, tool: To
     wait_for_waiter(tool.scope(project), waiter)
     holder.release()
     assert finish(waiter)[:2] == (0, b"ran\n")
-
-
-def default(variable: str) -> str:
-    """Return what the README's table says is the default of a variable."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Environment")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    return next(row[2] for row in rows if "`%s`" % variable in row[0]).strip("`")
 
 
 class Stubborn:
@@ -493,17 +484,6 @@ def test_who_was_there_before_a_run_is_no_part_of_it(project: Project, seqexec: 
 
 
 # ---- the README's table of variables -----------------------------------------------------------------------
-
-
-def test_the_readme_names_no_variable_that_no_tool_knows() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Environment")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
-    names = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)]
-    assert len(names) > 15
-    source = "".join((PRODUCT_DIRECTORY / name).read_text(encoding="utf-8") for name in PRODUCT)
-    words = set(re.findall(r"[A-Z][A-Z_]+", source.partition('"""')[2]))
-    unknown = [name for name in names if name not in words and name.replace("SEQEXEC_", "", 1) not in words]
-    assert unknown == []
 
 
 def test_the_memory_limit_has_the_default_of_the_readme(project: Project, seqexec: Tool) -> None:

@@ -13,16 +13,19 @@ many      the same with 500
 waiters   what 100 of them cost in 20 s: CPU together, memory each
 trouble   a call inside a call, two ends of a pipe, a killed wrapper: what each tool makes of it
 
-A peer that is not installed is left out: flock, tsp (task-spooler), nq, sem (GNU parallel). With --json every
-figure is one line. Nothing is written but into a temporary directory.
+A peer that is not installed is left out: flock, tsp (task-spooler), nq, sem (GNU parallel), and in a virtual
+environment whose Python runs this file, filelock and agent-task-queue. With --json every figure is one line.
+Nothing is written but into a temporary directory.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import statistics
@@ -36,6 +39,12 @@ from typing import Callable, Iterator, Sequence
 ROOT = Path(__file__).resolve().parent.parent.parent
 PRODUCT = Path(os.environ.get("SEQEXEC_TEST_PRODUCT") or ROOT)
 BARE = ["/usr/bin/python3", "-I", "-S", "-c", "pass"]
+WITH_FILELOCK = """
+import filelock, subprocess, sys
+with filelock.FileLock(sys.argv[1]):
+    status = subprocess.call(sys.argv[2:])
+sys.exit(status)
+"""
 LEAST = """
 import fcntl, posix, sys
 fcntl.flock(posix.open(sys.argv[1], posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC), fcntl.LOCK_EX)
@@ -94,6 +103,11 @@ def peers(room: Room) -> dict[str, Callable[[Sequence[str]], list[str]]]:
         found["nq"] = lambda argv: ["nq", "-q", *argv]
     if shutil.which("sem"):
         found["sem"] = lambda argv: ["sem", "--will-cite", "-q", "--fg", "-j1", "--id", "bench", *argv]
+    if importlib.util.find_spec("filelock"):
+        found["filelock"] = lambda argv: [sys.executable, "-c", WITH_FILELOCK, lock + "2", *argv]
+    queue = Path(sys.executable).parent / "tq"  # nq, too, has a tq
+    if (queue.parent / "agent-task-queue").exists():
+        found["agent-task-queue"] = lambda argv: [str(queue), "--data-dir", str(room.path), "run", *argv]
     return found
 
 
@@ -116,15 +130,15 @@ def bench_start(room: Room, rounds: int) -> None:
     tools = peers(room)
     lines = {"bare python3 -I -S -c pass": BARE, "seqexec.py true": tools["seqexec"](["true"])}
     lines["seqexec.py -c true, as make calls it"] = ["./seqexec.py", "-c", "true"]
-    lines["flock FILE true"] = tools["flock"](["true"]) if "flock" in tools else []
-    lines["sem --fg true"] = tools["sem"](["true"]) if "sem" in tools else []
+    for name in ("flock", "sem", "filelock", "agent-task-queue"):
+        lines[name + ", true"] = tools[name](["true"]) if name in tools else []
     for directory in os.environ.get("PATH", "").split(":"):  # a version manager's, as `python3 seqexec.py` meets it
         if is_script(directory + "/python3"):
             lines["python3 -IS of the PATH, a script"] = [directory + "/python3", "-IS", "-c", "pass"]
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name, argv in lines.items() if argv}
     for number in range(rounds + 2):
         for name in samples:  # one of each in turn: what else the machine does hits all alike
-            few = "sem" in name or "PATH" in name
+            few = any(word in name for word in ("sem", "PATH", "agent"))
             if not few or number % 5 == 0:
                 result = measure(room, lines[name])
                 if number > 1:
@@ -322,7 +336,7 @@ def bench_trouble(room: Room) -> None:
     for name, wrap in peers(room).items():
         if name == "nq":  # it returns at once: nobody waits, so nobody hangs
             continue
-        quoted = " ".join(wrap([]))
+        quoted = shlex.join(wrap([]))
         room.tell("trouble", name + ": a call inside a call", *ends(room, wrap(wrap(["true"])), name))
         pipe = ["/bin/sh", "-c", "{ sleep 0.3; %s echo word; } | %s cat" % (quoted, quoted)]
         room.tell("trouble", name + ": two ends of a pipe", *ends(room, pipe, name))

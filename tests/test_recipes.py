@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Every example of the README is run as it stands there, with the real tool.
+"""Every example of README.md and docs/ is run as it stands there, with the real tool.
 
-An example is a fenced block below a line `<!-- example: NAME -->`. A tool that is not installed is a reason to
-skip; `make test-clients` installs them (SEQEXEC_TEST_CLIENTS=1) and then skips nothing.
+A tool that is not installed is a reason to skip; `make test-clients` installs them (SEQEXEC_TEST_CLIENTS=1) and
+then skips nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from typing import Any, Callable
 
 import pytest
+from pages import EXAMPLES
 from support import (
     LINUX,
     PRODUCT,
@@ -36,9 +37,6 @@ from support import (
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^<!-- example: (\S+) -->\n```\S*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-EXAMPLES = dict(BLOCK.findall(README))
 TESTED: set[str] = set()
 ALL_CLIENTS = os.environ.get("SEQEXEC_TEST_CLIENTS") == "1"
 CLIENTS = ROOT / ".venv" / "clients" / "bin"
@@ -103,7 +101,7 @@ def witnessing(witness: Witness, *targets: str) -> str:
 
 def test_every_example_is_tested_and_there_are_some() -> None:
     assert set(EXAMPLES) == TESTED
-    assert README.count("<!-- example: ") == len(EXAMPLES) > 10
+    assert len(EXAMPLES) > 20
 
 
 # ---- quick start -------------------------------------------------------------------------------------------
@@ -112,18 +110,33 @@ def test_every_example_is_tested_and_there_are_some() -> None:
 @of("quick-start")
 def test_the_first_command_shows_a_queue(checkout: Project) -> None:
     result = checkout.run(["/bin/sh", "-c", EXAMPLES["quick-start"]])
-    assert sorted(result.stdout.decode().split("\n")) == ["", "1 runs", "2 runs", "3 runs"]
+    assert result.stdout == b"1 runs\n2 runs\n3 runs\n"
     assert len(re.findall(r"seqexec: waiting, \d of \d in the queue", result.stderr.decode())) >= 2
+
+
+@of("tests")
+def test_the_second_command_runs_the_tests(project: Project) -> None:
+    """It is what runs this test, too: so it is only asked what it would do."""
+    line = EXAMPLES["tests"].strip()
+    assert line == "make test"
+    assert "run_tests.py" in sh(project, line + " -n", cwd=ROOT)
 
 
 # ---- make --------------------------------------------------------------------------------------------------
 
 
 @of("makefile")
-def test_a_makefile_whose_recipes_take_turns(checkout: Project) -> None:
-    write(checkout, "Makefile", EXAMPLES["makefile"])
-    assert sh(checkout, "make test lint") == "echo testing\ntesting\necho linting\nlinting\n"
+def test_a_makefile_whose_targets_take_turns(checkout: Project) -> None:
+    write(checkout, "Makefile", EXAMPLES["makefile"].replace("sleep 5", "sleep 0.1"))
+    assert sh(checkout, "make test lint") == "compiling\ntesting\nlinting\n"
     assert wait_until(lambda: history(checkout)) == ["make test lint"]  # one turn, given back when make has ended
+
+
+@of("make-wrapper")
+def test_make_behind_the_wrapper(checkout: Project) -> None:
+    write(checkout, "Makefile", "test:\n\t@echo $(MAKEFLAGS) $@\n")
+    assert "-j4" in sh(checkout, EXAMPLES["make-wrapper"])
+    assert wait_until(lambda: history(checkout)) == ["make -j4 test"]
 
 
 @of("makefile-all")
@@ -179,6 +192,16 @@ def test_every_commit_of_a_rebase_is_tested(checkout: Project) -> None:
     assert (checkout.path / "tested.log").read_text() == "tested\n" * 2
 
 
+@of("git-bisect")
+def test_a_bisection_finds_the_bad_commit(checkout: Project) -> None:
+    write(checkout, "Makefile", "test:\n\t@! test -e three\n")
+    for name in ("one", "two", "three", "four"):
+        sh(checkout, "echo x >%s; git add %s; git commit -q -m %s" % (name, name, name))
+    sh(checkout, "git bisect start HEAD HEAD~3")
+    assert "is the first bad commit" in sh(checkout, EXAMPLES["git-bisect"], timeout=60)
+    assert sh(checkout, "git log -1 --format=%s bisect/bad") == "three\n"
+
+
 @of("git-hook")
 def test_a_hook_takes_its_turn_also_inside_a_commit_that_has_it(checkout: Project) -> None:
     write(checkout, "Makefile", "test:\n\t@echo tested >>tested.log\n")
@@ -226,19 +249,58 @@ def test_the_steps_of_a_workflow_take_turns(checkout: Project, witness: Witness)
     assert sorted(witness.finished()) == ["lint", "test"]
 
 
-@of("npmrc")
-def test_scripts_of_npm_take_turns_and_may_call_npm(checkout: Project, witness: Witness) -> None:
-    npm = client("npm")
+@pytest.fixture
+def npm(checkout: Project) -> Project:
+    """A checkout in which the example of npm has been followed, with a workspace and a package to install."""
+    client("npm")
+    checkout.environment["npm_config_update_notifier"] = "false"
+    checkout.environment["npm_config_offline"] = "true"
+    checkout.environment["npm_config_cache"] = str(checkout.path.parent / "npm")
+    package(checkout, "a", scripts={"where": "pwd"})
+    package(checkout, "b", scripts={"install": "pwd >installed"}, bin={"bb": "bb.js"})
+    write(checkout, "b/bb.js", "#!/usr/bin/env node\nconsole.log('bb')\n", 0o755)
+    package(checkout, ".", workspaces=["a"])
+    sh(checkout, EXAMPLES["npm"])
+    return checkout
+
+
+def package(project: Project, directory: str, **more: Any) -> None:
+    """Write a package.json."""
+    name = "x" if directory == "." else directory
+    write(project, directory + "/package.json", json.dumps({"name": name, "version": "1.0.0", **more}))
+
+
+@of("npm")
+def test_scripts_of_npm_take_turns_and_may_call_npm(npm: Project, witness: Witness) -> None:
     one, two = (quoted(witness.command(name, 0.2)) for name in ("one", "two"))
     scripts = {"one": one, "two": two, "both": "npm run one && npm run two"}
-    write(checkout, "package.json", json.dumps({"name": "x", "version": "1.0.0", "scripts": scripts}))
-    write(checkout, ".npmrc", EXAMPLES["npmrc"])
-    changes = {"set": {"npm_config_update_notifier": "false", "npm_config_cache": str(checkout.path.parent / "npm")}}
-    running = [checkout.start([npm, "run", "-s", name], **changes) for name in ("one", "two", "both")]
+    package(npm, ".", scripts=scripts, workspaces=["a"])
+    running = [npm.start(["npm", "run", "-s", name]) for name in ("one", "two", "both")]
     assert [finish(process, 60)[0] for process in running] == [0, 0, 0]
     witness.check()
     assert sorted(witness.finished()) == ["one", "one", "two", "two"]
-    assert set(history(checkout)) == {one, two, scripts["both"]}
+    assert set(history(npm)) == {one, two, scripts["both"]}
+
+
+@of("npm")
+def test_workspaces_install_scripts_and_npx_find_the_shell(npm: Project) -> None:
+    assert sh(npm, "npm run -s -w a where", timeout=60) == "%s\n" % (npm.path / "a")
+    sh(npm, "cd b && npm pack -s && cd .. && npm install -s ./b/b-1.0.0.tgz", timeout=60)
+    assert (npm.path / "node_modules" / "b" / "installed").exists()
+    assert sh(npm, "cd a && npx bb", timeout=60) == "bb\n"
+    assert history(npm) == ["pwd", "pwd >installed", "'bb'"]
+
+
+@of("xargs-each")
+def test_each_command_of_xargs_takes_its_turn(checkout: Project) -> None:
+    assert sorted(sh(checkout, EXAMPLES["xargs-each"], timeout=30).split()) == ["one", "three", "two"]
+    assert sorted(history(checkout)) == ["echo one", "echo three", "echo two"]
+
+
+@of("xargs-whole")
+def test_a_whole_xargs_takes_one_turn(checkout: Project) -> None:
+    assert sorted(sh(checkout, EXAMPLES["xargs-whole"], timeout=30).split()) == ["one", "three", "two"]
+    assert history(checkout) == ["xargs -n 1 -P 4 echo"]
 
 
 @of("justfile")
@@ -373,45 +435,15 @@ def test_make_may_be_aliased(checkout: Project) -> None:
     assert wait_until(lambda: history(checkout)) == ["make all"]
 
 
-# ---- what the README says ----------------------------------------------------------------------------------
+# ---- memmon.py alone ---------------------------------------------------------------------------------------
 
 
-def test_the_tables_name_every_variable_and_no_other() -> None:
-    table = README.partition("## Environment")[2].partition("\n## ")[0]
-    documented = set(re.findall(r"`((?:SEQEXEC_)?[A-Z_]{4,})`", "".join(
-        line.split("|")[1] for line in table.splitlines() if line.startswith("|"))))
-    used = {"NO_COLOR"}
-    for name in PRODUCT:
-        text = (PRODUCT_DIRECTORY / name).read_text(encoding="utf-8")
-        used |= set(re.findall(r"""setting\(['"]((?:SEQEXEC_)?[A-Z_]+)['"]""", text))
-        used |= set(re.findall(r"""b['"](SEQEXEC_[A-Z_]+)['"]""", text))
-    internal = {"SEQEXEC_RUN", "SEQEXEC_GIT", "GIT_DIR", "TERM", "MAKEFLAGS", "MAKE", "PATH", "LC_CTYPE", "PWD", "CI"}
-    assert used - internal - documented == set()
-
-
-def test_the_readme_says_what_the_tools_can_do() -> None:
-    for name in PRODUCT:
-        assert "`%s`" % name in README
-    for option in ("--status", "--watch", "--history", "--kill-all", "--json", "--timeout", "--wait", "--leftovers"):
-        assert option in README
-
-
-def test_links_inside_the_readme_lead_somewhere() -> None:
-    heads = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in re.findall(r"^#+ (.*)$", README, re.M)}
-    for link in re.findall(r"\]\(#([^)]+)\)", README):
-        assert link in heads
-    for link in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / link).exists(), link
-
-
-@pytest.mark.parametrize("name", PRODUCT)
-def test_help_fits_on_a_screen_and_a_half_and_has_examples(name: str, project: Project) -> None:
-    option = "--seq-help" if name == "make_sequential.py" else "--help"
-    result = project.run([str(project.tools / name), option])
-    text = result.stdout.decode()
-    assert (result.returncode, result.stderr) == (0, b"")
-    assert len(text.splitlines()) <= 36
-    assert max(map(len, text.splitlines())) <= 120
-    assert "Example" in text
-
-
+@of("memmon", "memmon-pid", "memmon-once", "memmon-report")
+def test_the_memory_guard_alone(checkout: Project) -> None:
+    write(checkout, "Makefile", "test:\n\t@sleep 0.3; echo tested\n")
+    assert sh(checkout, EXAMPLES["memmon"]) == "tested\n"
+    assert sh(checkout, EXAMPLES["memmon-pid"], timeout=30) == ""
+    assert re.search(r"bash.*\n +total +\d+\.\d MB\n", sh(checkout, EXAMPLES["memmon-once"] + "true"), re.DOTALL)
+    assert sh(checkout, EXAMPLES["memmon-report"]) == "tested\n"
+    report = json.loads((checkout.path / "report.json").read_text())
+    assert (report["status"], report["ended"]) == (0, [])
