@@ -32,7 +32,8 @@
 #   default), or that is ended, or left; SEQEXEC_DIR where state lives (/tmp);
 #   SEQEXEC_GRACE seconds from TERM to KILL (2); SEQEXEC_ORPHANS end|wait;
 #   SEQEXEC_ABANDONED seconds of silence after which an owner on another host
-#   counts as dead (300); SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC: /proc
+#   counts as dead (300); SEQEXEC_PROJECT DIR, or repository: all worktrees of
+#   one are one project; SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC: /proc
 #   or ps.
 #
 # Examples: make_sequential.py -j4 test      make_sequential.py -C src V=1

@@ -32,7 +32,8 @@
 #
 # Environment: MEMORY_LIMIT_MB and CHECK_INTERVAL set --limit (in MB) and
 #   --interval; with SEQEXEC_ before the name they win. SEQEXEC_PYTHON the Python
-#   to use; SEQEXEC_PROC a directory in place of /proc, or ps: RSS is all it has.
+#   to use; SEQEXEC_PROC a directory in place of /proc, or ps: RSS is all it has;
+#   SEQEXEC_DIR where the bytecode cache is (/tmp).
 #
 # Example for a Makefile:
 #   test: ; ./memmon.py --limit 1G --total 4G -- ./run-tests

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from typing import Any, Callable
 
 import pytest
@@ -108,10 +109,10 @@ def test_an_option_that_a_page_names_exists() -> None:
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) - known == set(), (page, code)
 
 
-@pytest.mark.parametrize("name", ["seqexec.py", "memmon.py"])
+@pytest.mark.parametrize("name", PRODUCT)
 def test_the_head_names_every_variable_that_the_file_reads(name: str) -> None:
     listed = {name for row in rows(section("Environment")) for name in re.findall(r"`([A-Z_]{4,})`", row[0])}
-    read = set(re.findall(r"""setting\(['"]((?:SEQEXEC_)?[A-Z_]+)['"]""", SOURCE[name])) & listed
+    read = set(re.findall(r"""['"]([A-Z_]{4,})['"]""", SOURCE[name])) & listed
     assert {variable for variable in read if variable.replace("SEQEXEC_", "", 1) not in head_of(name)} == set()
 
 
@@ -130,6 +131,16 @@ def test_the_tables_of_json_have_the_keys_that_are_printed(project: Project) -> 
     assert set(runs[-1]) == keys("JSON", 2)
     project.run([str(project.tools / "memmon.py"), "--report", "report", "--", "true"])
     assert set(json.loads((project.path / "report").read_text())) == keys("Memory", 0)
+
+
+def test_the_figures_of_the_estimate_are_those_that_its_benchmark_prints() -> None:
+    command = [sys.executable, str(ROOT / "tests" / "bench" / "bench_estimate.py"), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    found = {each["name"]: each["value"] for each in map(json.loads, done.stdout.splitlines())}
+    shown = [float(row[1].split()[0]) for row in rows(section("The estimate", MANUAL)) if row[0]]
+    names = ["with a wait of 1 s or more", "with an estimate", "median error", "nine in ten within", "worst error"]
+    assert shown == pytest.approx([found[name] for name in names], abs=0.51)
+    assert "asks at {:,} moments".format(found["moments"]) in PAGES[MANUAL].replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", PRODUCT)

@@ -57,7 +57,7 @@ def replay(history: list[bytes]) -> list[tuple[float, float]]:
                 if now + 1 + others > len(history):
                     continue
                 elapsed = took[now] * share
-                told = tool.expected(history[:now][-tool.EARLIER_LINES :], commands[ahead], elapsed)
+                told = tool.expected_seconds(history[:now][-tool.EARLIER_LINES :], commands[ahead], elapsed)
                 found.append((told if told >= 1 else 0.0, sum(took[ahead]) - elapsed))
     return found
 
