@@ -1931,11 +1931,10 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
     if claim.identity not in names:
         raise LostPlace
     there = list_waiters(scope)
-    ahead = [name for name in names[: names.index(claim.identity)] if name in there]
+    ahead = names[: names.index(claim.identity)]
+    ahead = [identity for identity in ahead if identity in there and identity.is_valid()]
     claim.position = len(ahead) + 1
     for identity in reversed(ahead):
-        if not identity.is_valid():
-            continue
         state, fd = open_owner(identity, identity + "/" + identity, open_waiters(scope))
         if state != "alive":
             reclaim_if_dead(scope, identity)
@@ -3058,6 +3057,41 @@ def seconds_since(text: str) -> float:
         return 0.0
 
 
+class Entry:
+    """A holder or a waiter, as people see it."""
+
+    def __init__(self, found: Blocker) -> None:
+        identity, process = found.identity, found.process
+        self.identity, self.record, self.process = identity, found.record, process
+        self.pid = pid_of(identity, self.record) or (process.pid if process else 0)
+        self.command = printable(self.record.get("command", process.name if process else "?"))
+        self.seconds = seconds_since(self.record.get("began", self.record.get("since", "")))
+        self.state = process.state if process else "?"
+        self.place = ""  # where the PID means something, if not here
+        if identity and identity.version == FORMAT and identity.host and not shares_pids(identity):
+            own = own_identity()
+            is_near = identity.boot == own.boot != "0" or identity.host == own.host
+            self.place = " in another container" if is_near else " on " + printable(identity.host)
+
+
+def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
+    """Yield the owners in the lock, then the queue in its order: "holders", "waiters", or "stale"
+    for what the dead have left."""
+    found = owners(scope)
+    for identity, state in found.items():
+        record = record_in(LOCK, identity, scope.fd)
+        kind = "holders" if state == "alive" else "stale"
+        yield kind, Entry(Blocker(identity, True, -1, record))
+    legacy = None if found else find_legacy_holder(scope)
+    if legacy and legacy.process:
+        yield "holders", Entry(legacy)
+    there = list_waiters(scope)
+    for identity in [each for each in read_queue(scope) if each in there]:
+        record = record_in(identity, identity, open_waiters(scope))
+        kind = "waiters" if is_waiting(scope, identity) else "stale"
+        yield kind, Entry(Blocker(identity, False, -1, record))
+
+
 class Screen:
     """The waiting line. On a terminal it updates itself; elsewhere it is printed at a change and
     every REPEAT seconds, and so it is on a terminal whose foreground another job has."""
@@ -3065,7 +3099,8 @@ class Screen:
     def __init__(self, plan: Plan) -> None:
         self.quiet, self.silence = plan.quiet, plan.silence
         self.is_terminal = can_move_cursor(2)
-        self.shown, self.at = "", -REPEAT
+        self.shown: tuple[object, ...] = ()  # what the last printed line was about
+        self.at = -REPEAT
 
     def pause(self, waited: float) -> float:
         """Return the seconds until there is something to say."""
@@ -3078,26 +3113,22 @@ class Screen:
     def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
         """Say what is waited for, if that is new. The shell's own job is silent for REPEAT
         seconds."""
-        if self.quiet or waited < self.silence:
-            return
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
-        if is_own_job and waited < REPEAT:
+        if self.quiet or waited < (REPEAT if is_own_job else self.silence):
             return
-        draws = self.is_terminal and is_in_foreground() and not is_own_job
-        room = max(30, terminal_width(2) - 1 - len(TOOL + ": waiting, ")) if draws else 0
-        text = "waiting, " + describe_wait(claim, blocker, room, waited)
-        head, _, tail = text.rpartition(")")  # what people typed stands before it
-        key = head + tail.partition(" for ")[0]
-        if draws:
-            self.shown = key
-            write_stderr(CLEAR_LINE + fit(TOOL + ": " + text, terminal_width(2) - 1), 0)
+        if self.is_terminal and is_in_foreground() and not is_own_job:
+            width = terminal_width(2) - 1
+            head = TOOL + ": waiting, "
+            text = head + describe_wait(claim, blocker, max(30, width - len(head)), waited)
+            write_stderr(CLEAR_LINE + fit(text, width), 0)
             Stderr.is_drawn = True
-        elif self.shown and not blocker.holds and not exists(LOCK, claim.scope.fd):
-            pass  # between two holders
-        elif key != self.shown or waited - self.at >= REPEAT:
+            return
+        text = "waiting, " + describe_wait(claim, blocker, waited=waited)
+        topic = (claim.position, blocker.identity, "which is stopped" in text)
+        if topic != self.shown or waited - self.at >= REPEAT:
             is_read = say(text, 0)
-            self.shown, self.at = (key, waited) if is_read else (self.shown, waited + 1 - REPEAT)
+            self.shown, self.at = (topic, waited) if is_read else (self.shown, waited + 1 - REPEAT)
 
     def clear(self) -> None:
         """Take the line off the terminal, if it still is the last one there."""
@@ -3127,45 +3158,76 @@ def terminal_width(fd: int) -> int:
         return 80
 
 
-def cell_width(character: str) -> int:
-    """Return the columns that a character takes."""
-    import unicodedata
+def text_width(text: str) -> int:
+    """Return the columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
 
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    cells = [1 + (east_asian_width(c) in "WF") for c in text if category(c) not in ("Mn", "Me")]
+    return sum(cells)
 
 
 def fit(text: str, width: int) -> str:
     """Cut a text to some columns of a terminal."""
-    if text.isascii():
-        return text[:width]
-    cells = 0
-    for place, character in enumerate(text):
-        cells += cell_width(character)
-        if cells > width:
-            return text[:place]
-    return text
+    from itertools import accumulate
+
+    return text[: sum(end <= width for end in accumulate(map(text_width, text)))]
 
 
-def queue_place(claim: Claim) -> tuple[int, dict[Identity, bytes]]:
-    """Return this waiter's position, from 1, and the lines of those in WAITERS, in order."""
+def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
+    """Say the position, and the holder's PID, command, and for how long it has run.
+
+    room: columns, if they are few. The words become fewer then, the command shorter, and a number
+    is never cut.
+    """
     there = list_waiters(claim.scope)
-    lines = {each: line for each, line in read_queue(claim.scope).items() if each in there}
-    names = list(lines)
-    own = claim.identity
-    return names.index(own) + 1 if own in names else len(names), lines
+    lines = [line for each, line in read_queue(claim.scope).items() if each in there]
+    holders = holders_of(claim)
+    holder = holders[-1] if holders else blocker
+    entry = Entry(holder)
+    place = "%d of %d in the queue, behind " % (claim.position, len(lines))
+    if not entry.pid:
+        return place + "a lock that names no process"
+    before = place + "PID %d%s (" % (entry.pid, entry.place)
+    ran = about = sibling = ""
+    if entry.process and entry.state in "Tt":
+        ran = ", which is stopped%s: continue or end it" % terminal_of(entry.process)
+    elif "since" in entry.record:
+        ran = ", which has run for " + duration(entry.seconds)
+        if len(holders) == 1:
+            about = estimate(claim, entry, lines[: claim.position - 1])
+    ahead, parent = blocker.process, posix.getppid()
+    if waited >= REPEAT and ahead and ahead.ppid == parent > 1:  # it may be about to wait for both
+        sibling = "; PID %d was started by the same parent, PID %d" % (ahead.pid, parent)
+    command = printable(entry.command, 60)
+    after = ")" + ran + about + sibling
+    if 0 < room < len(before + command + after):
+        before = before.replace(" in the queue", "")
+        ran = ran.partition(":")[0].replace("which is ", "").replace("which has run", "running")
+        after = ")" + ran + about
+        space = room - len(before + after)
+        if space < min(12, len(command)):
+            space, after = room - len(before) - 1, ")"
+        command = printable(command, max(4, space))
+    return before + command + after
 
 
-def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[Identity, bytes]) -> str:
+def terminal_of(process: Process) -> str:
+    """Return " in pts/3" for a process on that terminal: major 136 to 143 is pts."""
+    major, minor = posix.major(process.tty), posix.minor(process.tty)
+    return " in pts/%d" % (minor + (major - 136) * 256) if 136 <= major <= 143 else ""
+
+
+def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
     """Return "; about 2 min" until the holder and the living ahead have ended; "" where unknown."""
     history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
-    if len(ahead) >= LONGEST_ESTIMATE or len(earlier_runs(history, running)) < EARLIER_RUNS:
+    commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
+    if len(ahead) >= LONGEST_ESTIMATE or not expected_seconds(history, commands, running.seconds):
         return ""
-    lines = [line for each, line in ahead.items() if is_waiting(claim.scope, each)]
-    commands = [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in lines]
-    names = [running] + [each.decode("utf-8", "replace") for each in commands]
-    seconds = expected_seconds(history, names, elapsed)
+    living = [line for line in ahead if is_waiting(claim.scope, identity_in(line))]
+    commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in living]
+    seconds = expected_seconds(history, commands, running.seconds)
     if seconds < 1:
         return ""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
@@ -3173,102 +3235,23 @@ def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[Identity, b
     return "; about " + text.replace(" 0 s", "").replace(" 0 min", "").replace(".0", "")
 
 
-def expected_seconds(history: list[bytes], commands: list[str], elapsed: float) -> float:
+def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
     """Return the seconds until commands have ended, the first of which has run for some time; 0
-    where that is unknown: one has not run before, or the spread of what they took is large."""
+    where that is unknown: one has seldom run to its end, or the spread of what they took is large.
+    """
+    # 1700000000 0 0.0 12.3 10240 - make test
     spread = likely = 0.0
     for command in commands:
-        took = earlier_runs(history, command)
+        words = [line.split(b" ", 6) for line in history if line.endswith(b" - " + command)]
+        ran = [each[3] for each in words if each[6:] == [command] and each[1][:1] != b"-"]
+        took = [float(each) for each in ran if each.replace(b".", b"", 1).isdigit()]
+        took = sorted(took[-EARLIER_RUNS:])
         if len(took) < EARLIER_RUNS or took[0] <= elapsed:
             return 0.0
         spread += took[-1] - took[0]
         likely += took[len(took) // 2] - elapsed
         elapsed = 0.0
-    return likely if spread <= LARGEST_SPREAD * likely else 0.0
-
-
-def earlier_runs(history: list[bytes], command: str) -> list[float]:
-    """Return, sorted, the seconds of a command's last runs that no signal and no limit ended."""
-    # 1700000000 0 0.0 12.3 10240 - make test
-    wanted = command.encode("utf-8", "backslashreplace")
-    took: list[float] = []
-    for line in history:
-        words = line.split(b" ", 6) if line.endswith(wanted) else []
-        if words[5:] == [b"-", wanted] and not words[1].startswith(b"-"):
-            try:
-                took += [seconds for seconds in (float(words[3]),) if 0 <= seconds < 1e9]
-            except ValueError:
-                pass  # junk, as a nan is
-    return sorted(took[-EARLIER_RUNS:])
-
-
-def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
-    """Say the position, and the holder's PID, command, and for how long it has run.
-
-    room: columns, if they are few. The less important goes first, then a part of the command; a
-    number is never cut.
-    """
-    position, lines = queue_place(claim)
-    claim.position = position
-    holders = holders_of(claim)
-    holder = holders[-1] if holders else blocker
-    place = "%d of %d" % (position, len(lines))
-    pid = pid_of(holder.identity, holder.record) if holder.identity else 0
-    pid = pid or (holder.process.pid if holder.process else 0)
-    if not pid:
-        return place + " in the queue, behind a lock that names no process"
-    name = holder.process.name if holder.process else "?"
-    command = printable(holder.record.get("command", name))
-    is_stopped = holder.process is not None and holder.process.state in "Tt"
-    ran = about = ""
-    if "since" in holder.record:
-        elapsed = seconds_since(holder.record.get("began", holder.record["since"]))
-        ran = ", which has run for " + duration(elapsed)
-        if len(holders) == 1 and not is_stopped:
-            ahead = dict(list(lines.items())[: position - 1])
-            about = estimate(claim, command[:LONGEST_LINE], elapsed, ahead)
-    if is_stopped:
-        shown = (terminal_of(holder.process), ran.replace(", which", "; it"))
-        ran = ", which is stopped%s: continue or end it%s" % shown
-    sibling = describe_sibling(blocker.process) if waited >= REPEAT else ""
-    behind = ", behind PID %d%s (" % (pid, elsewhere(holder.identity))
-    brief = ", stopped" if is_stopped else ran.replace("which has run", "running")
-    for before, after in (
-        (place + " in the queue" + behind, ran + about + sibling),
-        (place + behind, brief + about),
-        (place + behind, ""),
-    ):
-        space = room - len(before) - len(after) - 1 if room else 60
-        if space >= min(12, len(command)):
-            break
-    return before + printable(command, max(4, min(60, space))) + ")" + after
-
-
-def describe_sibling(process: Process | None) -> str:
-    """Say that a process ahead has this one's parent: it may be about to wait for both."""
-    parent = posix.getppid()
-    if process is None or process.ppid != parent or parent <= 1:
-        return ""
-    return "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
-
-
-def elsewhere(identity: Identity) -> str:
-    """Return where an identity's process is, if its PID means nothing here."""
-    own = own_identity()
-    if not identity or identity.version != FORMAT or identity.host == "" or shares_pids(identity):
-        return ""
-    if identity.boot == own.boot != "0" or identity.host == own.host:
-        return " in another container"
-    return " on " + printable(identity.host)
-
-
-def terminal_of(process: Process | None) -> str:
-    """Return " in pts/3" for a process on that terminal: major 136 to 143 is pts, 4 tty."""
-    tty = process.tty if process else 0
-    major, minor = posix.major(tty), posix.minor(tty)
-    if 136 <= major <= 143:
-        return " in pts/%d" % (minor + (major - 136) * 256)
-    return " in tty%d" % minor if major == 4 else ""
+    return likely if spread <= LARGEST_SPREAD * likely < 1e9 else 0.0
 
 
 # ---- settings and main ---------------------------------------------------------------------------
@@ -3277,29 +3260,24 @@ def terminal_of(process: Process | None) -> str:
 def number_setting(
     plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
 ) -> float | None:
-    """Return a setting that is a number from 0 up, None where nothing sets it; note what has set
-    it.
+    """Return a number from 0 up that an option or a variable sets, None where none does; note which.
 
     Raise Failure for one that is none. A variable's is named and ignored under -c: others export
     it.
     """
-    for origin in ("--" + option, *variables):
-        is_option = origin[0] == "-"
-        text = plan.given.get(option, "") if is_option else setting(origin)
-        if not text and not (is_option and option in plan.given):
-            continue
+    origins = [("--%s " % option, plan.given.get(option))]
+    origins += [(name + "=", setting(name) or None) for name in variables]
+    for origin, text in [(origin, text) for origin, text in origins if text is not None]:
         try:
-            value = float(text)
-            if not 0 <= value < 1e12 or "_" in text or not text.isascii():
-                raise ValueError
+            if 0 <= float(text) < 1e12 and "_" not in text and text.isascii():
+                plan.origin[option] = origin + text
+                return float(text)
         except ValueError:
-            wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
-            if is_option or not is_line:
-                raise Failure(wrong) from None
-            say(wrong + ": ignored")
-            continue
-        plan.origin[option] = "%s %s" % (origin, text) if is_option else "%s=%s" % (origin, text)
-        return value
+            pass
+        wrong = "%s=%s is not a number from 0 up" % (origin[:-1], printable(text, 60))
+        if origin[-1] == " " or not is_line:
+            raise Failure(wrong)
+        say(wrong + ": ignored")
     return None
 
 
@@ -3328,55 +3306,64 @@ def main(argv: list[str]) -> int:
 
 # ---- the command line: make's, but for what starts with --seq- -----------------------------------
 
-MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
-LONG_LOOKS = ("--dry-run", "--just-print", "--recon", "--question")
-LONG_TELLS = ("--version", "--help")
+MAKEFILES = {"GNUmakefile", "makefile", "Makefile"}
 VALUED = "CfIoWEjlO"  # short options of make whose value is the rest of the word
+LONG = {"dry-run": "n", "just-print": "n", "recon": "n", "question": "q", "version": "v"}
+LONG.update({"help": "h", "directory": "C", "file": "f", "makefile": "f"})
 FLAGS = ("--seq-status", "--seq-quiet", "--seq-help", "--seq-version", "--seq-hold")
 VALUES = ("--seq-wait", "--seq-make")
 
 
-def parse_arguments(argv: list[str]) -> Plan | int:
+class Call(Plan):
+    """A command line of make_sequential.py."""
+
+    words: list[str] = []  # make's arguments
+
+
+def parse_arguments(argv: list[str]) -> Call | int:
     """Return what the arguments and the environment ask for; a status where that is done
     already."""
-    plan = Plan()
-    words = split_options(plan, argv[1:])
-    given = plan.given
-    plan.quiet = "quiet" in given or is_on("SEQEXEC_QUIET")
+    plan = Call()
+    plan.words = split_options(plan, argv[1:])
+    plan.quiet = "seq-quiet" in plan.given or is_on("SEQEXEC_QUIET")
     plan.verbose = is_on("SEQEXEC_VERBOSE", "VERBOSE")
-    if "wait" in given:
-        given["seq-wait"] = given["wait"]
     plan.wait = number_setting(plan, "seq-wait", ("SEQEXEC_WAIT",), False)
     plan.origin["wait"] = plan.origin.get("seq-wait", "")
     plan.leftovers = setting("SEQEXEC_LEFTOVERS") or "wait"
     if plan.leftovers not in ("wait", "kill", "leave"):
         text = "SEQEXEC_LEFTOVERS is wait, kill or leave, not %s"
         raise Failure(text % printable(plan.leftovers))
-    if given.keys() & {"help", "version", "status", "hold"}:
-        return do_without_make(plan, words)
-    plan.argv = make_words(plan) + words
-    plan.shown = printable(" ".join(["make"] + plan.argv[1:]))
+    if "seq-help" in plan.given:
+        return show(help_text())
+    if "seq-version" in plan.given:
+        return show("%s %s" % (TOOL, __version__))
+    if "seq-hold" in plan.given:
+        return hold(plan)
+    if "seq-status" in plan.given:
+        return show_queue(plan.words)
+    plan.argv = make_words(plan.given.get("seq-make") or setting("MAKE")) + plan.words
+    plan.shown = printable(" ".join(["make"] + plan.words))
     return plan
 
 
-def split_options(plan: Plan, words: list[str]) -> list[str]:
+def split_options(plan: Call, words: list[str]) -> list[str]:
     """Take this tool's options off; return make's words."""
     rest: list[str] = []
     given = plan.given
     while words and words[0] != "--":
         option, equals, value = words[0].partition("=")
         if option[:6] != "--seq-":
-            if "make" in given and option[:1] != "-":
+            if "seq-make" in given and option[:1] != "-":
                 break  # `--seq-make env make_sequential.py --seq-wait 1`: the inner one's
             rest.append(words[0])
         elif option in FLAGS and not equals:
-            given[option[6:]] = "1"
+            given[option[2:]] = "1"
         elif option in VALUES:
             if not equals:
                 if len(words) < 2:
                     raise Failure("%s wants a value: see %s --seq-help" % (option, TOOL))
                 value, words = words[1], words[1:]
-            given[option[6:]] = value
+            given[option[2:]] = value
         else:
             import difflib
 
@@ -3387,104 +3374,80 @@ def split_options(plan: Plan, words: list[str]) -> list[str]:
     return rest + words
 
 
-def do_without_make(plan: Plan, words: list[str]) -> int:
-    """Explain, look, or hold the turn for a make that is there already."""
-    if "help" in plan.given:
-        return show(help_text())
-    if "version" in plan.given:
-        return show("%s %s" % (TOOL, __version__))
-    if "hold" in plan.given:
-        return hold(plan, words)
-    shown = [word for word in words if word[:1] != "-" and word not in directories_in(words)]
-    if shown:
+def show_queue(words: list[str]) -> int:
+    """Print the holder and the waiters of make's project, a line each."""
+    directories = values_of(words, "C")
+    goals = [word for word in words if word[:1] != "-" and word not in directories]
+    if goals:
         text = "--seq-status runs no make, and here is something to make: "
-        raise Failure(text + printable(" ".join(shown), 80))
-    return show_queue(project_of(directories_in(words)))
+        raise Failure(text + printable(" ".join(goals), 80))
+    root = project_of(words)
+    lines, place = ["project  " + printable(root)], 0
+    for kind, entry in entries(open_state(root)):
+        place += kind == "waiters"
+        label = {"holders": "runs   ", "waiters": "waits %d" % place}.get(kind, "stale  ")
+        shown = (label, entry.pid, duration(entry.seconds), entry.command)
+        lines.append("%s  PID %d  %s  %s" % shown)
+    return show("\n".join(lines if lines[1:] else [*lines, "nothing runs"]))
 
 
-def show_queue(root: str) -> int:
-    """Print the holder and the waiters, a line each."""
-    lines = ["project  " + printable(root)]
-    scope = open_state(root)
-    found = [("runs   ", each, LOCK, scope.fd) for each in live_holders(scope)]
-    for place, each in enumerate(waiters_in_order(scope), 1):
-        found.append(("waits %d" % place, each, each, open_waiters(scope)))
-    for label, identity, home, directory in found:
-        record = record_in(home, identity, directory)
-        ran = duration(seconds_since(record.get("began", record.get("since", ""))))
-        words = (label, pid_of(identity, record), ran, printable(record.get("command", "?")))
-        lines.append("%s  PID %d  %s  %s" % words)
-    return show("\n".join(lines if found else [*lines, "nothing runs"]))
-
-
-def make_words(plan: Plan) -> list[str]:
+def make_words(text: str) -> list[str]:
     """Return the words of $MAKE or --seq-make: a path, blanks in it or not, or a command with
     flags.
 
     This very file is not meant: a Makefile may export `MAKE := make_sequential.py`.
     """
-    text = plan.given.get("make") or setting("MAKE")
-    try:
-        posix.stat(text)
-        words = [text] if "/" in text else text.split()
-    except OSError:
-        words = text.split()
-    if words and words[0].rpartition("/")[2] == __file__.rpartition("/")[2]:
+    is_path = "/" in text and posix.access(text, posix.X_OK)
+    words = [text] if is_path else text.split() or ["make"]
+    if words[0].rpartition("/")[2] == __file__.rpartition("/")[2]:
         words[0] = "make"
-    return words or ["make"]
+    return words
 
 
-def asks_only(
-    words: list[str], letters: str = "nqvh", names: tuple[str, ...] = LONG_LOOKS + LONG_TELLS
-) -> bool:
-    """Tell whether make's arguments or MAKEFLAGS only look: -n, -q, -v, -h and their long forms."""
-    # -npq  -Cdir  -j4  --dry-run; MAKEFLAGS: ks -j4 --jobserver-auth=3,4 -- V=1
-    words = words[: words.index("--")] if "--" in words else words
-    for word in words:
-        if any(full.startswith(word) for full in names) and len(word) > 4:
-            return True
-        if word[:1] == "-" and word[1:2] != "-":
-            cut = min([word.find(each) % 999 for each in VALUED])
-            if set(word[1:cut]) & set(letters):
-                return True
-    inherited = ("-" + setting("MAKEFLAGS")).split(" ")[0]
-    looks = set(inherited) & set("nq") & set(letters)
-    return inherited[:2] != "--" and "=" not in inherited and bool(looks)
-
-
-def directories_in(words: list[str]) -> list[str]:
-    """Return the values of -C in make's arguments."""
-    return values_of(words, "C", "--directory")
-
-
-def values_of(words: list[str], letter: str, *names: str) -> list[str]:
-    """Return the values that make's arguments give to an option."""
-    # -C dir  -kCdir  --directory=dir  --dir dir
+def make_options(words: list[str]) -> list[tuple[str, str]]:
+    """Return make's options, each as its letter and what may be its value."""
+    # -npq  -C dir  -kCdir  -j4  --dry-run  --directory=dir  --dir dir
     found = []
-    for place, word in enumerate(words):
-        name, value = word.partition("=")[::2]
-        if word[:2] != "--":
-            cut = min([word.find(each) % 999 for each in VALUED]) if word[:1] == "-" else 999
-            name, value = word[cut : cut + 1], word[cut + 1 :]
-        if name == letter or len(name) > 3 and any(each.startswith(name) for each in names):
-            found += [value] if value else words[place + 1 : place + 2]
+    words = words[: words.index("--")] if "--" in words else words
+    for word, following in zip(words, [*words[1:], ""]):
+        if word[:2] == "--":
+            name, equals, value = word[2:].partition("=")
+            letters = [LONG[full] for full in LONG if full.startswith(name) and len(name) > 2]
+            found += [(letter, value if equals else following) for letter in letters[:1]]
+        elif word[:1] == "-":
+            cut = min([len(word), *(word.find(each) for each in VALUED if each in word)])
+            found += [(letter, "") for letter in word[1:cut]]
+            found += [(word[cut], word[cut + 1 :] or following)] if word[cut:] else []
     return found
 
 
-def project_of(directories: list[str]) -> str:
+def values_of(words: list[str], letter: str) -> list[str]:
+    """Return the values that make's arguments give to an option."""
+    return [value for option, value in make_options(words) if option == letter]
+
+
+def asks_only(words: list[str], letters: str = "nqvh") -> bool:
+    """Tell whether make's arguments or MAKEFLAGS only look: -n, -q, -v, -h and their long forms."""
+    # MAKEFLAGS: ks -j4 --jobserver-auth=3,4 -- V=1
+    given = {letter for letter, _ in make_options(words)}
+    inherited = ("-" + setting("MAKEFLAGS")).split(" ")[0]
+    if inherited[:2] != "--" and "=" not in inherited:
+        given |= set(inherited) & set("nq")
+    return bool(given & set(letters))
+
+
+def project_of(words: list[str]) -> str:
     """Return the root of the project that make's -C lead to; of this one where they lead
     nowhere."""
+    from posixpath import expanduser  # --directory=~/shop: the shell leaves it to make
+
     here = posix.open(".", DIRECTORY)
     try:
-        for each in directories:
-            if each[:1] == "~":  # as in --directory=~/shop: the shell leaves it to make
-                from posixpath import expanduser
-
-                each = expanduser(each)
-            posix.chdir(each)
-        return project_root()
+        for each in values_of(words, "C"):
+            posix.chdir(expanduser(each))
     except OSError:
         posix.fchdir(here)
+    try:
         return project_root()
     finally:
         posix.fchdir(here)
@@ -3493,31 +3456,22 @@ def project_of(directories: list[str]) -> str:
 
 def go_to_root(words: list[str]) -> None:
     """Go to the project's root where there is a makefile there, none here, and no -C or -f."""
-    if directories_in(words) or values_of(words, "f", "--file", "--makefile"):
+    if values_of(words, "C") or values_of(words, "f") or MAKEFILES & set(posix.listdir(".")):
         return
-    if not has_makefile("."):
-        root = project_root()
-        if has_makefile(root):
-            shown = (printable(posix.getcwd()), printable(root))
-            say("no makefile in %s: runs in %s" % shown)
-            posix.chdir(root)
+    root = project_root()
+    if MAKEFILES & set(posix.listdir(root)):
+        say("no makefile in %s: runs in %s" % (printable(posix.getcwd()), printable(root)))
+        posix.chdir(root)
 
 
-def has_makefile(directory: str) -> bool:
-    """Tell whether make would find a makefile of its own accord."""
-    names = set(posix.listdir(directory))
-    return any(name in names for name in MAKEFILES)
-
-
-def run(plan: Plan) -> int:
+def run(plan: Call) -> int:
     """Be make, in its turn. Return only where there is no make."""
-    words = plan.argv[len(make_words(plan)) :]  # MAKE="nice -n 5 make" only looks like `make -n`
-    if not asks_only(words, "vh", LONG_TELLS):
-        go_to_root(words)
-    if asks_only(words):
+    if not asks_only(plan.words, "vh"):
+        go_to_root(plan.words)
+    if asks_only(plan.words):
         return become_make(plan, command_environment(Identity()))
     plan.umask = posix.umask(0o077)
-    plan.project = project_of(directories_in(words))
+    plan.project = project_of(plan.words)
     identity = own_identity()
     plan.kept = Process(identity.pid, identity.start, "make")
     claim = take_turn(plan)
@@ -3529,7 +3483,7 @@ def run(plan: Plan) -> int:
     return become_make(plan, command_environment(claim.identity))
 
 
-def become_make(plan: Plan, environ: dict[bytes, bytes]) -> int:
+def become_make(plan: Call, environ: dict[bytes, bytes]) -> int:
     """Execute make in place of this process. Raise Failure with 126 or 127."""
     if not is_stored:
         store_bytecode()
@@ -3554,14 +3508,14 @@ def become_make(plan: Plan, environ: dict[bytes, bytes]) -> int:
 # and -f, and adds a MAKELEVEL and "Entering directory".
 
 
-def hold(plan: Plan, words: list[str]) -> int:
+def hold(plan: Call) -> int:
     """Take the turn for the make that has called this; print the chain of tokens for its recipes.
 
     A make that only looks, one inside the turn of a make above it, and one whose SHELL is
     seqexec.py, which takes the turn itself, get what they have.
     """
     chain = setting("SEQEXEC_RUN")
-    if words and asks_only([words[0]]) or b"MAKEFLAGS" in posix.environ and asks_only([]):
+    if asks_only(plan.words[:1]):
         return show(chain or "-")
     make = read_process(posix.getppid())
     if make and make.name.endswith("sh"):  # make SHELL=dash: some fork for the last command, too

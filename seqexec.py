@@ -1935,11 +1935,10 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
     if claim.identity not in names:
         raise LostPlace
     there = list_waiters(scope)
-    ahead = [name for name in names[: names.index(claim.identity)] if name in there]
+    ahead = names[: names.index(claim.identity)]
+    ahead = [identity for identity in ahead if identity in there and identity.is_valid()]
     claim.position = len(ahead) + 1
     for identity in reversed(ahead):
-        if not identity.is_valid():
-            continue
         state, fd = open_owner(identity, identity + "/" + identity, open_waiters(scope))
         if state != "alive":
             reclaim_if_dead(scope, identity)
@@ -3062,6 +3061,41 @@ def seconds_since(text: str) -> float:
         return 0.0
 
 
+class Entry:
+    """A holder or a waiter, as people see it."""
+
+    def __init__(self, found: Blocker) -> None:
+        identity, process = found.identity, found.process
+        self.identity, self.record, self.process = identity, found.record, process
+        self.pid = pid_of(identity, self.record) or (process.pid if process else 0)
+        self.command = printable(self.record.get("command", process.name if process else "?"))
+        self.seconds = seconds_since(self.record.get("began", self.record.get("since", "")))
+        self.state = process.state if process else "?"
+        self.place = ""  # where the PID means something, if not here
+        if identity and identity.version == FORMAT and identity.host and not shares_pids(identity):
+            own = own_identity()
+            is_near = identity.boot == own.boot != "0" or identity.host == own.host
+            self.place = " in another container" if is_near else " on " + printable(identity.host)
+
+
+def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
+    """Yield the owners in the lock, then the queue in its order: "holders", "waiters", or "stale"
+    for what the dead have left."""
+    found = owners(scope)
+    for identity, state in found.items():
+        record = record_in(LOCK, identity, scope.fd)
+        kind = "holders" if state == "alive" else "stale"
+        yield kind, Entry(Blocker(identity, True, -1, record))
+    legacy = None if found else find_legacy_holder(scope)
+    if legacy and legacy.process:
+        yield "holders", Entry(legacy)
+    there = list_waiters(scope)
+    for identity in [each for each in read_queue(scope) if each in there]:
+        record = record_in(identity, identity, open_waiters(scope))
+        kind = "waiters" if is_waiting(scope, identity) else "stale"
+        yield kind, Entry(Blocker(identity, False, -1, record))
+
+
 class Screen:
     """The waiting line. On a terminal it updates itself; elsewhere it is printed at a change and
     every REPEAT seconds, and so it is on a terminal whose foreground another job has."""
@@ -3069,7 +3103,8 @@ class Screen:
     def __init__(self, plan: Plan) -> None:
         self.quiet, self.silence = plan.quiet, plan.silence
         self.is_terminal = can_move_cursor(2)
-        self.shown, self.at = "", -REPEAT
+        self.shown: tuple[object, ...] = ()  # what the last printed line was about
+        self.at = -REPEAT
 
     def pause(self, waited: float) -> float:
         """Return the seconds until there is something to say."""
@@ -3082,26 +3117,22 @@ class Screen:
     def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
         """Say what is waited for, if that is new. The shell's own job is silent for REPEAT
         seconds."""
-        if self.quiet or waited < self.silence:
-            return
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
-        if is_own_job and waited < REPEAT:
+        if self.quiet or waited < (REPEAT if is_own_job else self.silence):
             return
-        draws = self.is_terminal and is_in_foreground() and not is_own_job
-        room = max(30, terminal_width(2) - 1 - len(TOOL + ": waiting, ")) if draws else 0
-        text = "waiting, " + describe_wait(claim, blocker, room, waited)
-        head, _, tail = text.rpartition(")")  # what people typed stands before it
-        key = head + tail.partition(" for ")[0]
-        if draws:
-            self.shown = key
-            write_stderr(CLEAR_LINE + fit(TOOL + ": " + text, terminal_width(2) - 1), 0)
+        if self.is_terminal and is_in_foreground() and not is_own_job:
+            width = terminal_width(2) - 1
+            head = TOOL + ": waiting, "
+            text = head + describe_wait(claim, blocker, max(30, width - len(head)), waited)
+            write_stderr(CLEAR_LINE + fit(text, width), 0)
             Stderr.is_drawn = True
-        elif self.shown and not blocker.holds and not exists(LOCK, claim.scope.fd):
-            pass  # between two holders
-        elif key != self.shown or waited - self.at >= REPEAT:
+            return
+        text = "waiting, " + describe_wait(claim, blocker, waited=waited)
+        topic = (claim.position, blocker.identity, "which is stopped" in text)
+        if topic != self.shown or waited - self.at >= REPEAT:
             is_read = say(text, 0)
-            self.shown, self.at = (key, waited) if is_read else (self.shown, waited + 1 - REPEAT)
+            self.shown, self.at = (topic, waited) if is_read else (self.shown, waited + 1 - REPEAT)
 
     def clear(self) -> None:
         """Take the line off the terminal, if it still is the last one there."""
@@ -3131,45 +3162,76 @@ def terminal_width(fd: int) -> int:
         return 80
 
 
-def cell_width(character: str) -> int:
-    """Return the columns that a character takes."""
-    import unicodedata
+def text_width(text: str) -> int:
+    """Return the columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
 
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    cells = [1 + (east_asian_width(c) in "WF") for c in text if category(c) not in ("Mn", "Me")]
+    return sum(cells)
 
 
 def fit(text: str, width: int) -> str:
     """Cut a text to some columns of a terminal."""
-    if text.isascii():
-        return text[:width]
-    cells = 0
-    for place, character in enumerate(text):
-        cells += cell_width(character)
-        if cells > width:
-            return text[:place]
-    return text
+    from itertools import accumulate
+
+    return text[: sum(end <= width for end in accumulate(map(text_width, text)))]
 
 
-def queue_place(claim: Claim) -> tuple[int, dict[Identity, bytes]]:
-    """Return this waiter's position, from 1, and the lines of those in WAITERS, in order."""
+def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
+    """Say the position, and the holder's PID, command, and for how long it has run.
+
+    room: columns, if they are few. The words become fewer then, the command shorter, and a number
+    is never cut.
+    """
     there = list_waiters(claim.scope)
-    lines = {each: line for each, line in read_queue(claim.scope).items() if each in there}
-    names = list(lines)
-    own = claim.identity
-    return names.index(own) + 1 if own in names else len(names), lines
+    lines = [line for each, line in read_queue(claim.scope).items() if each in there]
+    holders = holders_of(claim)
+    holder = holders[-1] if holders else blocker
+    entry = Entry(holder)
+    place = "%d of %d in the queue, behind " % (claim.position, len(lines))
+    if not entry.pid:
+        return place + "a lock that names no process"
+    before = place + "PID %d%s (" % (entry.pid, entry.place)
+    ran = about = sibling = ""
+    if entry.process and entry.state in "Tt":
+        ran = ", which is stopped%s: continue or end it" % terminal_of(entry.process)
+    elif "since" in entry.record:
+        ran = ", which has run for " + duration(entry.seconds)
+        if len(holders) == 1:
+            about = estimate(claim, entry, lines[: claim.position - 1])
+    ahead, parent = blocker.process, posix.getppid()
+    if waited >= REPEAT and ahead and ahead.ppid == parent > 1:  # it may be about to wait for both
+        sibling = "; PID %d was started by the same parent, PID %d" % (ahead.pid, parent)
+    command = printable(entry.command, 60)
+    after = ")" + ran + about + sibling
+    if 0 < room < len(before + command + after):
+        before = before.replace(" in the queue", "")
+        ran = ran.partition(":")[0].replace("which is ", "").replace("which has run", "running")
+        after = ")" + ran + about
+        space = room - len(before + after)
+        if space < min(12, len(command)):
+            space, after = room - len(before) - 1, ")"
+        command = printable(command, max(4, space))
+    return before + command + after
 
 
-def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[Identity, bytes]) -> str:
+def terminal_of(process: Process) -> str:
+    """Return " in pts/3" for a process on that terminal: major 136 to 143 is pts."""
+    major, minor = posix.major(process.tty), posix.minor(process.tty)
+    return " in pts/%d" % (minor + (major - 136) * 256) if 136 <= major <= 143 else ""
+
+
+def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
     """Return "; about 2 min" until the holder and the living ahead have ended; "" where unknown."""
     history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
-    if len(ahead) >= LONGEST_ESTIMATE or len(earlier_runs(history, running)) < EARLIER_RUNS:
+    commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
+    if len(ahead) >= LONGEST_ESTIMATE or not expected_seconds(history, commands, running.seconds):
         return ""
-    lines = [line for each, line in ahead.items() if is_waiting(claim.scope, each)]
-    commands = [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in lines]
-    names = [running] + [each.decode("utf-8", "replace") for each in commands]
-    seconds = expected_seconds(history, names, elapsed)
+    living = [line for line in ahead if is_waiting(claim.scope, identity_in(line))]
+    commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in living]
+    seconds = expected_seconds(history, commands, running.seconds)
     if seconds < 1:
         return ""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
@@ -3177,102 +3239,23 @@ def estimate(claim: Claim, running: str, elapsed: float, ahead: dict[Identity, b
     return "; about " + text.replace(" 0 s", "").replace(" 0 min", "").replace(".0", "")
 
 
-def expected_seconds(history: list[bytes], commands: list[str], elapsed: float) -> float:
+def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
     """Return the seconds until commands have ended, the first of which has run for some time; 0
-    where that is unknown: one has not run before, or the spread of what they took is large."""
+    where that is unknown: one has seldom run to its end, or the spread of what they took is large.
+    """
+    # 1700000000 0 0.0 12.3 10240 - make test
     spread = likely = 0.0
     for command in commands:
-        took = earlier_runs(history, command)
+        words = [line.split(b" ", 6) for line in history if line.endswith(b" - " + command)]
+        ran = [each[3] for each in words if each[6:] == [command] and each[1][:1] != b"-"]
+        took = [float(each) for each in ran if each.replace(b".", b"", 1).isdigit()]
+        took = sorted(took[-EARLIER_RUNS:])
         if len(took) < EARLIER_RUNS or took[0] <= elapsed:
             return 0.0
         spread += took[-1] - took[0]
         likely += took[len(took) // 2] - elapsed
         elapsed = 0.0
-    return likely if spread <= LARGEST_SPREAD * likely else 0.0
-
-
-def earlier_runs(history: list[bytes], command: str) -> list[float]:
-    """Return, sorted, the seconds of a command's last runs that no signal and no limit ended."""
-    # 1700000000 0 0.0 12.3 10240 - make test
-    wanted = command.encode("utf-8", "backslashreplace")
-    took: list[float] = []
-    for line in history:
-        words = line.split(b" ", 6) if line.endswith(wanted) else []
-        if words[5:] == [b"-", wanted] and not words[1].startswith(b"-"):
-            try:
-                took += [seconds for seconds in (float(words[3]),) if 0 <= seconds < 1e9]
-            except ValueError:
-                pass  # junk, as a nan is
-    return sorted(took[-EARLIER_RUNS:])
-
-
-def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
-    """Say the position, and the holder's PID, command, and for how long it has run.
-
-    room: columns, if they are few. The less important goes first, then a part of the command; a
-    number is never cut.
-    """
-    position, lines = queue_place(claim)
-    claim.position = position
-    holders = holders_of(claim)
-    holder = holders[-1] if holders else blocker
-    place = "%d of %d" % (position, len(lines))
-    pid = pid_of(holder.identity, holder.record) if holder.identity else 0
-    pid = pid or (holder.process.pid if holder.process else 0)
-    if not pid:
-        return place + " in the queue, behind a lock that names no process"
-    name = holder.process.name if holder.process else "?"
-    command = printable(holder.record.get("command", name))
-    is_stopped = holder.process is not None and holder.process.state in "Tt"
-    ran = about = ""
-    if "since" in holder.record:
-        elapsed = seconds_since(holder.record.get("began", holder.record["since"]))
-        ran = ", which has run for " + duration(elapsed)
-        if len(holders) == 1 and not is_stopped:
-            ahead = dict(list(lines.items())[: position - 1])
-            about = estimate(claim, command[:LONGEST_LINE], elapsed, ahead)
-    if is_stopped:
-        shown = (terminal_of(holder.process), ran.replace(", which", "; it"))
-        ran = ", which is stopped%s: continue or end it%s" % shown
-    sibling = describe_sibling(blocker.process) if waited >= REPEAT else ""
-    behind = ", behind PID %d%s (" % (pid, elsewhere(holder.identity))
-    brief = ", stopped" if is_stopped else ran.replace("which has run", "running")
-    for before, after in (
-        (place + " in the queue" + behind, ran + about + sibling),
-        (place + behind, brief + about),
-        (place + behind, ""),
-    ):
-        space = room - len(before) - len(after) - 1 if room else 60
-        if space >= min(12, len(command)):
-            break
-    return before + printable(command, max(4, min(60, space))) + ")" + after
-
-
-def describe_sibling(process: Process | None) -> str:
-    """Say that a process ahead has this one's parent: it may be about to wait for both."""
-    parent = posix.getppid()
-    if process is None or process.ppid != parent or parent <= 1:
-        return ""
-    return "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
-
-
-def elsewhere(identity: Identity) -> str:
-    """Return where an identity's process is, if its PID means nothing here."""
-    own = own_identity()
-    if not identity or identity.version != FORMAT or identity.host == "" or shares_pids(identity):
-        return ""
-    if identity.boot == own.boot != "0" or identity.host == own.host:
-        return " in another container"
-    return " on " + printable(identity.host)
-
-
-def terminal_of(process: Process | None) -> str:
-    """Return " in pts/3" for a process on that terminal: major 136 to 143 is pts, 4 tty."""
-    tty = process.tty if process else 0
-    major, minor = posix.major(tty), posix.minor(tty)
-    if 136 <= major <= 143:
-        return " in pts/%d" % (minor + (major - 136) * 256)
-    return " in tty%d" % minor if major == 4 else ""
+    return likely if spread <= LARGEST_SPREAD * likely < 1e9 else 0.0
 
 
 # ---- settings and main ---------------------------------------------------------------------------
@@ -3281,29 +3264,24 @@ def terminal_of(process: Process | None) -> str:
 def number_setting(
     plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
 ) -> float | None:
-    """Return a setting that is a number from 0 up, None where nothing sets it; note what has set
-    it.
+    """Return a number from 0 up that an option or a variable sets, None where none does; note which.
 
     Raise Failure for one that is none. A variable's is named and ignored under -c: others export
     it.
     """
-    for origin in ("--" + option, *variables):
-        is_option = origin[0] == "-"
-        text = plan.given.get(option, "") if is_option else setting(origin)
-        if not text and not (is_option and option in plan.given):
-            continue
+    origins = [("--%s " % option, plan.given.get(option))]
+    origins += [(name + "=", setting(name) or None) for name in variables]
+    for origin, text in [(origin, text) for origin, text in origins if text is not None]:
         try:
-            value = float(text)
-            if not 0 <= value < 1e12 or "_" in text or not text.isascii():
-                raise ValueError
+            if 0 <= float(text) < 1e12 and "_" not in text and text.isascii():
+                plan.origin[option] = origin + text
+                return float(text)
         except ValueError:
-            wrong = "%s=%s is not a number from 0 up" % (origin, printable(text, 60))
-            if is_option or not is_line:
-                raise Failure(wrong) from None
-            say(wrong + ": ignored")
-            continue
-        plan.origin[option] = "%s %s" % (origin, text) if is_option else "%s=%s" % (origin, text)
-        return value
+            pass
+        wrong = "%s=%s is not a number from 0 up" % (origin[:-1], printable(text, 60))
+        if origin[-1] == " " or not is_line:
+            raise Failure(wrong)
+        say(wrong + ": ignored")
     return None
 
 
@@ -4295,71 +4273,63 @@ def describe_process(pid: int) -> str:
 
 # ---- status and history --------------------------------------------------------------------------
 
+def find_state(root: str) -> Scope | None:
+    """Return the project's scope, None where nothing has run yet."""
+    path = state_path(root)
+    paths = (path, "%s-%d" % (path, posix.geteuid()))
+    return open_state(root) if any(exists(each, -1) for each in paths) else None
+
+
+def project_status(root: str) -> dict[str, Any]:
+    """Return all that a status shows, as --json does."""
+    scope = find_state(root)
+    if scope is None:
+        return empty_status(root, state_path(root))
+    try:
+        return scope_status(scope, root, read_processes())
+    finally:
+        close_scope(scope)
+
 
 def empty_status(root: str, path: str) -> dict[str, Any]:
     """Return the status of a scope where nothing is. This is the form of --json."""
-    return {
-        "project": root,
-        "state": path,
-        "scope": path,
-        "holder": None,
-        "holders": [],
-        "waiters": [],
-        "stale": [],
-        "nested": {},
-        "history": [],
-        "make": None,
-    }
+    seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None}
+    seen.update({kind: [] for kind in ("holders", "waiters", "stale", "history")})
+    return dict(seen, nested={}, make=None)
 
 
 def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str, Any]:
     """Return what is in a scope: holders, waiters, what the dead left, and the scopes inside it."""
     seen = empty_status(root, scope.path)
     seen["history"] = read_history(scope, 5)
-    for identity, state in owners(scope).items():
-        record = record_in(LOCK, identity, scope.fd)
-        entry = status_entry(identity, record, table)
-        if state == "dead":
-            entry["left"] = [each.pid for each in Run(scope, identity, record).members()]
-        seen["holders" if state == "alive" else "stale"].append(entry)
-    legacy = None if seen["holders"] or seen["stale"] else find_legacy_holder(scope)
-    if legacy and legacy.process:
-        name = Identity("1.-.0.%d.%s" % (legacy.process.pid, legacy.process.start))
-        seen["holders"].append(status_entry(name, {}, table))
-    there = list_waiters(scope)
-    for identity in read_queue(scope):
-        if identity not in there:
-            continue
-        record = record_in(identity, identity, open_waiters(scope))
-        entry = status_entry(identity, record, table)
-        if is_waiting(scope, identity):
-            seen["waiters"].append(dict(entry, position=len(seen["waiters"]) + 1))
-        elif identity not in [each["identity"] for each in seen["stale"]]:
-            seen["stale"].append(entry)
+    for kind, entry in entries(scope):
+        shown = status_entry(entry, table)
+        if kind == "waiters":
+            shown["position"] = len(seen[kind]) + 1
+        elif kind == "stale":
+            left = Run(scope, entry.identity, entry.record).members()
+            shown["left"] = [process.pid for process in left]
+        seen[kind].append(shown)
     for inner in nested_scopes(scope):
         seen["nested"][str(inner.identity)] = scope_status(inner, root, table)
     seen["holder"] = seen["holders"][0] if seen["holders"] else None
     return seen
 
 
-def status_entry(
-    identity: Identity, record: dict[str, str], table: dict[int, Process]
-) -> dict[str, Any]:
+def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
     """Return what is known of a holder or a waiter: seconds since it came, bytes of its tree."""
-    pid = pid_of(identity, record)
-    process = table.get(pid)
-    if process and "for" not in record and process.start != identity.rpartition(".")[2]:
-        process = None
-    tree = [process] + descendants(table, [pid]) if process else []
+    roots = [entry.process] if entry.process else []
+    tree = roots + descendants(table, [each.pid for each in roots])
     return {
-        "identity": str(identity),
-        "pid": pid,
-        "command": record.get("command", process.name if process else "?"),
-        "seconds": round(seconds_since(record.get("began", record.get("since", ""))), 1),
+        "identity": str(entry.identity),
+        "pid": entry.pid,
+        "command": entry.command,
+        "seconds": round(entry.seconds, 1),
         "memory": sum([each.rss for each in tree]),
-        "state": process.state if process else "?",
-        "user": user_of(pid) if process else "?",
-        "from": record.get("from", "-"),
+        "state": entry.state,
+        "place": entry.place.strip(),
+        "user": user_of(entry.pid) if entry.process else "?",
+        "from": entry.record.get("from", "-"),
         "left": [],
     }
 
@@ -4377,150 +4347,112 @@ def user_of(pid: int) -> str:
         return "?"
 
 
-def find_state(root: str) -> Scope | None:
-    """Return the project's scope, None where nothing has run yet."""
-    path = state_path(root)
-    for each in path, "%s-%d" % (path, posix.geteuid()):
-        try:
-            posix.lstat(each)
-        except FileNotFoundError:
-            continue
-        return open_state(root)
-    return None
-
-
 def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
     """Return the last runs, oldest first. status None: of a kept turn, whose end is not told."""
+    # 1700000000 0 0.0 12.3 10240 - make test
     found = []
     for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
         words = line.decode("utf-8", "replace").split(" ", 6)
         try:
-            status = None if words[1] == "?" else int(words[1])
-            ended, peak = int(words[0]), int(words[4])
-            waited, ran = float(words[2]), float(words[3])
-            by, command = printable(words[5], 20), words[6]
+            run = {
+                "ended": int(words[0]),
+                "status": None if words[1] == "?" else int(words[1]),
+                "waited": float(words[2]),
+                "ran": float(words[3]),
+                "peak": int(words[4]) * 1024,
+                "by": None if words[5] == "-" else printable(words[5], 20),
+                "command": words[6],
+                "kind": "",
+            }
         except (ValueError, IndexError):
             continue
-        run = {"ended": ended, "status": status, "waited": waited, "ran": ran, "peak": peak * 1024}
-        by_what = {"by": None if by == "-" else by, "command": command, "kind": ""}
-        found.append({**run, **by_what})
+        found.append(run)
     return found
 
 
-def project_status(root: str) -> dict[str, Any]:
-    """Return all that a status shows, as --json does."""
-    scope = find_state(root)
-    if scope is None:
-        return empty_status(root, state_path(root))
-    try:
-        return scope_status(scope, root, read_processes())
-    finally:
-        close_scope(scope)
-
-
 def show_status(root: str, as_json: bool) -> int:
-    """Print the holder and the waiters."""
+    """Print the holder, the waiters, and what has ended."""
     seen = project_status(root)
+    return show_json(seen) if as_json else show("\n".join(status_lines(seen, terminal_width(1))))
+
+
+def show_history(root: str, as_json: bool) -> int:
+    """Print what has run, oldest first."""
+    scope = find_state(root)
+    runs = read_history(scope, 1000) if scope else []
     if as_json:
-        import json
-
-        return show(json.dumps(seen, indent=2, ensure_ascii=True))
-    width = terminal_width(1) if posix.isatty(1) else 80
-    return show("\n".join(status_lines(seen, width, uses_colours())))
+        return show_json(runs)
+    width = terminal_width(1) if posix.isatty(1) else 10**6
+    return show("\n".join(history_lines(runs, "%Y-%m-%d %H:%M:%S", width)))
 
 
-def uses_colours() -> bool:
-    """Tell whether stdout is a terminal that may be coloured."""
-    return can_move_cursor(1) and not setting("NO_COLOR")
+def show_json(seen: Any) -> int:
+    """Print what is for programs."""
+    import json
+
+    return show(json.dumps(seen, indent=2))
 
 
-HISTORY_HEAD = ["ended", "status", "waited", "ran", "peak", "command"]
-
-
-def status_lines(seen: dict[str, Any], width: int, coloured: bool) -> list[str]:
-    """Return a status as lines of a width: one table of who runs and waits, one of what has
-    ended."""
+def status_lines(seen: dict[str, Any], width: int) -> list[str]:
+    """Return a status as lines of a width."""
     rows = [["project  " + printable(seen["project"])]] + scope_rows(seen, "")
-    lines = align_rows(rows, (3, 4), width, coloured)
-    rows = [HISTORY_HEAD]
-    rows += [history_row(clock_time(str(run["ended"])), run) for run in seen["history"]]
-    return lines + (align_rows(rows, (1, 2, 3, 4), width, coloured) if rows[1:] else [])
+    rows += [] if seen["holders"] else [["nothing runs"]]
+    lines = align_rows(rows, (3, 4), width)
+    return lines + (history_lines(seen["history"], "%H:%M:%S", width) if seen["history"] else [])
 
 
-def scope_rows(here: dict[str, Any], indent: str) -> list[list[str]]:
+def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
     """Return the rows of one scope and of those inside it, whose commands stand further right."""
     rows = []
-    for entry in here["holders"]:
-        rows.append(entry_row("runs", entry, megabytes(entry["memory"]), indent))
-        if entry["identity"] in here["nested"]:
-            rows += scope_rows(here["nested"][entry["identity"]], indent + "  ")
-    for entry in here["waiters"]:
-        rows.append(entry_row("waits %d" % entry["position"], entry, entry["from"], indent))
-    for entry in here["stale"]:
-        rows.append(entry_row("stale", entry, "-", indent))
-    if not indent and not here["holders"]:
-        rows.append(["nothing runs"])
+    for entry in seen["holders"] + seen["waiters"] + seen["stale"]:
+        label, about = "runs", megabytes(entry["memory"])
+        if entry in seen["waiters"]:
+            label, about = "waits %d" % entry["position"], entry["from"]
+        elif entry in seen["stale"]:
+            label = "stale"
+        left = ", ".join(map(str, entry["left"][:5]))
+        note = "(stopped) " if entry["state"] in "Tt" else ""
+        note += "(%s) " % entry["place"] if entry["place"] else ""
+        note += "(PID %s of it still runs) " % left if left else ""
+        words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
+        rows.append(words + [indent + note + entry["command"]])
+        if entry["identity"] in seen["nested"]:
+            rows += scope_rows(seen["nested"][entry["identity"]], indent + "  ")
     return rows
 
 
-def entry_row(label: str, entry: dict[str, Any], about: str, indent: str) -> list[str]:
-    """Return the row of a holder, a waiter, or what the dead left."""
-    note = "(stopped) " if entry["state"] in "Tt" else ""
-    place = elsewhere(Identity(entry["identity"])).strip()
-    note += "(%s) " % place if place else ""
-    left = ", ".join(map(str, entry["left"][:5]))
-    note += "(PID %s of it still runs) " % left if left else ""
-    words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
-    return words + [indent + note + printable(entry["command"])]
-
-
-def history_row(when: str, run: dict[str, Any]) -> list[str]:
-    """Return the row of a run that has ended."""
+def history_lines(runs: list[dict[str, Any]], form: str, width: int) -> list[str]:
+    """Return the table of what has ended."""
     import signal
 
-    status = "?" if run["status"] is None else str(run["status"])
-    try:
-        status = signal.Signals(-int(status)).name if status[:1] == "-" else status
-    except ValueError:
-        pass
-    note = " (ended by its %s limit)" % run["by"].replace("timeout", "time") if run["by"] else ""
-    waited, ran = duration(run["waited"]), duration(run["ran"])
-    return [when, status, waited, ran, megabytes(run["peak"]), printable(run["command"]) + note]
+    names = {str(-each): each.name for each in signal.Signals}
+    notes = {each: " (ended by its %s limit)" % each for each in ("time", "memory")}
+    rows = [["ended", "status", "waited", "ran", "peak", "command"]]
+    for run in runs:
+        ended = time.strftime(form, time.localtime(run["ended"]))
+        status = "?" if run["status"] is None else str(run["status"])
+        status = names.get(status, status)
+        words = [ended, status, duration(run["waited"]), duration(run["ran"])]
+        note = notes.get((run["by"] or "").replace("timeout", "time"), "")
+        rows.append(words + [megabytes(run["peak"]), printable(run["command"]) + note])
+    return align_rows(rows, (1, 2, 3, 4), width)
 
 
-def align_rows(
-    rows: list[list[str]], right: tuple[int, ...], width: int, coloured: bool = False
-) -> list[str]:
-    """Return the rows of a table as lines of a width. A row of one cell is a title. Some columns
-    end at the right. The last one has 20 columns at least: the others lose theirs from the
-    middle."""
-    full = [row for row in rows if len(row) > 1]
-    widths = [max(map(text_width, column)) for column in zip(*full)]
-    dropped: list[int] = []
-    for column in (3, 2, 4):  # of a status: how long, user, about
-        if width and sum(widths[:-1]) + 2 * len(widths[:-1]) + 20 > width and full:
-            if sum(widths[:-1]) > width // 2:
-                dropped.append(column)
-                widths[column] = -2
+def align_rows(rows: list[list[str]], right: tuple[int, ...], width: int) -> list[str]:
+    """Return the rows of a table as lines of a width. Some columns end at the right. A row of one
+    cell is a title."""
+    widths = [max(map(text_width, column)) for column in zip(*[row for row in rows if row[1:]])]
+    is_coloured = can_move_cursor(1) and not setting("NO_COLOR")
     lines = []
     for row in rows:
-        text = row[0]
-        if len(row) > 1:
-            parts = []
-            for column, cell in enumerate(row[:-1]):
-                if column not in dropped:
-                    blanks = " " * (widths[column] - text_width(cell))
-                    parts.append(blanks + cell if column in right else cell + blanks)
-            text = "  ".join(parts + row[-1:])
-        line = fit(text, width) if width else text
-        bright = len(row) == 1 or row[0] in ("runs", "ended")
-        lines.append("\x1b[1m%s\x1b[0m" % line if coloured and bright else line)
+        parts = []
+        for column, cell in enumerate(row[:-1]):
+            blanks = " " * (widths[column] - text_width(cell))
+            parts.append(blanks + cell if column in right else cell + blanks)
+        line = fit("  ".join(parts + row[-1:]), width)
+        is_bright = is_coloured and (len(row) == 1 or row[0] in ("runs", "ended"))
+        lines.append("\x1b[1m%s\x1b[0m" % line if is_bright else line)
     return lines
-
-
-def text_width(text: str) -> int:
-    """Return the columns of a terminal that a text takes."""
-    return len(text) if text.isascii() else sum(map(cell_width, text))
 
 
 def megabytes(size: int) -> str:
@@ -4531,25 +4463,10 @@ def megabytes(size: int) -> str:
 # ---- looking and rescuing ------------------------------------------------------------------------
 
 
-def show_history(root: str, as_json: bool) -> int:
-    """Print what has run, oldest first."""
-    scope = find_state(root)
-    runs = read_history(scope, 1000) if scope else []
-    if as_json:
-        import json
-
-        return show(json.dumps(runs, indent=2))
-    rows = [HISTORY_HEAD]
-    for run in runs:
-        ended = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["ended"]))
-        rows.append(history_row(ended, run))
-    width = terminal_width(1) if posix.isatty(1) else 0
-    return show("\n".join(align_rows(rows, (1, 2, 3, 4), width, uses_colours())))
-
-
 def watch(root: str) -> int:
     """Show the status again each second, in place, until q or Ctrl-C; leave the terminal as it
     was."""
+    import select
     import termios
 
     if not posix.isatty(0) or not can_move_cursor(1):
@@ -4558,14 +4475,14 @@ def watch(root: str) -> int:
     raw = termios.tcgetattr(0)
     raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # Ctrl-C is a key here
     try:
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
-        _signal.signal(_signal.SIGWINCH, lambda number, frame: None)
-        _signal.set_wakeup_fd(wake_pipe()[1])
         termios.tcsetattr(0, termios.TCSADRAIN, raw)
-        posix.write(1, b"\x1b[?1049h\x1b[?25l")
-        while draw_status(root):
-            pass
+        posix.write(1, b"\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
+        keys = b"-"
+        while keys and not any(key in b"qQ\x03" for key in keys):
+            draw_status(root)
+            ready = select.select([0], [], [], 1.0)[0]
+            keys = posix.read(0, 100) if ready else b"-"  # one read has all that was typed
     except KeyboardInterrupt:
         pass
     finally:
@@ -4574,126 +4491,50 @@ def watch(root: str) -> int:
     return 0
 
 
-def draw_status(root: str) -> bool:
-    """Draw one status; False when a key has ended the watch."""
-    import select
-
+def draw_status(root: str) -> None:
+    """Draw one status over the last."""
     size = posix.get_terminal_size(1)
-    lines = status_lines(project_status(root), size.columns - 1, uses_colours())
+    lines = status_lines(project_status(root), size.columns - 1)
     lines = lines[: max(1, size.lines - 1)] + ["%s  q ends" % time.strftime("%H:%M:%S")]
     text = "\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J"
     posix.write(1, text.encode("utf-8", "backslashreplace"))
-    reader = wake_pipe()[0]
-    ready = select.select([0, reader], [], [], 1.0)[0]
-    if reader in ready:
-        posix.read(reader, 4096)
-    keys = posix.read(0, 100) if 0 in ready else b"-"  # one read has all that was typed
-    return bool(keys) and not any(key in b"qQ\x03" for key in keys)
 
 
 def kill_all(root: str) -> int:
     """End this project's waiters, holders, their runs and orphans; never wait in a queue for it.
 
-    The runs that this process is inside of are ended last, from outside of them. Return 125 if
-    something is left.
+    Return 125 if something is left. A process of another session, with init for its parent, ends
+    the runs that this process is inside of: it outlives the grace period.
     """
     scope = find_state(root)
     records = everyone(scope) if scope else {}
     if scope is None or not records and not find_legacy_holder(scope):
         say("nothing runs or waits in %s" % printable(root))
         return 0
-    status = end_runs(scope, records)
-    mine = {each: record for each, record in records.items() if is_own_run(each, record)}
-    return max(status, end_own_runs(scope, mine)) if mine else status
+    runs = [Run(scope, identity, record) for identity, record in records.items()]
+    around = [run for run in runs if is_own_run(run)]
+    for run in around:
+        entry = Entry(Blocker(run.identity, True, -1, run.record))
+        say("ending PID %d (%s), which this runs in" % (entry.pid, printable(entry.command, 60)))
+    return from_outside(end_runs, scope, runs) if around else end_runs(scope, runs)
 
 
-def is_own_run(identity: Identity, record: dict[str, str]) -> bool:
+def is_own_run(run: Run) -> bool:
     """Tell whether this process is inside of a run."""
+    identity = run.identity
     if identity in setting("SEQEXEC_RUN").split(":"):
         return True
-    named = {"%d %s" % (identity.pid, identity.start), record.get("child"), record.get("for")}
+    named = {"%d %s" % (identity.pid, identity.start), run.record.get("child"), run.record.get("for")}
     above = {"%d %s" % (each.pid, each.start) for each in own_ancestors()}
     return shares_pids(identity) and bool(named & above)
 
 
-def end_runs(scope: Scope, records: dict[Identity, dict[str, str]]) -> int:
-    """End waiters, holders and their runs, say so, and leave the state clean. 125: something is
-    left."""
-    runs = [Run(scope, identity, record) for identity, record in records.items()]
-
-    def find() -> list[Process]:
-        mine = {each.pid for each in own_ancestors()} | {posix.getpid()}
-        found: dict[int, Process] = {}
-        for run in runs:
-            wrapper = process_of(run.identity) if run.record["state"] == "alive" else None
-            if wrapper and wrapper.pid not in mine and wrapper.state not in "ZX":
-                found[wrapper.pid] = wrapper
-            for process in run.members():
-                found[process.pid] = process
-        return list(found.values())
-
-    turns = {
-        pid: "the turn of " + record.get("command", "?")
-        for identity, record in records.items()
-        for pid in (identity.pid, pid_of(identity, record))
-    }
-    denied: dict[tuple[int, str], Process] = {}
-    for process in end_processes(find, denied=denied):
-        shown = printable(turns.get(process.pid, process.name), 80)
-        say("ended PID %d (%s)" % (process.pid, shown))
-    say_denied(denied)
-    away = [
-        each for each in records if records[each]["state"] == "alive" and elsewhere(each)
-    ]
-    for identity in away:
-        what = printable(records[identity].get("command", "?"), 80)
-        say("PID %d%s (%s) lives on: end it there" % (identity.pid, elsewhere(identity), what))
-    return max(FAILED if denied or away else 0, clean_up(scope))
-
-
-def clean_up(scope: Scope) -> int:
-    """Leave the project's scope clean: take the lock if it is free, sweep, give it back."""
-    legacy = None if owners(scope) else find_legacy_holder(scope)
-    if legacy and legacy.process:
-        process = legacy.process
-        shown = (process.pid, printable(process.name), process.pid)
-        text = "PID %d (%s), a script of another kind, holds the lock and lives on: kill %d ends it"
-        say(text % shown)
-        return FAILED
-    try:
-        limit = time.monotonic() + 1.0  # a keeper that has seen the end is about to release
-        while live_holders(scope) and time.monotonic() < limit:
-            time.sleep(0.01)
-        for identity, state in owners(scope).items():
-            if state == "dead":
-                try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-        claim = make_claim(scope, own_identity(), b"command --kill-all\n")
-        if take_lock(claim):
-            for name in list_waiters(scope):
-                reclaim_if_dead(scope, name)
-            release(claim)
-        else:
-            abandon(claim)
-    except (OSError, Failure, LostPlace) as error:
-        text = describe_oserror(error) if isinstance(error, OSError) else str(error)
-        say("cannot clean up %s: %s" % (scope.path, text))
-        return FAILED
-    return 0
-
-
-def end_own_runs(scope: Scope, records: dict[Identity, dict[str, str]]) -> int:
-    """End the runs that this process is inside of; return only where it is a daemon, or it failed.
-
-    A process in another session, with init for its parent, does it: it outlives the grace period.
-    """
-    for identity, record in records.items():
-        shown = (pid_of(identity, record), printable(record.get("command", "?"), 60))
-        say("ending PID %d (%s), which this runs in" % shown)
+def from_outside(action: Callable[..., int], *arguments: Any) -> int:
+    """Do something in a process that is inside of no run. Return its status, 125 if it is lost."""
     reader, writer = posix.pipe()
     if posix.fork():
         posix.close(writer)
-        told = posix.read(reader, 1)
-        return told[0] if told else FAILED
+        return (posix.read(reader, 1) or bytes([FAILED]))[0]
     try:
         posix.setsid()
         parent = posix.getpid()
@@ -4701,14 +4542,57 @@ def end_own_runs(scope: Scope, records: dict[Identity, dict[str, str]]) -> int:
             while posix.getppid() == parent:
                 time.sleep(0.001)
             Own.identity, Own.parents = Identity(), None
-            null = posix.open("/dev/null", posix.O_RDWR)
-            for fd in 0, 1:
-                posix.dup2(null, fd)
-            posix.write(writer, bytes([end_runs(scope, records)]))
+            posix.write(writer, bytes([action(*arguments)]))
     except OSError as error:
         say("cannot go on: %s" % describe_oserror(error))
     finally:
         posix._exit(0)
+
+
+def end_runs(scope: Scope, runs: list[Run]) -> int:
+    """End waiters, holders and their runs, say so, and leave the state clean. 125: something is
+    left."""
+    turns = [Entry(Blocker(run.identity, True, -1, run.record)) for run in runs]
+    living = [turn for turn in turns if turn.record["state"] == "alive"]
+    commands = {pid: turn.command for turn in turns for pid in (turn.identity.pid, turn.pid)}
+
+    def find() -> list[Process]:
+        wrappers = [process_of(turn.identity) for turn in living]
+        found = [each for each in wrappers if each and each.state not in "ZX"]
+        found += [process for run in runs for process in run.members()]
+        return list({process.pid: process for process in found}.values())
+
+    denied: dict[tuple[int, str], Process] = {}
+    for process in end_processes(find, denied=denied):
+        name = commands.get(process.pid)
+        shown = "the turn of " + name if name else printable(process.name)
+        say("ended PID %d (%s)" % (process.pid, printable(shown, 80)))
+    say_denied(denied)
+    legacy = find_legacy_holder(scope)  # it is known by a PID in a file alone
+    away = [turn for turn in living if turn.place]
+    away += [Entry(legacy)] if legacy and legacy.process else []
+    for turn in away:
+        text = "PID %d%s (%s) lives on: end it by hand"
+        say(text % (turn.pid, turn.place, printable(turn.command, 80)))
+    return FAILED if denied or away else clean_up(scope)
+
+
+def clean_up(scope: Scope) -> int:
+    """Sweep what the dead have left. Return 125 where that fails."""
+    limit = time.monotonic() + 1.0  # a keeper that has seen the end is about to release
+    try:
+        while live_holders(scope) and time.monotonic() < limit:
+            time.sleep(0.01)
+        for identity in [each for each, state in owners(scope).items() if state == "dead"]:
+            try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
+            if try_remove(posix.rmdir, LOCK, scope.fd):
+                try_remove(posix.unlink, HOLDER_PID, scope.fd)
+        tidy(scope)
+    except (OSError, Failure) as error:
+        text = describe_oserror(error) if isinstance(error, OSError) else str(error)
+        say("cannot clean up %s: %s" % (scope.path, text))
+        return FAILED
+    return 0
 
 
 # ---- the command line ----------------------------------------------------------------------------

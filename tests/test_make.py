@@ -443,7 +443,7 @@ twice: ; @./make_sequential.py -s wrapped
 ran: ; @./seqexec.py ./make_sequential.py -s deep
 around: ; @./make_sequential.py -s ran
 plain: ; @make -s --no-print-directory deep
-apart: ; @env -u SEQ_IN make -s --no-print-directory deep
+apart: ; @env -u SEQEXEC_RUN make -s --no-print-directory deep
 """
 GOALS = ["direct", "wrapped", "twice", "ran", "around", "plain", "apart"]
 OUTER = [

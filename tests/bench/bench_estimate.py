@@ -48,7 +48,7 @@ def replay(history: list[bytes]) -> list[tuple[float, float]]:
     tool = load()
     words = [line.split(b" ", 6) for line in history]
     took = [float(word[3]) for word in words]
-    commands = [word[6].decode() for word in words]
+    commands = [word[6] for word in words]
     found = []
     for now in range(len(history)):
         for share in 0.1, 0.5:

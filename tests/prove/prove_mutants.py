@@ -219,13 +219,13 @@ MUTANTS = [
     Mutant(
         "a line names another position",
         "describe_wait",
-        (('"%d of %d" % (position,', '"%d of %d" % (position + 1,'),),
+        (("% (claim.position,", "% (claim.position + 1,"),),
         ("test_queue.py", "-k", "says_where_it_stands"),
     ),
     Mutant(
         "a stopped holder's terminal is not named",
         "terminal_of",
-        (("    if 136 <= major <= 143:", "    if False:"),),
+        (("if 136 <= major <= 143 else", "if False else"),),
         ("test_terminal.py", "-k", "stopped_holder_is_named or who_is_stopped"),
     ),
     Mutant(
@@ -350,7 +350,7 @@ MUTANTS = [
     Mutant(
         "a make that only looks waits",
         "asks_only",
-        (("    return inherited[:2]", "    return False and inherited[:2]"),),
+        (("    return bool(given", "    return False and bool(given"),),
         ("test_make.py", "-k", "only_asks"),
     ),
     Mutant(
@@ -420,7 +420,7 @@ MUTANTS = [
     Mutant(
         "status tells nothing of from",
         "status_entry",
-        (('record.get("from", "-")', '"-"'),),
+        (('entry.record.get("from", "-")', '"-"'),),
         ("test_status.py", "-k", "whose_a_run"),
     ),
     Mutant(
@@ -444,18 +444,18 @@ MUTANTS = [
     Mutant(
         "history has no `by`",
         "read_history",
-        (('None if by == "-" else by', "None"),),
+        (('None if words[5] == "-" else printable(words[5], 20)', "None"),),
         ("test_status.py", "-k", "grow_for_ever"),
     ),
     Mutant(
         "history has no peak",
         "read_history",
-        (('"peak": peak * 1024', '"peak": 0'),),
+        (('"peak": int(words[4]) * 1024', '"peak": 0'),),
         ("test_status.py", "-k", "grow_for_ever"),
     ),
     Mutant(
         "a stopped holder is not shown as such",
-        "entry_row",
+        "scope_rows",
         (('if entry["state"] in "Tt"', "if False"),),
         ("test_status.py", "-k", "shown_as_stopped"),
     ),
