@@ -78,11 +78,11 @@ def test_a_holder_that_goes_while_it_is_looked_at_is_no_failure(
     project: Project, tool: Tool, holder: Holder, tmp_path: Path
 ) -> None:
     source = Path(tool.path).read_text()
-    seen = "            if state != \"gone\":\n                found[identity] = state\n        return found\n"
+    seen = "            found[identity] = state\n    return found\n"
     assert source.count(seen) == 1
-    pause = '        posix.write(2, b"seen\\n")\n        posix.read(0, 1)\n'
+    pause = '    posix.write(2, b"seen\\n")\n    posix.read(0, 1)\n'
     copy = tmp_path / tool.file
-    copy.write_text(source.replace(seen, seen.replace("        return", pause + "        return")))
+    copy.write_text(source.replace(seen, seen.replace("    return", pause + "    return")))
     copy.chmod(0o755)
     looking = project.start([str(copy), *STATUS[tool.name]])
     assert read_line(looking, "stderr") == "seen"
