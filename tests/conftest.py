@@ -32,6 +32,9 @@ def scratch() -> Iterator[Path]:
     path = Path(os.path.realpath(tempfile.mkdtemp(prefix="t-")))
     try:
         path.chmod(0o755)
+        # A tool's line shows the beginning of a command, and the path of a checkout may be long.
+        (path / "p").symlink_to(support.PROGRAMS)
+        support.PROGRAMS = path / "p"
         yield path
     finally:
         alive = support.marked(SESSION)

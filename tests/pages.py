@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from support import ROOT
+from support import PRODUCT_DIRECTORY, ROOT
 
-PAGES = {
-    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-}
+PAGES = {"README.md": (PRODUCT_DIRECTORY / "README.md").read_text(encoding="utf-8")}
+for path in sorted((ROOT / "docs").glob("*.md")):
+    PAGES[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
 README = PAGES["README.md"]
 BLOCK = re.compile(r"^<!-- (example|shown): (\S+) -->\n```\S*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCKS = [block for text in PAGES.values() for block in BLOCK.findall(text)]

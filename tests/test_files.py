@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import PRODUCT, ROOT, Project
+from support import PRODUCT, ROOT, Project, finish
 
 sys.path.append(str(ROOT / "tests" / "prove"))
 import prove_interleavings
@@ -77,3 +77,13 @@ def test_a_deliberate_fault_has_its_place_and_its_test(fault: prove_mutants.Muta
 def test_a_fault_for_the_explorer_has_its_place_and_its_scenario(fault: prove_interleavings.Mutant) -> None:
     prove_interleavings.mutate((ROOT / "seqexec.py").read_text(), fault)
     assert fault.found_by in [each.name for each in prove_interleavings.interleave.SCENARIOS]
+
+
+def test_what_a_tool_leaves_running_fails_its_test(project: Project) -> None:
+    """The tests say so themselves: what Project.close() ended in silence would be found by none."""
+    tool = project.path / "seqexec.py"
+    tool.write_text("#!/bin/sh\nsleep 60 >/dev/null 2>&1 &\n")
+    tool.chmod(0o755)
+    assert finish(project.start([str(tool)]))[0] == 0
+    with pytest.raises(AssertionError, match="left running: .*sleep 60"):
+        project.close()

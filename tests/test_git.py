@@ -179,6 +179,13 @@ def succeeds(process: subprocess.Popen[bytes]) -> bytes:
     return errors
 
 
+def succeeds_soon(process: subprocess.Popen[bytes]) -> None:
+    """Check that a command that has waited for another one goes on when that one has ended."""
+    began = time.monotonic()
+    succeeds(process)
+    assert time.monotonic() - began < 2
+
+
 def runs_at_once(process: subprocess.Popen[bytes]) -> None:
     """Check that a command succeeds without a wait."""
     assert b"seqexec: " not in succeeds(process)
@@ -400,7 +407,7 @@ def test_a_hook_that_stashes_gets_its_own_work_back(repository: Repository, thro
     begins_to_wait(second, "another run's git")
     gate.open()
     succeeds(first)
-    succeeds(second)
+    succeeds_soon(second)
     assert [(tree / "file").read_text() for tree in trees] == ["work of a\n", "work of b\n"]
 
 
@@ -554,7 +561,7 @@ def test_a_commit_by_hand_is_waited_for(repository: Repository, through: Through
     begins_to_wait(mine, "git commit -q --allow-empty -m by hand (PID %d, since " % slow.pid)
     gate.open()
     succeeds(slow)
-    succeeds(mine)
+    succeeds_soon(mine)
     assert repository.subjects() == ["ours", "by hand", "first"]
 
 
@@ -731,7 +738,7 @@ def test_a_hook_of_a_commit_by_hand_may_use_git_through_us(
     runs_at_once(by_hand("commit", "-q", "-m", "x", "--allow-empty", *options))
 
 
-@pytest.mark.parametrize("what", ["merge", "am", "rebase", "cherry-pick", "stash"])
+@pytest.mark.parametrize("what", ["merge", "am", "rebase", "cherry-pick", "stash", "bisect"])
 def test_inside_of_a_git_by_hand_git_may_be_used_through_us(
     repository: Repository, by_hand: Through, seqexec: Tool, what: str
 ) -> None:
@@ -749,8 +756,12 @@ def test_inside_of_a_git_by_hand_git_may_be_used_through_us(
         "rebase": ("", ["rebase", "-q", "--autostash", "-x", call, "--root"]),
         "cherry-pick": ("prepare-commit-msg", ["cherry-pick", "side"]),
         "stash": ("pre-commit", ["commit", "-q", "--allow-empty", "-m", "x"]),
+        "bisect": ("", ["bisect", "run", "sh", "-c", call]),
     }
     hook, words = commands[what]
+    if what == "bisect":
+        repository.git("stash")
+        repository.git("bisect", "start", "side", "side~1")
     if what == "stash":
         call = "git stash -q && %s && git stash pop -q" % call
     if hook:

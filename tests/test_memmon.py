@@ -123,12 +123,15 @@ def test_one_that_ignores_term_and_goes_on_growing_is_killed_at_once(place: Guar
     assert "SIGTERM, SIGKILL after" in line and "still growing" in line
 
 
-def test_one_that_ignores_term_and_waits_is_killed_after_the_grace_period(place: Guarded) -> None:
+@pytest.mark.parametrize("grace", ["0.3", "2.0"])
+def test_one_that_ignores_term_and_waits_is_killed_after_the_grace_period(place: Guarded, grace: str) -> None:
+    """It is 2 s if nothing else is said."""
     command = program("hog", "--cap", 397, "--ignore-term")
-    result = place.run("--limit", 400, "--grace", 0.3, "--", *command)
+    options = ["--grace", grace] if grace != "2.0" else []
+    result = place.run("--limit", 400, *options, "--", *command)
     assert result.returncode == -signal.SIGKILL
     (line,) = told(result.stderr, "ended ")
-    assert "SIGKILL after 0.3" in line and "growing" not in line
+    assert "SIGKILL after %s" % grace in line and "growing" not in line
 
 
 def test_descendants_go_with_the_offender_and_siblings_stay(place: Guarded) -> None:

@@ -32,6 +32,7 @@ from support import (
     Tool,
     Witness,
     as_stranger,
+    command_of,
     ended,
     finish,
     json_of,
@@ -486,13 +487,18 @@ def test_who_was_there_before_a_run_is_no_part_of_it(project: Project, seqexec: 
 # ---- the README's table of variables -----------------------------------------------------------------------
 
 
-def test_the_memory_limit_has_the_default_of_the_readme(project: Project, seqexec: Tool) -> None:
+@pytest.mark.parametrize("tool", ["seqexec.py", "memmon.py"])
+def test_the_memory_limit_has_the_default_of_the_readme(project: Project, tool: str) -> None:
     """It warns at half of it, and says what the limit is."""
     if int(re.search(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text()).group(1)) < 4 * 1024 * 1024:  # type: ignore[union-attr]
         pytest.skip("needs 4 GB of free memory")
-    process = project.start([seqexec.path, *program("hog", "--cap", 1150, "--step", 16)], stdout=subprocess.DEVNULL)
+    command = [str(project.tools / tool), "--", *program("hog", "--cap", 1150, "--step", 16)]
+    process = project.start(command, stdout=subprocess.DEVNULL)
     said = read_line(process, "stderr")
     assert "limit of %s MB" % default("MEMORY_LIMIT_MB") in said, said
+    if tool == "seqexec.py":
+        guards = [each for each in map(command_of, marked(project.word)) if " --limit-name " in each]
+        assert guards and guards[0].endswith(" --interval " + default("CHECK_INTERVAL"))
     process.terminate()
     ended(process)
 

@@ -4,7 +4,7 @@
 
 Usage: tests/prove/prove_mutants.py [WORD...]     only the faults whose names contain one of the words
 
-A fault goes into seqexec.py, and into make_sequential.py where the function stands there, too. The tests that are
+A fault goes into seqexec.py, and into each other file that has the place, too. The tests that are
 named with it must pass without it and fail with it. Status 1 when one survives, when its place is not found any
 more, or when its tests fail without it.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TESTS = Path(__file__).resolve().parent.parent
-FILES = ("seqexec.py", "make_sequential.py")
+FILES = ("seqexec.py", "make_sequential.py", "memmon.py", "README.md")
 
 
 class Mutant(NamedTuple):
@@ -549,6 +548,55 @@ MUTANTS = [
         (("            if age < STALE:", "            if False:"),),
         ("test_git.py", "-k", "never_to_be_removed"),
     ),
+    Mutant(
+        "the end of a git by hand does not wake",
+        "",
+        (("GIT_LOOK = 0.05", "GIT_LOOK = 5.0"),),
+        ("test_git.py", "-k", "by_hand_is_waited_for"),
+    ),
+    Mutant(
+        "the end of another run's git does not wake",
+        "hold_file",
+        (("not flock_within(fd, UNSAID, LOCK_EX)", "time.sleep(3) or not flock_within(fd, 0, LOCK_EX)"),),
+        ("test_git.py", "-k", "its_own_work_back"),
+    ),
+    Mutant(
+        "memmon.py's own memory limit is another",
+        "",
+        (("DEFAULT_LIMIT = 2048 ", "DEFAULT_LIMIT = 99999 "),),
+        ("test_promises.py", "-k", "memory_limit_has"),
+    ),
+    Mutant(
+        "memmon.py's own grace period is 0.3 s",
+        "",
+        (("DEFAULT_GRACE = 2.0", "DEFAULT_GRACE = 0.3"),),
+        ("test_memmon.py", "-k", "after_the_grace_period"),
+    ),
+    Mutant(
+        "the README invents a variable",
+        "",
+        (("| `SEQEXEC_GRACE` |", "| `SEQEXEC_PATIENCE` |"),),
+        ("test_pages.py", "-k", "every_variable_and_no_other"),
+    ),
+    *(
+        Mutant(
+            "the README has a wrong default of " + variable,
+            "",
+            (("| %s |\n" % right, "| %s |\n" % wrong),),
+            ("test_promises.py", "-k", test),
+        )
+        for variable, right, wrong, test in (
+            ("MEMORY_LIMIT_MB", "2048", "4096", "memory_limit_has"),
+            ("CHECK_INTERVAL", "5", "15", "memory_limit_has"),
+            ("SEQEXEC_GRACE", "2", "5", "two_seconds"),
+            ("SEQEXEC_ABANDONED", "300", "600", "after_a_minute_of_silence"),
+            ("SEQEXEC_GIT_WAIT", "10", "60", "waits_for_others"),
+            ("SEQEXEC_ORPHANS", "`end`", "`wait`", "orphans_and_leftovers"),
+            ("SEQEXEC_LEFTOVERS", "`wait`; `leave` under `-c`", "`leave`; `wait` under `-c`", "orphans_and_leftovers"),
+            ("SEQEXEC_SHELL", "`/bin/sh`", "`/bin/bash`", "shell_and_the_place"),
+            ("SEQEXEC_DIR", "`/tmp`", "`/var/tmp`", "shell_and_the_place"),
+        )
+    ),
 ]
 
 
@@ -600,7 +648,6 @@ def judge(mutant: Mutant) -> tuple[str, str, float]:
             texts = put_into_files(mutant)
         except LookupError as error:
             return mutant.name, "? %s" % error, 0.0
-        shutil.copy(str(TESTS.parent / "memmon.py"), directory)
         for name, text in texts.items():
             path = Path(directory) / name
             path.write_text(text, encoding="utf-8")
