@@ -69,13 +69,13 @@ soak:  ## hours of random arrivals, kills and stops (MINUTES=5)
 
 # ---- looking and rescuing: never in the queue --------------------------------------------------------------
 
-status:  ## who runs, who waits
+status:  ## show the command that runs and those that wait
 	@./seqexec.py --status
 
 monitor:  ## the same, live
 	@./seqexec.py --watch
 
-kill-all:  ## end what runs and waits in this project, and nothing else
+kill-all:  ## end all that runs or waits in this project, and nothing else
 	@./seqexec.py --kill-all
 
 # ---- housekeeping ------------------------------------------------------------------------------------------
