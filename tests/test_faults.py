@@ -212,7 +212,7 @@ def test_a_nested_call_that_was_killed_last_leaves_nothing(project: Project, too
 
 @needs_strace
 def test_an_uncontended_run_starts_nothing_but_its_command(project: Project, tool: Tool) -> None:
-    """legacy fault 7: about 70 forks before a command runs."""
+    """The shell scripts fork about 70 times before the command runs."""
     assert project.run(tool.wrap(["true"]), set={"SEQEXEC_PYTHON": None}).returncode == 0
     log = project.path / "trace"
     trace = ["strace", "-f", "-o", str(log), "-e", "trace=clone,clone3,fork,vfork,execve"]

@@ -158,7 +158,7 @@ def test_a_file_without_a_run_bit_that_is_no_script_is_126(project: Project, seq
 def test_a_limit_that_is_no_number_is_fatal_for_a_command_and_ignored_under_dash_c(
     project: Project, value: str
 ) -> None:
-    """legacy fault 16: TIMEOUT=10m: status 1, nothing run, nothing said."""
+    """With the shell scripts TIMEOUT=10m means status 1: nothing runs, nothing is said."""
     for name in ("TIMEOUT", "SEQEXEC_TIMEOUT"):
         direct = project.run([project.seqexec, "echo", "ran"], set={name: value})
         assert_one_line(direct, FAILED, name)
@@ -275,7 +275,7 @@ def test_a_state_directory_that_is_a_file_is_refused(project: Project, tool: Too
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to give a directory away")
 def test_two_state_directories_of_others_are_refused(project: Project, tool: Tool) -> None:
-    """legacy fault 16: a bare "Permission denied". With one in the way there is one of our own."""
+    """The shell scripts say "Permission denied", no more. With one in the way, there is another of this user."""
     own = Path("%s-%d" % (project.state, os.geteuid()))
     for path in project.state, own:
         path.mkdir(mode=0o700)

@@ -55,7 +55,7 @@ def record_of(scope: Path) -> list[str]:
 
 
 def test_a_call_inside_a_call_runs(project: Project, tool: Tool) -> None:
-    """legacy fault 10: a deadlock."""
+    """With the shell scripts it waits for ever for the call around it."""
     command = shell("echo inner; exit 3")
     for _ in range(5):
         command = tool.wrap(command)

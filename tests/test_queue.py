@@ -59,7 +59,7 @@ LONG = pytest.mark.long
 def test_many_at_once_run_one_at_a_time_in_the_order_of_the_queue(
     project: Project, tool: Tool, holder: Holder, witness: Witness, number: int
 ) -> None:
-    """legacy faults 3 and 5: two holders at once; 1,140 of 2,485 pairs in the wrong order."""
+    """The shell scripts have two holders at once, and 1,140 of 2,485 pairs in the wrong order."""
     scope = tool.scope(project)
     processes = {
         name: project.start(
@@ -203,7 +203,7 @@ def test_people_can_read_the_state(project: Project, tool: Tool, holder: Holder)
 def test_a_command_with_control_characters_is_one_harmless_line(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
-    """legacy fault 5: a command with a newline stays in the queue for ever."""
+    """With the shell scripts a command with a newline stays in the queue for ever."""
     scope = tool.scope(project)
     waiter = project.start(tool.wrap(["printf", "one\n999:1:false\t\x1b[31m\x07%s", "x"]))
     wait_for_waiter(scope, waiter)
@@ -490,7 +490,7 @@ def test_the_limit_is_on_the_wait_and_not_on_the_command(project: Project, tool:
 def test_a_waiter_that_gets_a_signal_dies_of_it_at_once(
     project: Project, tool: Tool, holder: Holder, name: str
 ) -> None:
-    """legacy faults 5, 8 and 15: its entry stays; status 0 or 1, and no message."""
+    """With the shell scripts its line stays, its status is 0 or 1, and nothing is said."""
     scope = tool.scope(project)
     number = getattr(signal, "SIG" + name)
     limits = shell('ulimit -c 0; exec "$@"')
@@ -698,7 +698,7 @@ def test_nobody_is_stuck_behind_one_that_stops_after_its_turn_has_been_told(
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc to measure")
 def test_waiters_sleep(project: Project, tool: Tool, holder: Holder) -> None:
-    """legacy fault 6: an idle waiter costs 1 % of a core."""
+    """With the shell scripts an idle waiter costs 1 % of a core."""
     waiters = [project.start(tool.wrap(["true"])) for _ in range(8)]
     for waiter in waiters:
         read_line(waiter, "stderr")

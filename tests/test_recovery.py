@@ -140,7 +140,7 @@ def test_killed_at_random_moments_they_never_overlap_and_nobody_hangs(
 def test_eight_that_find_a_dead_holders_lock_run_one_at_a_time(
     project: Project, tool: Tool, witness: Witness
 ) -> None:
-    """legacy fault 3: two or more holders in 15 of 50 trials."""
+    """With the shell scripts there are two or more holders in 15 of 50 trials."""
     for trial in range(3):
         holder = Holder(project, tool)
         os.kill(holder.command_pid, signal.SIGSTOP)
@@ -170,7 +170,7 @@ def kill_holder_of(project: Project, tool: Tool, command: list[str], **changes: 
 
 
 def test_the_command_of_a_killed_holder_is_ended_before_the_next_runs(project: Project, tool: Tool) -> None:
-    """legacy fault 2: it lives on and the next one starts beside it."""
+    """With the shell scripts it lives on, and the next one starts beside it."""
     last_words = project.path / "last words"
     slow = shell(
         "trap 'sleep 0.5; echo x >\"$1\"; exit' TERM; echo $$; while :; do sleep 0.05; done", last_words
@@ -221,7 +221,7 @@ def test_a_word_that_does_not_say_to_end_orphans_spares_them(
 def test_the_whole_run_of_a_dead_holder_is_ended_but_not_a_daemon_in_its_own_session(
     project: Project, tool: Tool
 ) -> None:
-    """legacy fault 12: an innocent server with the project's name in its path is killed."""
+    """The shell scripts look for a pattern: a server with the project's name in its path is killed."""
     innocent = project.path.parent / (project.path.name + "-server")
     innocent.write_text("#!/bin/sh\necho ready\nexec sleep 60\n")
     innocent.chmod(0o755)
@@ -367,7 +367,7 @@ def kill_group(holder: Holder) -> None:
 def test_the_next_one_runs_at_once_whoever_is_killed(
     project: Project, tool: Tool, kill: Callable[[Holder], None]
 ) -> None:
-    """legacy fault 15: `kill -9` of the holder lets two makes run."""
+    """With the shell scripts `kill -9` of the holder lets two makes run."""
     holder = Holder(project, tool)
     waiter = project.start(tool.wrap(shell("echo ran")))
     wait_for_waiter(tool.scope(project), waiter)
@@ -537,7 +537,7 @@ def in_namespace(argv: list[str]) -> list[str]:
 
 @needs_namespaces
 def test_a_dead_holders_pid_that_somebody_else_has_now_holds_nothing(project: Project, tool: Tool) -> None:
-    """legacy fault 4: a PID reused by any other bash and all hang."""
+    """With the shell scripts all hang if any other bash has that PID."""
     last_pid = Path("/proc/sys/kernel/ns_last_pid")
     if not last_pid.exists():
         pytest.skip("this kernel has no ns_last_pid")
@@ -684,7 +684,7 @@ def together(kinds: dict[str, tuple[str, bytes | None]]) -> list[list[str]]:
 
 @pytest.mark.parametrize("names", together(JUNK), ids="; ".join)
 def test_junk_in_the_state_directory_stops_nobody(project: Project, tool: Tool, names: list[str]) -> None:
-    """legacy fault 4: a file inside the lock directory and all hang for ever."""
+    """With the shell scripts all hang for ever if a file is in the lock directory."""
     scope = tool.scope(project)
     project.state.mkdir(mode=0o700)
     scope.mkdir(mode=0o700, exist_ok=True)
@@ -732,7 +732,7 @@ def test_junk_that_comes_while_it_is_used_stops_nobody(
 
 
 def test_an_empty_lock_directory_is_taken(project: Project, tool: Tool) -> None:
-    """legacy fault 4: died between mkdir and the PID, and all hang for ever."""
+    """A shell script that dies between its mkdir and its PID makes all hang for ever."""
     project.state.mkdir(mode=0o700)
     tool.scope(project).mkdir(mode=0o700, exist_ok=True)
     (tool.scope(project) / "executor.lock").mkdir()

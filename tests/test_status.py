@@ -231,7 +231,7 @@ def kill_all(project: Project, **changes: Any) -> subprocess.CompletedProcess[by
 def test_kill_all_ends_this_projects_run_and_waiters_and_nothing_else(
     project: Project, seqexec: Tool
 ) -> None:
-    """legacy fault 13: it kills every Python on the machine."""
+    """The shell scripts' `make kill-all` kills every Python on the machine."""
     bystander = project.start(
         ["python3", "-c", "import time; time.sleep(60)", "seqexec.py", str(project.path)]
     )

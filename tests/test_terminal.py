@@ -52,7 +52,7 @@ def test_the_command_is_in_the_foreground_of_a_real_terminal(project: Project, t
 
 
 def test_ctrl_c_reaches_the_command_once(project: Project, tool: Tool) -> None:
-    """legacy faults 8 and 9: it had no effect, and INT was ignored inside."""
+    """With the shell scripts it has no effect, and the command ignores SIGINT."""
     console = JobShell(project)
     console.line(typed(tool, program("signals")))
     console.expect("ready")

@@ -83,7 +83,7 @@ def test_the_wrapper_of_a_command_that_crashed_dumps_no_core(project: Project, t
 
 @pytest.mark.parametrize("line", ["exit 3", "kill -TERM $$", "printf 'a\\0b'; printf 'no newline'"])
 def test_a_command_that_ends_any_way_leaves_the_lock_free(project: Project, tool: Tool, line: str) -> None:
-    """legacy fault 1: after a command that fails everybody hangs for ever."""
+    """With the shell scripts a command that fails leaves the lock behind, and all later ones hang for ever."""
     project.run(tool.wrap(shell(line)))
     nothing_left(tool.scope(project))
     assert project.run(tool.wrap(["true"]), timeout=SOON).returncode == 0
@@ -95,7 +95,7 @@ def test_a_command_that_ends_any_way_leaves_the_lock_free(project: Project, tool
 def test_a_command_that_need_not_wait_prints_what_it_prints_and_nothing_else(
     project: Project, tool: Tool
 ) -> None:
-    """legacy fault 9: banners, output held back, NULs and trailing newlines lost."""
+    """The shell scripts print 12 lines of banners, hold the output back, and lose NULs and trailing newlines."""
     assert_same(project, tool, shell("printf 'one\\0two\\n\\n\\n'; printf 'no newline' >&2"))
 
 
@@ -127,7 +127,7 @@ def test_what_the_command_does_not_read_stays_for_the_next_reader(project: Proje
 
 
 def test_a_reader_behind_the_command_sees_the_end_at_once(project: Project, tool: Tool) -> None:
-    """legacy fault 7: a leftover helper held the pipe for 5 s."""
+    """With the shell scripts a `sleep` of the memory monitor's holds the pipe for 5 s."""
     process = project.start(tool.wrap(shell("echo x; exec sleep 0.4")))
     assert read_line(process) == "x"
     began = time.monotonic()
@@ -136,7 +136,7 @@ def test_a_reader_behind_the_command_sees_the_end_at_once(project: Project, tool
 
 
 def test_a_reader_that_goes_away_ends_the_command(project: Project, tool: Tool) -> None:
-    """legacy fault 9: `| head -1` and the command never runs."""
+    """With the shell scripts and `| head -1` the command never runs."""
     bash = shutil.which("bash")
     if not bash:
         pytest.skip("needs bash for PIPESTATUS")
@@ -457,7 +457,7 @@ def test_a_child_that_it_never_made_does_not_confuse_it(project: Project, tool: 
 def test_a_signal_sent_to_the_wrapper_alone_reaches_the_command_once(
     project: Project, tool: Tool, name: str
 ) -> None:
-    """legacy fault 8: TERM, HUP, INT had no effect until the command had ended."""
+    """With the shell scripts TERM, HUP and INT have no effect until the command ends."""
     process = project.start(tool.wrap(program("signals")))
     read_line(process)
     for _ in range(3):
@@ -471,7 +471,7 @@ def test_a_signal_sent_to_the_wrapper_alone_reaches_the_command_once(
 def test_a_command_that_a_signal_ends_makes_the_wrapper_die_of_it(
     project: Project, tool: Tool, name: str
 ) -> None:
-    """legacy fault 8: reported as success."""
+    """The shell scripts report success."""
     process = project.start(tool.wrap(shell("ulimit -c 0; echo ready; exec sleep 100")))
     read_line(process)
     process.send_signal(getattr(signal, "SIG" + name))
