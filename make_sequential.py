@@ -3365,11 +3365,7 @@ def split_options(plan: Call, words: list[str]) -> list[str]:
                 value, words = words[1], words[1:]
             given[option[2:]] = value
         else:
-            import difflib
-
-            near = difflib.get_close_matches(option, FLAGS + VALUES, 1)
-            hint = "did you mean %s?" % near[0] if near else "see %s --seq-help" % TOOL
-            raise Failure("unknown option %s: %s" % (printable(words[0]), hint))
+            raise Failure("unknown option %s: see %s --seq-help" % (printable(words[0]), TOOL))
         words = words[1:]
     return rest + words
 
@@ -3507,6 +3503,8 @@ def become_make(plan: Call, environ: dict[bytes, bytes]) -> int:
 # long as that make lives. A line that runs another make in its place was dropped: it loses -o, -W
 # and -f, and adds a MAKELEVEL and "Entering directory".
 
+HALF_READ = 4096  # bytes: a makefile up to this size is read at once, a longer one while make waits
+
 
 def hold(plan: Call) -> int:
     """Take the turn for the make that has called this; print the chain of tokens for its recipes.
@@ -3534,9 +3532,10 @@ def hold(plan: Call) -> int:
     if "make" not in make.name:  # the reaper of a make that has just died is above everything
         raise Failure(usage)
     plan.shown = printable(" ".join(["make"] + read_command(make.pid).split(" ")[1:]))
-    before = half_read_files(make.pid)
+    before = makefiles()
     claim = take_turn(plan)
-    if half_read_files(make.pid) != before:
+    after = makefiles()
+    if any(file[0] > HALF_READ and after.get(each, file) != file for each, file in before.items()):
         release(claim)
         text = "a makefile has changed while make waited, which had read half of it: run make again"
         raise Failure(text)
@@ -3545,26 +3544,10 @@ def hold(plan: Call) -> int:
     return show((chain + ":" if chain else "") + claim.identity)
 
 
-def half_read_files(pid: int) -> list[tuple[str, int, int]]:
-    """Return the files that a make is in the middle of reading: descriptor, size, last change.
-
-    Its own ones are closed on exec; those that it was given are not. Only /proc tells.
-    """
-    # pos:    4096
-    # flags:  02100000
-    found = []
-    here = "%s/%d/" % (PROC, pid)
-    try:
-        for fd in posix.listdir(here + "fd") if PROC else []:
-            lines = read_file(here + "fdinfo/" + fd).split(b"\n")  # proc_pid_fdinfo(5)
-            position, flags = int(lines[0].split()[1]), int(lines[1].split()[1], 8)
-            status = posix.stat(here + "fd/" + fd)
-            is_own = flags & posix.O_CLOEXEC and not flags & posix.O_ACCMODE
-            if is_own and 0 < position < status.st_size:
-                found.append((fd, status.st_size, status.st_mtime_ns))
-    except (OSError, ValueError, IndexError):
-        pass
-    return found
+def makefiles() -> dict[int, tuple[int, int]]:
+    """Return the inode of each makefile here, its size and last change. make has this directory."""
+    found = [look_up(name) for name in MAKEFILES]
+    return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
 
 
 def is_part_of_a_turn(scope: Scope, make: Process) -> bool:

@@ -4283,25 +4283,18 @@ def find_state(root: str) -> Scope | None:
 def project_status(root: str) -> dict[str, Any]:
     """Return all that a status shows, as --json does."""
     scope = find_state(root)
-    if scope is None:
-        return empty_status(root, state_path(root))
-    try:
-        return scope_status(scope, root, read_processes())
-    finally:
-        close_scope(scope)
+    seen = scope_status(scope, root, read_processes())
+    close_scope(scope)
+    return seen
 
 
-def empty_status(root: str, path: str) -> dict[str, Any]:
-    """Return the status of a scope where nothing is. This is the form of --json."""
-    seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None}
-    seen.update({kind: [] for kind in ("holders", "waiters", "stale", "history")})
-    return dict(seen, nested={}, make=None)
-
-
-def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str, Any]:
+def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> dict[str, Any]:
     """Return what is in a scope: holders, waiters, what the dead left, and the scopes inside it."""
-    seen = empty_status(root, scope.path)
-    seen["history"] = read_history(scope, 5)
+    path = scope.path if scope else state_path(root)
+    seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None}
+    seen.update({"holders": [], "waiters": [], "stale": [], "nested": {}, "history": []}, make=None)
+    if scope is None:
+        return seen
     for kind, entry in entries(scope):
         shown = status_entry(entry, table)
         if kind == "waiters":
@@ -4312,8 +4305,8 @@ def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str
         seen[kind].append(shown)
     for inner in nested_scopes(scope):
         seen["nested"][str(inner.identity)] = scope_status(inner, root, table)
-    seen["holder"] = seen["holders"][0] if seen["holders"] else None
-    return seen
+    holder = seen["holders"][0] if seen["holders"] else None
+    return dict(seen, holder=holder, history=read_history(scope, 5))
 
 
 def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
@@ -4352,21 +4345,16 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
     # 1700000000 0 0.0 12.3 10240 - make test
     found = []
     for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
-        words = line.decode("utf-8", "replace").split(" ", 6)
         try:
-            run = {
-                "ended": int(words[0]),
-                "status": None if words[1] == "?" else int(words[1]),
-                "waited": float(words[2]),
-                "ran": float(words[3]),
-                "peak": int(words[4]) * 1024,
-                "by": None if words[5] == "-" else printable(words[5], 20),
-                "command": words[6],
-                "kind": "",
-            }
-        except (ValueError, IndexError):
+            words = line.decode("utf-8", "replace").split(" ", 6)
+            ended, status, waited, ran, peak, by, command = words
+            run: dict[str, Any] = {"ended": int(ended), "waited": float(waited), "ran": float(ran)}
+            run["status"] = None if status == "?" else int(status)
+            run["peak"] = int(peak) * 1024
+        except ValueError:
             continue
-        found.append(run)
+        by_what = None if by == "-" else printable(by, 20)
+        found.append(dict(run, by=by_what, command=command, kind=""))
     return found
 
 
@@ -4479,10 +4467,9 @@ def watch(root: str) -> int:
         termios.tcsetattr(0, termios.TCSADRAIN, raw)
         posix.write(1, b"\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
         keys = b"-"
-        while keys and not any(key in b"qQ\x03" for key in keys):
+        while keys and not set(keys) & set(b"qQ\x03"):
             draw_status(root)
-            ready = select.select([0], [], [], 1.0)[0]
-            keys = posix.read(0, 100) if ready else b"-"  # one read has all that was typed
+            keys = posix.read(0, 100) if select.select([0], [], [], 1.0)[0] else b"-"
     except KeyboardInterrupt:
         pass
     finally:
@@ -4503,8 +4490,8 @@ def draw_status(root: str) -> None:
 def kill_all(root: str) -> int:
     """End this project's waiters, holders, their runs and orphans; never wait in a queue for it.
 
-    Return 125 if something is left. A process of another session, with init for its parent, ends
-    the runs that this process is inside of: it outlives the grace period.
+    Return 125 if something is left. Where this process is inside of a run, another one does it,
+    which lives on: in a session of its own, with init for its parent.
     """
     scope = find_state(root)
     records = everyone(scope) if scope else {}
@@ -4512,21 +4499,10 @@ def kill_all(root: str) -> int:
         say("nothing runs or waits in %s" % printable(root))
         return 0
     runs = [Run(scope, identity, record) for identity, record in records.items()]
-    around = [run for run in runs if is_own_run(run)]
-    for run in around:
-        entry = Entry(Blocker(run.identity, True, -1, run.record))
-        say("ending PID %d (%s), which this runs in" % (entry.pid, printable(entry.command, 60)))
-    return from_outside(end_runs, scope, runs) if around else end_runs(scope, runs)
-
-
-def is_own_run(run: Run) -> bool:
-    """Tell whether this process is inside of a run."""
-    identity = run.identity
-    if identity in setting("SEQEXEC_RUN").split(":"):
-        return True
-    named = {"%d %s" % (identity.pid, identity.start), run.record.get("child"), run.record.get("for")}
-    above = {"%d %s" % (each.pid, each.start) for each in own_ancestors()}
-    return shares_pids(identity) and bool(named & above)
+    tokens = setting("SEQEXEC_RUN").split(":")
+    if any(each in tokens or is_above(each, scope) for each in records):
+        return from_outside(end_runs, scope, runs)
+    return end_runs(scope, runs)
 
 
 def from_outside(action: Callable[..., int], *arguments: Any) -> int:

@@ -370,7 +370,6 @@ def test_its_own_options_stand_anywhere(project: Project, tool: MakeTool, wrappe
         result = project.run([wrapper, "test", *wrong])
         assert (result.returncode, result.stdout) == (125, b"")
         assert re.fullmatch(rb"make_sequential: [^\n]*\n", result.stderr)
-    assert b"did you mean --seq-wait?" in project.run([wrapper, "--seq-wiat", "1"]).stderr
     assert project.run([wrapper, "--seq-version"]).stdout.startswith(b"make_sequential ")
     assert b"GNU Make" in project.run([wrapper, "--version"]).stdout
     assert project.run([wrapper], set={"SEQEXEC_LEFTOVERS": "maybe"}).returncode == 125

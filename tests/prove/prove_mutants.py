@@ -443,13 +443,13 @@ MUTANTS = [
     Mutant(
         "history has no `by`",
         "read_history",
-        (('None if words[5] == "-" else printable(words[5], 20)', "None"),),
+        (('None if by == "-" else printable(by, 20)', "None"),),
         ("test_status.py", "-k", "grow_for_ever"),
     ),
     Mutant(
         "history has no peak",
         "read_history",
-        (('"peak": int(words[4]) * 1024', '"peak": 0'),),
+        (("= int(peak) * 1024", "= 0"),),
         ("test_status.py", "-k", "grow_for_ever"),
     ),
     Mutant(
