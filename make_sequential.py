@@ -1651,7 +1651,6 @@ class Plan:
     wait: float | None = None  # seconds, None without a limit
     leftovers = ""  # wait, kill, leave
     memory = ""  # MB; "0" none, "" the default
-    interval = ""  # seconds between two looks of the memory guard at the most; "" the default
     quiet = verbose = False
     waited = 0.0  # seconds, filled in by the wait
     project = ""  # the path of the checkout

@@ -1655,7 +1655,6 @@ class Plan:
     wait: float | None = None  # seconds, None without a limit
     leftovers = ""  # wait, kill, leave
     memory = ""  # MB; "0" none, "" the default
-    interval = ""  # seconds between two looks of the memory guard at the most; "" the default
     quiet = verbose = False
     waited = 0.0  # seconds, filled in by the wait
     project = ""  # the path of the checkout
@@ -3327,27 +3326,25 @@ def execute(
     if flags is not None:
         argv = [real_shell()] + flags + argv
         paths = find_command(argv[0], environ)
-    worst = OSError()
+    worst, name = OSError(), argv[0]
     for path in paths:
         try:
             return start(path, argv, environ)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            worst = error
-    name = worst.filename or argv[0]
-    is_denied = worst.errno == errno.EACCES if "/" in name else not worst.errno
-    line = first_line(name)
-    is_script = b"\0" not in line and line[:4] != b"\x7fELF" and argv[0] != real_shell()
-    if (worst.errno == errno.ENOEXEC or is_denied) and is_script:
+            worst, name = error, path
+    may_be_script = worst.errno in (errno.ENOEXEC, errno.EACCES) or "/" not in name
+    line = first_line(name) if may_be_script and argv[0] != real_shell() else b"\0"
+    if b"\0" not in line and line[:4] != b"\x7fELF":
         shell = find_command(real_shell(), environ)
         return execute(start, [real_shell(), name] + argv[1:], shell, environ)
-    if worst.errno:
-        text = "%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror)
-        if worst.errno == errno.E2BIG:
-            text += ": arguments and environment are too long"
-        raise Failure(text, CANNOT_RUN)
-    raise Failure(describe_missing(argv, paths), NOT_FOUND)
+    if not worst.errno:
+        raise Failure(describe_missing(argv, paths), NOT_FOUND)
+    text = "%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror)
+    if worst.errno == errno.E2BIG:
+        text += ": arguments and environment are too long"
+    raise Failure(text, CANNOT_RUN)
 
 
 def describe_missing(argv: list[str], paths: list[str]) -> str:
@@ -3357,23 +3354,22 @@ def describe_missing(argv: list[str], paths: list[str]) -> str:
         if line[:2] == b"#!":
             wanted = line[2:].decode("utf-8", "replace").strip()
             return "%s: cannot be executed: there is no %s" % (name, printable(wanted))
-    origin = " (SEQEXEC_SHELL)" if argv[0] and argv[0] == setting("SEQEXEC_SHELL") else ""
-    if " " in argv[0] and len(argv) == 1 and not origin:
-        origin = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
-    return "%s: command not found%s" % (name or "(an empty word)", origin)
+    if argv[0] and argv[0] == setting("SEQEXEC_SHELL"):
+        return "%s: command not found (SEQEXEC_SHELL)" % name
+    hint = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
+    is_line = " " in name and len(argv) == 1
+    return "%s: command not found%s" % (name or "(an empty word)", hint if is_line else "")
 
 
 def first_line(path: str) -> bytes:
     """Return a file's first line, as far as the kernel looks for a #!; a NUL: it is no script."""
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+        if posix.stat(path).st_mode >> 12 == 8:  # a regular file: an open of a FIFO would wait
+            with open(path, "rb") as file:
+                return file.read(256).partition(b"\n")[0]
     except (OSError, ValueError):
-        return b"\0"
-    try:
-        is_file = posix.fstat(fd).st_mode & 0o170000 == 0o100000
-        return posix.read(fd, 256).partition(b"\n")[0] if is_file else b"\0"
-    finally:
-        posix.close(fd)
+        pass
+    return b"\0"
 
 
 def flags_for_this_file(path: str) -> list[str] | None:
@@ -3390,11 +3386,15 @@ def flags_for_this_file(path: str) -> list[str] | None:
 # ---- running a command ---------------------------------------------------------------------------
 
 LEFTOVERS_NAMED = 2.0  # seconds of waiting for leftovers before they are named
+GUARD_PATIENCE = 5.0  # seconds that a memory guard has for its last words
+GUARD_ENDED_SOMETHING = 3  # exit status of memmon.py
 SETTLED = 0.003  # seconds after which a command has started and leaves this process time
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
 ENDING_SIGNALS = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
 STOP_SIGNALS = {_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU}
-NOT_FORWARDED = STOP_SIGNALS - {_signal.SIGTSTP} | {_signal.SIGCHLD}
+NOT_FORWARDED = {0, _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGCHLD}
+IGNORED_BY_DEFAULT = {_signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGURG, _signal.SIGIO}
+TERMINALS_SIGNALS = {_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP, _signal.SIGWINCH}
 
 
 class Command(Plan):
@@ -3411,36 +3411,30 @@ def run(plan: Command) -> int:
     if "git" in plan.shown:
         plan.gits = git_calls(plan.argv, plan.line)
         if plan.gits and not any(git.writes for git in plan.gits) and not plan.timeout:
-            return execute_in_place(plan, b"GIT_OPTIONAL_LOCKS=0")
+            return execute_in_place(plan, {b"GIT_OPTIONAL_LOCKS": b"0"})
     is_recipe = plan.is_line and b"MAKELEVEL" in posix.environ
     if is_recipe and only_looks("-" + setting("MAKEFLAGS")):
-        return execute_in_place(plan)
+        return execute_in_place(plan, {})
     plan.umask = posix.umask(0o077)
     plan.project = project_root()
-    prepare(plan)
     if is_recipe:
         take_turn_of_make(plan)
+    prepare(plan)
     claim = take_turn(plan)
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
     Stderr.is_holder = True
-    try:
-        return run_in_turn(claim, plan, mask)
-    finally:
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+    return run_in_turn(claim, plan, mask)
 
 
 def prepare(plan: Command) -> None:
-    """Look up, before the wait, what would cost time after it: the command's path and
-    environment."""
+    """Look up the command's path and environment: before the wait, where it costs no time."""
     plan.environ = command_environment(own_identity())
     plan.paths = find_command(plan.argv[0], plan.environ)
 
 
-def execute_in_place(plan: Command, variable: bytes = b"") -> int:
+def execute_in_place(plan: Command, more: dict[bytes, bytes]) -> int:
     """Be the command, without a turn: it only reads, or its make only looks."""
-    environ = command_environment(Identity())
-    key, _, value = variable.partition(b"=")
-    environ.update({key: value} if key else {})
+    environ = {**command_environment(Identity()), **more}
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
     return execute(posix.execve, plan.argv, find_command(plan.argv[0], environ), environ)
@@ -3448,8 +3442,7 @@ def execute_in_place(plan: Command, variable: bytes = b"") -> int:
 
 def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
     """Start the command, wait for all that belongs to it, release. Return its status."""
-    began = time.monotonic()
-    job = Job(claim, plan, began)
+    job = Job(claim, plan)
     held: list[int] = []
     try:
         if plan.gits:
@@ -3460,26 +3453,24 @@ def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
             say_verbose(plan, text % (plan.waited, claim.scope.path))
         status = job.start(mask)
         if status is None:
-            status = job.supervise()
-            is_over = plan.finish == "timeout" or plan.leftovers == "leave"
-            if not is_over and may_have_left(claim.identity, job.pid):
-                status = job.end_leftovers(status)
+            status = job.wait_for_leftovers(job.supervise())
     except BaseException:  # nothing may run on without the lock
         end_run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
         release(claim)
         raise
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - job.began
     try_close(*held)
-    job.finish_guard(status)
+    if status:
+        job.end_guard(status)  # before the release: it may say why
     if claim.scope.outer:  # a scope that goes with its holder
         append_history(claim, plan, status, seconds, job.peak)
     release(claim)
     Stderr.is_holder = False
+    job.end_guard(status)
     if not claim.scope.outer:
         append_history(claim, plan, status, seconds, job.peak)
     if plan.verbose:
         say_verbose(plan, "ended with status %d after %.1f s" % (status, seconds))
-    job.close_guard(status)
     if status == 128:
         explain_git_failure(plan.gits)
     if not is_stored:
@@ -3493,25 +3484,34 @@ def say_verbose(plan: Plan, what: str) -> None:
 
 
 class Job:
-    """A command that runs in its turn."""
+    """A command that runs in its turn, what it leaves behind, and the guard of its memory."""
 
-    def __init__(self, claim: Claim, plan: Command, began: float) -> None:
-        self.claim, self.plan, self.began = claim, plan, began
-        self.pid = 0
+    def __init__(self, claim: Claim, plan: Command) -> None:
+        self.claim, self.plan, self.began = claim, plan, time.monotonic()
+        self.deadline = self.began + (plan.timeout or float("inf"))
+        self.pid = self.guard = 0
         self.peak = 0  # KiB
-        self.guard: MemoryGuard | None = None
-        self.is_settled = self.is_guarded = self.is_measured = False
+        self.wait: Callable[..., Any] = posix.waitpid  # wait4() once `resource` is imported
+        self.tasks: list[tuple[float, Callable[[], Any]]] = [  # not needed for the command's start
+            (self.began + SETTLED, lambda: settle(claim)),
+            (self.began + MEMORY_WATCHED, self.watch_memory),
+        ]
 
     def start(self, mask: set[int]) -> int | None:
-        """Start the command. Return None, or the status where it cannot be started."""
+        """Start the command. Return None, or -N where signal N has come before it."""
         plan = self.plan
         for signum in _signal.sigpending() & ENDING_SIGNALS - mask:  # the terminal's, to this alone
             if _signal.getsignal(signum) is not _signal.SIG_IGN:
                 return -int(signum)
         if setting("SEQEXEC_RUN").encode() != plan.environ[b"SEQEXEC_RUN"].rpartition(b":")[0]:
             prepare(plan)  # the wait has found out what this is inside of
-        if _signal.getsignal(_signal.SIGCHLD) is _signal.SIG_IGN:
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # else no status is kept: wait(2)
+        for signum in IGNORED_BY_DEFAULT:  # without a handler BSD drops these, and no status is kept
+            if signum == _signal.SIGCHLD or _signal.getsignal(signum) is not _signal.SIG_IGN:
+                _signal.signal(signum, lambda number, frame: None)
+        seconds = _signal.setitimer(_signal.ITIMER_REAL, 0)[0]
+        if seconds:  # the caller's timer is the command's: `alarm 10; exec seqexec.py`
+            alarm = time.monotonic() + seconds, lambda: self.forward(_signal.SIGALRM)
+            self.tasks.append(alarm)
         defaults = [_signal.SIGPIPE, _signal.SIGXFSZ]
 
         def spawn(path: str, argv: list[str], environ: dict[bytes, bytes]) -> int:
@@ -3520,18 +3520,9 @@ class Job:
         posix.umask(plan.umask)
         try:
             self.pid = execute(spawn, plan.argv, plan.paths, plan.environ)
-        except Failure as failure:
-            say(str(failure))
-            return failure.status
-        except ValueError as error:  # a NUL
-            say("%s: cannot be executed: %s" % (printable(plan.argv[0]), error))
-            return CANNOT_RUN
         finally:
             posix.umask(0o077)
-        try:
-            process = read_process(self.pid)
-        except OSError:  # the token still marks the run
-            process = None
+        process = read_process(self.pid)
         record = "child %d %s\n" % (self.pid, process.start if process else "?")
         if plan.waited:
             record += "began %.3f\n" % (time.time() - time.monotonic() + self.began)
@@ -3547,64 +3538,76 @@ class Job:
 
     def supervise(self) -> int:
         """Wait for the command, and pass signals on to it. Return its status."""
-        plan = self.plan
-        deadline = self.began + plan.timeout if plan.timeout else float("inf")
         while True:
-            ended, status, usage = self.wait_for_child()
+            ended, status, *usage = self.wait(self.pid, posix.WNOHANG | posix.WUNTRACED)
             if ended and not posix.WIFSTOPPED(status):
                 if usage:
-                    self.peak = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+                    self.peak = usage[0].ru_maxrss // (1024 if sys.platform == "darwin" else 1)
                 return wait_status(status)
             if ended:
-                stop_like(self.pid, posix.WSTOPSIG(status), deadline)
-            now = time.monotonic()
-            if now >= deadline:
-                end_in_time(self.claim, plan)
-                self.wait_until_ended()
-                return TIMED_OUT
-            self.do_what_is_due(now)
-            show_life(self.claim)
-            due = self.began + (MEMORY_WATCHED if self.is_settled else SETTLED)
-            due = due if not self.is_guarded else now + HEARTBEAT
-            signum, sender = next_signal(max(0.0, min(due, deadline) - now))
-            if self.guard:
-                self.guard.relay()
-            if signum and signum not in NOT_FORWARDED and sender not in (-1, self.pid):
-                try:
-                    posix.kill(self.pid, signum)
-                except OSError:
-                    pass
+                self.stop_like(posix.WSTOPSIG(status))
+            seconds = self.do_what_is_due()
+            if seconds <= 0:
+                return self.end_in_time()
+            signum, sender = next_signal(seconds)
+            if signum not in NOT_FORWARDED and sender not in (-1, self.pid):
+                self.forward(signum)
 
-    def wait_for_child(self) -> tuple[int, int, Any]:
-        """Return what waitpid() says now, and the usage once that is imported: see
-        do_what_is_due."""
-        if self.is_measured:
-            return posix.wait4(self.pid, posix.WNOHANG | posix.WUNTRACED)
-        ended, status = posix.waitpid(self.pid, posix.WNOHANG | posix.WUNTRACED)
-        return ended, status, None
+    def forward(self, signum: int) -> None:
+        """Send the command a signal."""
+        try:
+            posix.kill(self.pid, signum)
+        except OSError:  # it may not be signalled: sudo
+            pass
 
-    def wait_until_ended(self) -> None:
-        """Reap the command, whose run was ended; not for ever where it may not be signalled."""
-        limit = time.monotonic() + seconds_setting("SEQEXEC_GRACE", GRACE)
-        while not posix.waitpid(self.pid, posix.WNOHANG)[0] and time.monotonic() < limit:
-            next_signal(0.05)
+    def do_what_is_due(self) -> float:
+        """Do what is due while the command runs. Return the seconds to the next, and to the time
+        limit at the most."""
+        now = time.monotonic()
+        for task in [task for task in self.tasks if task[0] <= now]:
+            self.tasks.remove(task)
+            task[1]()
+        show_life(self.claim)
+        return min([now + HEARTBEAT, self.deadline, *(when for when, _ in self.tasks)]) - now
 
-    def do_what_is_due(self, now: float) -> None:
-        """Do, while the command runs, what it did not need to begin."""
-        if not self.is_settled and now >= self.began + SETTLED:
-            self.is_settled = True
-            settle(self.claim)
-        if not self.is_guarded and now >= self.began + MEMORY_WATCHED:
-            self.is_guarded = True
-            try:
-                import resource  # wait4() needs it, and not first at the command's end
+    def end_in_time(self) -> int:
+        """End the whole run, whose time is over. Return the status."""
+        plan, claim = self.plan, self.claim
+        plan.finish = "timeout"
+        shown = (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
+        say("timeout: ended after %s (%s): %s" % shown, READER_PATIENCE)
+        denied: dict[tuple[int, str], Process] = {}
+        run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
+        end_processes(run.members, denied=denied)
+        say_denied(denied)
+        return TIMED_OUT
 
-                self.is_measured = True
-            except (ImportError, OSError):  # a command that installs another Python
-                pass
-            self.guard = start_guard(self.claim, self.plan)
+    def stop_like(self, signum: int) -> None:
+        """Stop as the command does, where a job-control shell sees that and will continue both.
 
-    def end_leftovers(self, status: int) -> int:
+        Such a shell has given this process a group of its own. TSTP in place of STOP: it does
+        nothing in an orphaned group. The time limit goes on: a fork continues this process then.
+        What continues it stays pending, and supervise() passes that on.
+        """
+        signum = signum if signum in STOP_SIGNALS else _signal.SIGTSTP
+        parent = posix.getppid()
+        is_job = posix.getpgid(parent) != posix.getpgrp()  # of 0, outside a container: its own
+        if not is_job or _signal.getsignal(signum) is _signal.SIG_IGN:
+            return
+        timekeeper = posix.fork() if self.deadline < float("inf") else -1
+        if timekeeper == 0:
+            posix.closerange(0, 256)  # the lock is not kept by this
+            time.sleep(max(0.0, self.deadline - time.monotonic()))
+            posix.kill(posix.getppid(), _signal.SIGCONT)
+            posix._exit(0)
+        posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal has sent
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
+        if timekeeper > 0:
+            posix.kill(timekeeper, _signal.SIGKILL)
+            posix.waitpid(timekeeper, 0)
+
+    def wait_for_leftovers(self, status: int) -> int:
         """Wait for what the command's first process has left behind, or end it. Return the status.
 
         A signal ends it, and so does the time limit of the whole run. A process that goes into a
@@ -3612,61 +3615,117 @@ class Job:
         a call of it that has lost its environment finds itself inside.
         """
         plan, claim = self.plan, self.claim
-        record = dict(read_record(claim.identity, claim.home), sid=str(posix.getsid(0)))
-        members = Run(claim.scope, claim.identity, record).members
-        if plan.leftovers == "kill" or -status in ENDING_SIGNALS:
-            end_processes(members)
+        is_over = plan.finish == "timeout" or plan.leftovers == "leave"
+        if is_over or not may_have_left(claim.identity, self.pid):
             return status
-        deadline = self.began + plan.timeout if plan.timeout else float("inf")
+        record = dict(read_record(claim.identity, claim.home), sid=str(posix.getsid(0)))
+        run = Run(claim.scope, claim.identity, record)
+        if plan.leftovers == "kill" or -status in ENDING_SIGNALS:
+            end_processes(run.members)
+            return status
         began, is_named, clean, left = time.monotonic(), False, 0, ""
-        while True:
-            living = [each for each in members() if str(each.sid) == record["sid"]]
+        while clean < 2:
+            living = [each for each in run.members() if str(each.sid) == record["sid"]]
             clean = 0 if living else clean + 1
             left, before = ",".join("%d %s" % (each.pid, each.start) for each in living), left
             if left != before:
                 self.note("left %s\n" % left)
-            if clean == 2:
-                return status
-            now = time.monotonic()
-            if now >= deadline:
-                end_in_time(claim, plan)
-                return TIMED_OUT
-            self.do_what_is_due(now)
-            if living and not is_named and now - began >= LEFTOVERS_NAMED:
+            seconds = self.do_what_is_due()
+            if living and seconds <= 0:
+                return self.end_in_time()
+            if living and not is_named and time.monotonic() - began >= LEFTOVERS_NAMED:
                 is_named = True
                 say("the command has ended; waiting for what it left behind: " + name_all(living))
-            self.sleep_behind(living, deadline)
-            signum, sender = next_signal(0)
+            if living:
+                sleep_until_exit(living, min(POLL_INTERVAL, seconds))
+            signum = next_signal(0)[0]
             if signum == _signal.SIGTSTP and living:
-                stop_like(living[0].pid, signum, deadline)
+                self.stop_like(signum)
             elif signum in ENDING_SIGNALS and living:
-                end_processes(members)
+                end_processes(run.members)
                 return -signum
+        return status
 
-    def sleep_behind(self, living: list[Process], deadline: float) -> None:
-        """Sleep until one of the leftovers ends, or it is time for another look."""
-        if living:
-            sleep_until_exit(living, min(POLL_INTERVAL, deadline - time.monotonic()))
-        show_life(self.claim)
-        if self.guard:
-            self.guard.relay()
+    def watch_memory(self) -> None:
+        """Measure the command's memory from now on, and start the guard of its limit. The absence
+        of either is no failure of the run."""
+        try:
+            import resource  # wait4() needs it, and not first at the command's end
 
-    def finish_guard(self, status: int) -> None:
-        """Let the memory guard speak before the release, where it may have something to say."""
-        if self.guard and (status or self.guard.killed):
-            self.close_guard(status)
+            self.wait = posix.wait4
+        except (ImportError, OSError):  # a command that installs another Python
+            pass
+        try:
+            self.guard = start_memmon(self.claim, self.plan) if self.plan.memory != "0" else 0
+        except OSError as error:
+            say("no memory limit: %s" % describe_oserror(error))
 
-    def close_guard(self, status: int) -> None:
-        """End the memory guard."""
-        guard, self.guard = self.guard, None
-        if guard:
-            guard.close(self.plan, status)
+    def end_guard(self, status: int) -> None:
+        """End the memory guard, if one runs, and say what a bare 137 would not.
+
+        Once the lock is free it must take no processor from the next command: sched(7),
+        SCHED_BATCH.
+        """
+        pid, self.guard = self.guard, 0
+        process = read_process(pid) if pid else None
+        if not process:
+            return
+        try:
+            if not Stderr.is_holder:
+                posix.sched_setscheduler(pid, posix.SCHED_BATCH, posix.sched_param(0))
+        except (AttributeError, OSError):  # macOS has none
+            pass
+        posix.kill(pid, _signal.SIGTERM)
+        if not sleep_until_exit([process], GUARD_PATIENCE):
+            posix.kill(pid, _signal.SIGKILL)
+        if wait_status(posix.waitpid(pid, 0)[1]) == GUARD_ENDED_SOMETHING:
+            self.plan.finish = "memory"
+            shown = (128 - status if status < 0 else status, printable(self.plan.shown, 200))
+            text = "the memory guard ended processes of this run, which ended with status %d: %s"
+            say(text % shown)
+
+
+def start_memmon(claim: Claim, plan: Plan) -> int:
+    """Start the memmon.py beside this file. Return its PID; 0 without one, said only where a limit
+    was asked for.
+
+    It is in a session of its own, has stderr alone of the command's descriptors, and no token.
+    """
+    here = __file__.rpartition("/")[0] or "."
+    try:
+        place = join_path(here, posix.readlink(__file__))
+    except OSError:  # no link, or the command has taken the file away: git checkout
+        place = __file__
+    path = (place.rpartition("/")[0] or ".") + "/memmon.py"
+    if not look_up(path):
+        if plan.memory:
+            say("no memory limit: there is no %s" % printable(path))
+        return 0
+    arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only"]
+    arguments += ["--token", claim.identity, "--limit", plan.memory or "2048", "--limit-name"]
+    arguments.append(plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB"))
+    arguments += ["--quiet"] if plan.quiet else []
+    actions: list[Any] = [(posix.POSIX_SPAWN_OPEN, 0, "/dev/null", posix.O_RDWR, 0)]
+    actions.append((posix.POSIX_SPAWN_DUP2, 0, 1))
+    listing = "/proc/self/fd" if PROC == "/proc" else "/dev/fd"
+    for fd in map(int, posix.listdir(listing)):
+        if fd > 2 and look_up("%s/%d" % (listing, fd)):
+            actions.append((posix.POSIX_SPAWN_CLOSE, fd))
+    more: Any = {"file_actions": actions, "setsigmask": (), "setsid": True}
+    return posix.posix_spawn("/bin/sh", arguments, posix.environ, **more)
 
 
 def name_all(processes: list[Process]) -> str:
     """Return PIDs and commands for people, five at the most."""
     shown = [(each.pid, printable(read_command(each.pid), 60)) for each in processes[:5]]
     return ", ".join("PID %d (%s)" % each for each in shown)
+
+
+def say_denied(denied: dict[tuple[int, str], Process]) -> None:
+    """Name the processes that this user may not signal."""
+    for process in denied.values():
+        shown = (process.pid, printable(process.name))
+        say("PID %d (%s) lives on: it may not be signalled" % shown)
 
 
 def wait_status(status: int) -> int:
@@ -3681,135 +3740,37 @@ def may_have_left(identity: Identity, pid: int) -> bool:
     until the numbers wrap around.
     """
     # 0.20 0.18 0.12 1/80 11206
-    if PROC != "/proc":
-        return True
     try:
-        last = int(read_file("/proc/loadavg").split()[-1])
-        if not pid <= last < pid + 1000:
-            return True
-        for number in range(pid + 1, last + 1):
-            environment = read_proc(number, "environ")
-            if environment is not None and (not environment or identity.encode() in environment):
-                return True
-    except OSError:  # a closer look will tell
+        last = int(read_file(PROC + "/loadavg").split()[-1])
+    except (OSError, ValueError, IndexError):  # macOS
         return True
-    return False
+    if not pid <= last < pid + 1000:
+        return True
+    processes = filter(None, map(read_process, range(pid + 1, last + 1)))
+    return any(has_token(process, identity) for process in processes)
 
 
 def next_signal(seconds: float) -> tuple[int, int]:
     """Wait for a signal, at most for some seconds: (0, -1) for none, else (N, sender's PID).
 
-    The time is kept by a timer of this process: Python's sigtimedwait() makes a signal up where a
-    stop has interrupted it until its time was over. A timer that the caller has set is the
-    command's. -1: the kernel sent it to the whole group from the terminal, so the command has it
-    already (si_code: sigaction(2)). Only the session's leader gets a terminal's SIGHUP.
+    A timer keeps the time: Python's sigtimedwait() makes a signal up where a stop has interrupted
+    it until its time was over. -1: the kernel sent it to the whole group from the terminal, so the
+    command has it already (si_code: sigaction(2)). Only the session's leader gets a terminal's
+    SIGHUP. macOS has sigwait() alone, which tells no sender: a terminal's signals count as sent to
+    the group while this is in the foreground.
     """
-    if not hasattr(_signal, "sigtimedwait"):
-        return next_signal_elsewhere(seconds)
-    if Signals.has_timer is None:
-        Signals.has_timer = not _signal.getitimer(_signal.ITIMER_REAL)[0]
-    if Signals.has_timer and seconds > 0:
-        _signal.setitimer(_signal.ITIMER_REAL, seconds)
-        info = _signal.sigwaitinfo(SIGNALS)
-    else:
-        info = _signal.sigtimedwait(SIGNALS, max(0.0, seconds))
-    if info is None or Signals.has_timer and info.si_signo == _signal.SIGALRM and info.si_code > 0:
+    _signal.setitimer(_signal.ITIMER_REAL, seconds)
+    if not seconds and not _signal.sigpending():
         return 0, -1
-    if info.si_signo == _signal.SIGALRM:
-        return info.si_signo, 0
+    if not hasattr(_signal, "sigwaitinfo"):
+        signum = _signal.sigwait(SIGNALS)
+        is_groups = signum in TERMINALS_SIGNALS and posix.isatty(2) and is_in_foreground()
+        return (0, -1) if signum == _signal.SIGALRM else (signum, -1 if is_groups else 0)
+    info = _signal.sigwaitinfo(SIGNALS)
+    if info.si_signo == _signal.SIGALRM and info.si_code > 0:
+        return 0, -1
     is_alone = info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()
     return info.si_signo, -1 if info.si_code > 0 and not is_alone else info.si_pid
-
-
-class Signals:
-    """How this process waits for signals."""
-
-    has_timer: bool | None = None  # the interval timer is this process's, not its caller's
-    pipe: tuple[int, int] | None = None  # where a signal's arrival is written to
-
-
-def next_signal_elsewhere(seconds: float) -> tuple[int, int]:
-    """Wait for a signal where there is no sigtimedwait (macOS): by handlers and a pipe.
-
-    There is no si_code: what a terminal sends is not passed on while this is in its foreground.
-    """
-    import select
-
-    if not Signals.pipe:
-        _signal.set_wakeup_fd(wake_pipe()[1])
-        for signum in SIGNALS - STOP_SIGNALS:
-            try:
-                if _signal.getsignal(signum) is not _signal.SIG_IGN:
-                    _signal.signal(signum, lambda number, frame: None)
-            except (OSError, ValueError):
-                pass
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SIGNALS)
-        return 0, -1
-    reader = wake_pipe()[0]
-    if not select.select([reader], [], [], max(0.0, seconds))[0]:
-        return 0, -1
-    signum = posix.read(reader, 1)[0]
-    is_terminals = signum in (_signal.SIGINT, _signal.SIGQUIT) and is_in_foreground()
-    return signum, -1 if is_terminals and posix.isatty(2) else 0
-
-
-def wake_pipe() -> tuple[int, int]:
-    """Return the pipe that a signal's arrival is written to."""
-    if not Signals.pipe:
-        Signals.pipe = posix.pipe()
-        posix.set_blocking(Signals.pipe[1], False)
-    return Signals.pipe
-
-
-def stop_like(pid: int, signum: int, deadline: float) -> None:
-    """Stop with the command, where a job-control shell sees a stopped job and will continue it.
-
-    Such a shell has given this process a group of its own. TSTP in place of STOP: it does nothing
-    in an orphaned group. A time limit goes on: a fork continues this process when it is over.
-    """
-    signum = signum if signum in STOP_SIGNALS else _signal.SIGTSTP
-    is_jobs = posix.getpgid(posix.getppid()) != posix.getpgrp() if posix.getppid() else False
-    if not is_jobs or _signal.getsignal(signum) is _signal.SIG_IGN:
-        return
-    timekeeper = 0
-    if deadline < float("inf"):
-        timekeeper = posix.fork()
-        if not timekeeper:
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-            time.sleep(max(0.0, deadline - time.monotonic()))
-            posix.kill(posix.getppid(), _signal.SIGCONT)
-            posix._exit(0)
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCONT})
-    posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal may have sent
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
-    if timekeeper:
-        posix.kill(timekeeper, _signal.SIGKILL)
-        posix.waitpid(timekeeper, 0)
-    if time.monotonic() < deadline and _signal.SIGCONT in _signal.sigpending():  # it did stop
-        _signal.sigwait({_signal.SIGCONT})
-        try:
-            posix.kill(pid, _signal.SIGCONT)
-        except OSError:
-            pass
-
-
-def end_in_time(claim: Claim, plan: Plan) -> None:
-    """End a whole run whose time is over."""
-    plan.finish = "timeout"
-    shown = (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
-    say("timeout: ended after %s (%s): %s" % shown, READER_PATIENCE)
-    denied: dict[tuple[int, str], Process] = {}
-    run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
-    end_processes(run.members, denied=denied)
-    say_denied(denied)
-
-
-def say_denied(denied: dict[tuple[int, str], Process]) -> None:
-    """Name the processes that this user may not signal."""
-    for process in denied.values():
-        shown = (process.pid, printable(process.name))
-        say("PID %d (%s) lives on: it may not be signalled" % shown)
 
 
 # ---- a make's turn under SHELL -------------------------------------------------------------------
@@ -3841,22 +3802,8 @@ def take_turn_of_make(plan: Command) -> None:
     while not has_turn(make, plan.project):
         if posix.getppid() != make.pid:
             raise Failure(WANTED_NO_MORE % make.pid, GAVE_UP)
-        leader = lead(make, plan, began)
-        if leader is None:
-            continue
-        name, fd, scope = leader
-        try:
-            if not has_turn(make, plan.project):
-                claim = take_turn(kept)
-                leave_keeper(claim, kept, gives_back=True)
-                close_scope(claim.scope)
-        finally:
-            try_remove(posix.unlink, name, scope.fd)
-            posix.close(fd)
-            close_scope(scope)
-        break
+        lead(make, kept, began)
     plan.silence = REPEAT  # behind lines of the same make, whose output shows them
-    prepare(plan)
 
 
 def has_turn(make: Process, root: str) -> bool:
@@ -3873,143 +3820,31 @@ def has_turn(make: Process, root: str) -> bool:
     return found
 
 
-def lead(make: Process, plan: Plan, began: float) -> tuple[str, int, Scope] | None:
-    """Return name and descriptor of the make's file, flocked, and its scope; None after a sleep on
-    the flock of another line of that make, which leads. Raise Failure as a wait does."""
-    scope = enter_scope(plan.project)
+def lead(make: Process, kept: Plan, began: float) -> None:
+    """Take a make's turn as its leader, or sleep while another line of it leads. Raise Failure as a
+    wait does."""
+    scope = enter_scope(kept.project)
     posix.close(open_inside(scope, MAKES))
     name = "%s/%d.%s" % (MAKES, make.pid, make.start)
     fd = open_file(name, scope)
     try:
-        flock(fd, LOCK_EX | LOCK_NB)
-        if is_same_file(fd, name, scope.fd):
-            return name, fd, scope
-    except BlockingIOError:
-        flock_within(fd, TICK, LOCK_EX)
-        if plan.wait is not None and time.monotonic() - began >= plan.wait:
-            text = "gave up after %s (%s): behind another line of its make"
-            words = duration(time.monotonic() - began), plan.origin.get("wait", "--wait")
-            raise Failure(text % words, GAVE_UP) from None
-    posix.close(fd)
-    close_scope(scope)
-    return None
-
-
-# ---- the memory guard ----------------------------------------------------------------------------
-
-
-class MemoryGuard:
-    """The memmon.py that watches a run, and the pipe that it speaks on."""
-
-    def __init__(self, pid: int, pipe: int, quiet: bool) -> None:
-        self.pid, self.pipe, self.quiet = pid, pipe, quiet
-        self.rest = ""
-        self.killed = False
-
-    def relay(self) -> None:
-        """Pass on the lines that the guard has written."""
-        while True:
+        if not flock_within(fd, TICK, LOCK_EX):
+            waited = time.monotonic() - began
+            if kept.wait is not None and waited >= kept.wait:
+                text = "gave up after %s (%s): behind another line of its make"
+                shown = (duration(waited), kept.origin.get("wait", "--wait"))
+                raise Failure(text % shown, GAVE_UP)
+        elif is_same_file(fd, name, scope.fd):
             try:
-                data = posix.read(self.pipe, 65536)
-            except BlockingIOError:
-                return
-            if not data:
-                return
-            self.rest += data.decode("utf-8", "replace")
-            *lines, self.rest = self.rest.split("\n")
-            for line in lines:
-                is_end = line.startswith("memmon: ended ")
-                self.killed = self.killed or is_end
-                if is_end or not self.quiet:
-                    write_stderr(printable(line) + "\n", READER_PATIENCE)
-
-    def close(self, plan: Plan, status: int) -> None:
-        """End the guard, and say what a bare 137 would not.
-
-        Once the lock is free it must take no processor from the next command: sched(7),
-        SCHED_BATCH.
-        """
-        try:
-            if not Stderr.is_holder and hasattr(posix, "SCHED_BATCH"):
-                posix.sched_setscheduler(self.pid, posix.SCHED_BATCH, posix.sched_param(0))
-        except OSError:
-            pass
-        try:
-            posix.kill(self.pid, _signal.SIGTERM)
-        except OSError:
-            pass
-        deadline = time.monotonic() + 5.0
-        while not posix.waitpid(self.pid, posix.WNOHANG)[0]:
-            next_signal(0.05)  # its SIGCHLD
-            if time.monotonic() > deadline:
-                posix.kill(self.pid, _signal.SIGKILL)
-        self.relay()
-        try_close(self.pipe)
-        if self.killed:
-            plan.finish = "memory"
-            shown = (128 - status if status < 0 else status, printable(plan.shown, 200))
-            text = "the memory guard ended processes of this run, which ended with status %d: %s"
-            say(text % shown)
-
-
-def start_guard(claim: Claim, plan: Plan) -> MemoryGuard | None:
-    """Start a memory guard, where there is to be one. Its absence is no failure of the run."""
-    try:
-        return start_memmon(claim, plan) if plan.memory != "0" else None
-    except OSError as error:
-        say("no memory limit: %s" % describe_oserror(error))
-    return None
-
-
-def start_memmon(claim: Claim, plan: Plan) -> MemoryGuard | None:
-    """Start the memmon.py beside this file; None without one, said only where a limit was asked
-    for."""
-    import fcntl
-
-    try:
-        place = posix.readlink(__file__)
-    except OSError:  # no link, or the command has taken the file away: git checkout
-        place = __file__
-    if place[:1] != "/" and place != __file__ and "/" in __file__:
-        place = __file__.rpartition("/")[0] + "/" + place
-    path = (place.rpartition("/")[0] or ".") + "/memmon.py"
-    try:
-        posix.stat(path)
-    except OSError:
-        if plan.memory:
-            say("no memory limit: there is no %s" % printable(path))
-        return None
-    limit_name = plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB")
-    arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only"]
-    arguments += ["--token", claim.identity, "--limit-name", limit_name]
-    arguments += ["--limit", plan.memory or "2048", "--interval", plan.interval or "5"]
-    reader, writer = posix.pipe()
-    pid = posix.fork()
-    if not pid:
-        try:
-            become_guard(writer, arguments)
-        finally:
-            posix._exit(FAILED)
-    posix.close(writer)
-    fcntl.fcntl(reader, fcntl.F_SETOWN, posix.getpid())
-    fcntl.fcntl(reader, fcntl.F_SETFL, posix.O_NONBLOCK | posix.O_ASYNC)
-    return MemoryGuard(pid, reader, plan.quiet)
-
-
-def become_guard(writer: int, arguments: list[str]) -> None:
-    """Be the memory guard: in a session of its own, without the command's descriptors and token."""
-    posix.setsid()
-    null = posix.open("/dev/null", posix.O_RDWR)
-    for fd, target in (null, 0), (null, 1), (writer, 2):
-        posix.dup2(fd, target)
-    for fd in map(int, posix.listdir("/proc/self/fd" if PROC == "/proc" else "/dev/fd")):
-        if fd > 2:
-            try:
-                posix.close(fd)
-            except OSError:  # the listing's own
-                pass
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    posix.execve("/bin/sh", arguments, posix.environ)
+                if not has_turn(make, kept.project):
+                    claim = take_turn(kept)
+                    leave_keeper(claim, kept, gives_back=True)
+                    close_scope(claim.scope)
+            finally:
+                try_remove(posix.unlink, name, scope.fd)
+    finally:
+        posix.close(fd)
+        close_scope(scope)
 
 
 # ---- git -----------------------------------------------------------------------------------------
@@ -4573,32 +4408,100 @@ def clean_up(scope: Scope) -> int:
 
 # ---- the command line ----------------------------------------------------------------------------
 
-SETTINGS = b"""TIMEOUT MEMORY_LIMIT_MB CHECK_INTERVAL VERBOSE SEQEXEC_TIMEOUT SEQEXEC_VERBOSE
-    SEQEXEC_MEMORY_LIMIT_MB SEQEXEC_CHECK_INTERVAL SEQEXEC_WAIT SEQEXEC_LEFTOVERS
-    SEQEXEC_QUIET""".split()
-LOOKS = "--status --watch --history --kill-all --help --version".split()
-FLAGS = LOOKS + "--no-wait --json --quiet --verbose".split()
-VALUES = "--timeout --wait --leftovers --memory-limit --project".split()
+LOOKS = "status watch history kill-all help version json".split()  # in place of a command
+FLAGS = LOOKS + "no-wait quiet verbose".split()
+VALUES = "timeout wait leftovers memory-limit project".split()
 
 
 def parse_arguments(argv: list[str]) -> Command | int:
-    """Return what the arguments and the environment ask for; a status where that is done already.
-
-    What every recipe line says takes the short way.
-    """
+    """Return what the arguments and the environment ask for; a status where that is done
+    already."""
     plan = Command()
-    words = argv[1:]
-    is_plain = bool(words) and words[0][:2] != "--" and words[0] not in ("-", "", "-h")
-    if not is_plain or any(name in posix.environ for name in SETTINGS):
-        words = parse_options(plan, words)
-        if not words:
-            return do_without_command(plan)
-    if words[0][:1] in ("-", "+") and words[0][1:2] != "-" and "--" not in plan.given:
+    words = split_options(plan.given, argv[1:])
+    if "project" in plan.given:
+        posix.environ[b"SEQEXEC_PROJECT"] = plan.given["project"].encode("utf-8", "surrogateescape")
+    looks = [option for option in plan.given if option in LOOKS]
+    if looks:
+        return look(looks, words)
+    is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
+    apply_settings(plan, is_shell)
+    if not words and posix.isatty(0):
+        raise Failure("no command: see %s --help" % TOOL)
+    if not words:
+        plan.argv, plan.shown = [real_shell()], "commands from stdin"
+    elif is_shell:
         become_shell(plan, words)
     else:
         plan.argv, plan.shown = words, printable(" ".join(words))
     plan.leftovers = plan.leftovers or ("leave" if plan.is_line else "wait")
     return plan
+
+
+def split_options(given: dict[str, str], words: list[str]) -> list[str]:
+    """Take this tool's options off, into a table; return the words after them."""
+    while words and (words[0][:2] == "--" or words[0] == "-h"):
+        word, equals, value = words[0].partition("=")
+        option = "help" if word == "-h" else word[2:]
+        words = words[1:]
+        if word == "--":
+            given[word] = ""
+            break
+        if option not in FLAGS + VALUES:
+            import difflib
+
+            near = difflib.get_close_matches(option, FLAGS + VALUES, 1)
+            hint = "did you mean --%s?" % near[0] if near else "see %s --help" % TOOL
+            raise Failure("unknown option %s: %s" % (printable(word), hint))
+        if option in FLAGS and equals:
+            raise Failure("%s takes no value: see %s --help" % (word, TOOL))
+        if option in VALUES and not equals:
+            if not words:
+                raise Failure("%s wants a value: see %s --help" % (word, TOOL))
+            value, words = words[0], words[1:]
+        given[option] = value
+    return words
+
+
+def look(looks: list[str], words: list[str]) -> int:
+    """Look, rescue or explain: no exported setting keeps these from their work."""
+    if words:
+        shown = (looks[0], printable(" ".join(words), 60))
+        raise Failure("--%s runs no command, and here is one: %s" % shown)
+    as_json = "json" in looks
+    what = [each for each in looks if each != "json"] or ["status"]
+    if len(what) > 1 or as_json and what[0] not in ("status", "history"):
+        raise Failure("--%s and --%s do not go together" % tuple((what + ["json"])[:2]))
+    actions: dict[str, Callable[[], int]] = {
+        "help": lambda: show(help_text()),
+        "version": lambda: show("%s %s" % (TOOL, __version__)),
+        "status": lambda: show_status(project_root(), as_json),
+        "history": lambda: show_history(project_root(), as_json),
+        "watch": lambda: watch(project_root()),
+        "kill-all": lambda: kill_all(project_root()),
+    }
+    return actions[what[0]]()
+
+
+def apply_settings(plan: Command, is_shell: bool) -> None:
+    """Fill in the plan from the options and the environment. Under -c the names that others export
+    do not count: make TIMEOUT=1 VERBOSE=1 test."""
+    given = plan.given
+    timeouts = ("SEQEXEC_TIMEOUT",) if is_shell else ("SEQEXEC_TIMEOUT", "TIMEOUT")
+    verbose = () if is_shell else ("VERBOSE",)
+    asks = "quiet" in given or "verbose" in given
+    plan.quiet = "quiet" in given or not asks and is_on("SEQEXEC_QUIET")
+    plan.verbose = "verbose" in given or not asks and is_on("SEQEXEC_VERBOSE", *verbose)
+    plan.timeout = number_setting(plan, "timeout", timeouts, is_shell) or 0.0
+    plan.wait = number_setting(plan, "wait", ("SEQEXEC_WAIT",), is_shell)
+    if "no-wait" in given:
+        plan.wait, plan.origin["wait"] = 0.0, "--no-wait"
+    names = ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB")
+    memory = number_setting(plan, "memory-limit", names, is_shell)
+    plan.memory = "" if memory is None else "%.9g" % (memory and max(memory, 0.001))
+    plan.leftovers = given.get("leftovers", "") or setting("SEQEXEC_LEFTOVERS")
+    if plan.leftovers not in ("", "wait", "kill", "leave"):
+        text = "--leftovers (SEQEXEC_LEFTOVERS) is wait, kill or leave, not %s"
+        raise Failure(text % printable(plan.leftovers))
 
 
 def become_shell(plan: Command, words: list[str]) -> None:
@@ -4615,99 +4518,6 @@ def become_shell(plan: Command, words: list[str]) -> None:
     plan.argv = [real_shell()] + words
     plan.line = words[place] if plan.is_line and place < len(words) else None
     plan.shown = printable(plan.line or " ".join(words))
-
-
-def parse_options(plan: Command, words: list[str]) -> list[str]:
-    """Fill in the plan from the environment and from the options; return the words after them."""
-    words = split_options(plan, words)
-    given = plan.given
-    looks = ["--" + name for name in given if "--" + name in LOOKS]
-    if words and (looks or "json" in given):
-        shown = printable(" ".join(words), 60)
-        raise Failure("%s runs no command, and here is one: %s" % ((looks + ["--json"])[0], shown))
-    if looks[1:] or looks and "json" in given and looks[0] not in ("--status", "--history"):
-        raise Failure("%s and %s do not go together" % tuple((looks + ["--json"])[:2]))
-    if looks or "json" in given:
-        return []  # an exported setting must not keep a rescue from its work
-    is_line = bool(words) and words[0][:1] in ("-", "+") and "--" not in given
-    old = () if is_line else ("TIMEOUT",)  # others export such names: make TIMEOUT=1 test
-    asks = "quiet" in given or "verbose" in given
-    verbose = ("SEQEXEC_VERBOSE",) if is_line else ("SEQEXEC_VERBOSE", "VERBOSE")
-    plan.quiet = "quiet" in given or not asks and is_on("SEQEXEC_QUIET")
-    plan.verbose = "verbose" in given or not asks and is_on(*verbose)
-    plan.timeout = number_setting(plan, "timeout", ("SEQEXEC_TIMEOUT", *old), is_line) or 0.0
-    plan.wait = number_setting(plan, "wait", ("SEQEXEC_WAIT",), is_line)
-    if "project" in given:
-        posix.environ[b"SEQEXEC_PROJECT"] = given["project"].encode("utf-8", "surrogateescape")
-    if "no-wait" in given:
-        plan.wait, plan.origin["wait"] = 0.0, "--no-wait"
-    names = ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB")
-    memory = number_setting(plan, "memory-limit", names, is_line)
-    plan.memory = "" if memory is None else in_full(memory and max(memory, 0.001))
-    names = ("SEQEXEC_CHECK_INTERVAL", "CHECK_INTERVAL")
-    interval = number_setting(plan, "interval", names, is_line)
-    plan.interval = in_full(min(max(interval, 0.001), 86400)) if interval else ""
-    plan.leftovers = given.get("leftovers", "") or setting("SEQEXEC_LEFTOVERS")
-    if plan.leftovers not in ("", "wait", "kill", "leave"):
-        text = "--leftovers (SEQEXEC_LEFTOVERS) is wait, kill or leave, not %s"
-        raise Failure(text % printable(plan.leftovers))
-    return words
-
-
-def split_options(plan: Command, words: list[str]) -> list[str]:
-    """Take this tool's options off; return the words after them."""
-    given = plan.given
-    while words and (words[0][:2] == "--" or words[0] == "-h"):
-        option, equals, value = words[0].partition("=")
-        option = "--help" if option == "-h" else option
-        words = words[1:]
-        if option == "--":
-            given[option] = "1"
-            break
-        if option in FLAGS:
-            if equals:
-                raise Failure("%s takes no value: see %s --help" % (option, TOOL))
-            given[option[2:]] = "1"
-        elif option in VALUES:
-            if not equals:
-                if not words:
-                    raise Failure("%s wants a value: see %s --help" % (option, TOOL))
-                value, words = words[0], words[1:]
-            given[option[2:]] = value
-        else:
-            import difflib
-
-            near = difflib.get_close_matches(option, FLAGS + VALUES, 1)
-            hint = "did you mean %s?" % near[0] if near else "see %s --help" % TOOL
-            raise Failure("unknown option %s: %s" % (printable(option), hint))
-    return words
-
-
-def in_full(value: float) -> str:
-    """Write a number without an exponent."""
-    return ("%f" % value).rstrip("0").rstrip(".")
-
-
-def do_without_command(plan: Command) -> Command | int:
-    """Look, rescue, explain, or be a shell that reads its commands from stdin."""
-    given = plan.given
-    if "help" in given:
-        return show(help_text())
-    if "version" in given:
-        return show("%s %s" % (TOOL, __version__))
-    if "kill-all" in given:
-        return kill_all(project_root())
-    if "watch" in given:
-        return watch(project_root())
-    if "history" in given:
-        return show_history(project_root(), "json" in given)
-    if "status" in given or "json" in given:
-        return show_status(project_root(), "json" in given)
-    if posix.isatty(0):
-        raise Failure("no command: see %s --help" % TOOL)
-    plan.argv, plan.shown = [real_shell()], "commands from stdin"
-    plan.leftovers = plan.leftovers or "wait"
-    return plan
 
 
 if __name__ == "__main__":

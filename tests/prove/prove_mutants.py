@@ -205,7 +205,7 @@ MUTANTS = [
     ),
     Mutant(
         "SEQEXEC_QUIET is ignored",
-        "parse_options",
+        "apply_settings",
         (('is_on("SEQEXEC_QUIET")', "False"),),
         ("test_order.py", "-k", "quiet"),
     ),
@@ -355,7 +355,7 @@ MUTANTS = [
     Mutant(
         "a signal to the wrapper alone goes nowhere",
         "supervise",
-        (("if signum and signum not in", "if False and signum not in"),),
+        (("if signum not in", "if False and signum not in"),),
         ("test_transparency.py", "-k", "sent_to_the_wrapper_alone"),
     ),
     Mutant(
@@ -378,7 +378,7 @@ MUTANTS = [
     Mutant(
         "what is left behind is not waited for",
         "may_have_left",
-        (("    if PROC", "    return False\n    if PROC"),),
+        (("    if not pid <=", "    return False\n    if not pid <="),),
         ("test_shell.py", "-k", "waited_for_unless"),
     ),
     Mutant(
@@ -485,7 +485,7 @@ MUTANTS = [
     Mutant(
         "every line of a make leads",
         "lead",
-        (("        flock(fd, LOCK_EX | LOCK_NB)", "        flock(fd, LOCK_SH | LOCK_NB)"),),
+        (("flock_within(fd, TICK, LOCK_EX)", "flock_within(fd, TICK, LOCK_SH)"),),
         ("test_keepers.py", "-k", "parallel_make"),
     ),
     Mutant(
