@@ -14,8 +14,7 @@
 #   --interval SECONDS  read everything at least this often (5)
 #   --grace SECONDS     from SIGTERM to SIGKILL (2)
 #   --warn PERCENT      warn from here, and again at 75 and 90 (50)
-#   --quiet             no warnings; a kill is always told
-#   --metric rss        count the pages of mapped files too
+#   --quiet             no warnings; an end is always told
 #   --children-only     never end PID itself
 #   --dry-run           say what would be ended, end nothing
 #   --limit-name NAME   what set the limit, for the messages
@@ -40,22 +39,22 @@
 #
 # How it works.
 #   1. Members of the tree are the descendants of the root. A process stays a
-#      member (PID and start time), also after a double fork or setsid. COMMAND
-#      gets a mark in its environment (MEMMON_RUN); the mark finds processes
-#      that lose their parents between two looks.
+#      member (PID and start time), also after a double fork or setsid. A mark
+#      in the environment of COMMAND (MEMMON_RUN) finds processes that lose
+#      their parents between two looks.
 #   2. A process holds the memory that is freed when it ends: anonymous, shared
-#      and swapped-out pages. Pages of mapped files, pages that the process has
-#      given back (MADV_FREE) and memory borrowed by vfork do not count. A fork
-#      shares pages with its parent; each of them holds its part.
+#      and swapped-out pages. Pages of mapped files, pages given back with
+#      MADV_FREE and memory borrowed by vfork do not count. A fork and its
+#      parent each hold their part of the pages that they share.
 #   3. No process can grow by more than the kernel hands out. A look reads one
-#      counter of the machine (pgalloc in /proc/vmstat). A process is read
-#      again only when that counter has moved by what the process has left. The
-#      next look comes when the fastest machine could have handed that out.
+#      counter of the machine (pgalloc in /proc/vmstat), and a process only
+#      when that has moved by what the process has left. The next look comes
+#      when the fastest machine could have handed that out.
 #   4. A process over the limit is sent SIGTERM, with all its descendants.
 #      SIGKILL follows at the end of the grace period, or as soon as one of
-#      them has grown by another 5 % of the limit. Each look signals new
-#      members of the family as well, until two looks find none alive. Over the
-#      total, the largest processes are ended until the rest fits.
+#      them has grown by another 5 % of the limit. New members of the family
+#      get the same, until two looks find none alive. Over the total, the
+#      largest processes are ended until the rest fits.
 #   5. Never ended: memmon, its ancestors, PID 1, with --children-only the
 #      root, and every process that is no descendant.
 #
@@ -269,15 +268,74 @@ def store_bytecode() -> None:
 
 # END SHARED start
 
+# BEGIN SHARED endings
+# ---- endings: failures, statuses -----------------------------------------------------------------
+
+FAILED, CANNOT_RUN, NOT_FOUND = 125, 126, 127
+
+
+class Failure(Exception):
+    """What ends the tool with one line on stderr and an exit status: 125 where none is
+    documented."""
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def describe_oserror(error: OSError) -> str:
+    """Say what an error was, and of which file."""
+    name = ": " + printable(str(error.filename)) if error.filename else ""
+    return "%s%s" % (error.strerror or error, name)
+
+
+def show(text: str) -> int:
+    """Print text on stdout. A reader that has gone (`| head`) is no failure."""
+    data = (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("cannot write to standard output: %s" % describe_oserror(error)) from None
+    return 0
+
+
+def exit_like(status: int) -> NoReturn:
+    """End with a status, or of signal N for -N, without a core file.
+
+    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: core(5).
+    """
+    if status < 0:
+        try:
+            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
+                _signal.signal(-status, _signal.SIG_DFL)
+            import resource
+
+            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+            resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
+        except (ImportError, OSError, ValueError):
+            pass
+        posix.kill(posix.getpid(), -status)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {-status})
+        status = 128 - status
+    posix._exit(status)
+
+
+# END SHARED endings
+
 import errno
 import gc
 
 __version__ = "2.0.0"
 
+# ---- constants -----------------------------------------------------------------------------------
+
 MB = 1 << 20
-DEFAULT_LIMIT = 2048 * MB  # bytes, as the shell script had it
-DEFAULT_INTERVAL = 5.0  # s, as the shell script had it
-DEFAULT_GRACE = 2.0  # s, as the shell script had it
+DEFAULT_LIMIT = 2048 * MB  # bytes
+DEFAULT_INTERVAL = 5.0  # s
+DEFAULT_GRACE = 2.0  # s
 LATER_WARNINGS = (75, 90)  # percent of the limit
 WARNING_PAUSE = 10.0  # s between lines that count further warnings
 STILL_GROWING = 0.05  # of the limit, after SIGTERM: the process does not intend to end
@@ -300,13 +358,12 @@ SHARE_COST = 0.01 / (1 << 30)  # s a byte: smaps_rollup visits each page
 KILL_SLEEP = 0.005  # s between looks while processes are being ended
 REFRESH = 0.1  # s between looks at all members, for the peak, while memory is handed out
 EXEC_TIME = 0.5  # s in which a new process may still lack an environment, or memory of its own
-PRIORITY = -20  # nice value, where there is no real-time scheduling
 PROBES = 500  # PIDs tried one by one (3 us each) before a listing of /proc (300 us) is cheaper
 SPARE_DESCRIPTORS = 16  # for what is opened and closed again, a ps and its pipes too
 NEVER = 1 << 62  # bytes: the limit of a process that is not to be ended (any more)
 NO_LIMIT = 1 << 61  # bytes: the limit of a process that may be ended for the total
 MOST_UNSAID = 1000  # lines kept for a reader that is late
-READER = 1.0  # s that the last lines wait for a reader
+READER_TIME = 1.0  # s that the last lines wait for a reader
 ENDED_SOMETHING = 3  # exit status
 
 PF_FORKNOEXEC = 0x40  # in the flags of a stat line: forked, and not yet executed (sched.h)
@@ -685,28 +742,24 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
 # END SHARED processes
 
 
-class Failure(Exception):
-    """Ends memmon: one line for people, and an exit status."""
-
-
-# ---- the outside world: two readers of memory that answer the same questions
+# ---- memory: what a process holds, by /proc or by ps ---------------------------------------------
 
 
 class Member:
-    """A process of the tree, and what is known of its memory (in bytes).
+    """A process of the tree, and what is known of its memory, in bytes.
 
-    parent stays after that process has ended: it tells whose descendant this
-    is. key and danger are counts of bytes handed out: the process has to be
-    read again at key, and could be at its limit 1 ms after danger.
+    parent outlives its process: it tells whose descendant this one is. At the
+    key, a count of bytes handed out, the process has to be read again. It can
+    be at its limit 1 ms after danger, another such count.
     """
 
     def __init__(self, process: Process, parent: Member | None, limit: int) -> None:
         self.process, self.parent, self.limit = process, parent, limit
         self.ending: Ending | None = None
-        self.executed = False  # True once it is known to have executed a program: for good
+        self.has_executed = not PROC  # a program, since it was forked: True for good
         self.lazy_count = 0  # of the machine, before this process could give back any page
         self.size = process.rss  # at least what it holds
-        self.threshold = 0  # the next size at which something is to be done
+        self.threshold = 0  # the next size that calls for a warning or an end
         self.key = self.danger = 0
         self.status = -1  # a descriptor of its status file, -1: none
 
@@ -715,60 +768,70 @@ class Member:
             posix.close(self.status)
 
 
-class ProcReader:
-    """Read memory from /proc (Linux)."""
+class Reader:
+    """What the system tells of memory: /proc in detail, ps RSS alone."""
 
-    budget, blind, is_doubtful = BUDGET, BLIND, False
-
-    def __init__(self, count_files: bool) -> None:
-        self.count_files = count_files
-        self.vmstat, self.loadavg = open_file("vmstat"), open_file("loadavg")
+    def __init__(self) -> None:
+        self.vmstat, self.loadavg = open_proc("vmstat"), open_proc("loadavg")
+        self.budget, self.longest_blind = (BUDGET, BLIND) if PROC else (PS_BUDGET, PS_BLIND)
+        self.table: dict[int, Process] = {}  # what ps has last told
         self.last_pid = -1
         self.seen: set[int] = set()  # PIDs in the last listing
         self.late: list[int] = []  # PIDs given out, but not there yet: a fork on its way
-        self.lazy_count = -1  # pages given back with MADV_FREE since boot; -1: unknown
-        self.files = 0  # bytes of mapped files, the most that one process had
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.most_fd = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
+        self.before_command = self.handed_out(), self.fault_bytes(0)
 
     def handed_out(self) -> int:
         """Return a count of bytes: no process grows by more than that grows."""
         # nr_free_pages 5960123\n ... \npgalloc_dma32 0\npgalloc_normal 2822824\n ... \npglazyfree 0
-        text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
+        self.counters = text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
+        self.lazy_count = self.counter(b"pglazyfree")  # pages given back with MADV_FREE since boot
         first, last = text.find(b"\npgalloc_"), text.rfind(b"\npgalloc_")
-        if first < 0:  # some containers, tests: as if all cores had done nothing else
+        if first < 0:  # ps, some containers: as if all cores had done nothing else
             return int(time.monotonic() * SPEED)
-        _, found, lazy = text.partition(b"\npglazyfree ")
-        self.lazy_count = int(lazy.split(None, 1)[0]) if found else -1
         counts = text[first : text.find(b"\n", last + 1)].split()[1::2]
         return sum(map(int, counts)) * PAGE_SIZE
 
-    def newcomers(self, thorough: bool) -> list[Process]:
+    def counter(self, name: bytes) -> int:
+        """Return a counter of the machine as of the last handed_out(), or 0."""
+        return int((self.counters.partition(b"\n%s " % name)[2].split(None, 1) or [b"0"])[0])
+
+    def fault_bytes(self, faults: int) -> int:
+        """Return the most bytes that so many page faults have filled.
+
+        A fault fills one page, or a huge one of PAGE_SIZE / 8 pages; the
+        machine counts those. Faults on a mapped file are few: each maps many
+        pages.
+        """
+        huge = self.counter(b"thp_fault_alloc") + self.counter(b"thp_collapse_alloc")
+        return (faults + huge * PAGE_SIZE // 8) * PAGE_SIZE
+
+    def newcomers(self, is_thorough: bool) -> list[Process]:
         """Return the processes that are new since the last call, or more."""
+        if not PROC:
+            self.table = read_processes()
+            return list(self.table.values())
         # 0.20 0.06 0.02 1/83 6733
         text = posix.pread(self.loadavg, 128, 0) if self.loadavg >= 0 else b"0"
         now, last = int(text.split()[-1]), self.last_pid
-        if now == last and not self.late and not thorough:
+        if now == last and not self.late and not is_thorough:
             return []
-        if thorough or last < 0 or not 0 <= now - last <= PROBES:
+        is_listed = is_thorough or last < 0 or not 0 <= now - last <= PROBES
+        fresh = range(max(last + 1, now - 8 if is_listed else 0), now + 1)
+        pids = [*self.late, *fresh]
+        if is_listed:
             listed = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
             first = last + 1 if now >= last else 0  # the PIDs from here on may be new ones again
             pids = [pid for pid in sorted(listed) if pid >= first or pid not in self.seen]
-            self.seen, probed = listed, range(max(now - 8, last + 1, 1), now + 1)
-        else:
-            pids = [*self.late, *range(last + 1, now + 1)]
-            probed = range(last + 1, now + 1)
+            self.seen = listed
         found = {pid: read_thread_leader(pid) for pid in pids}
-        self.late = [pid for pid in probed if not found.get(pid)] if self.loadavg >= 0 else []
+        self.late = [pid for pid in fresh if not found.get(pid)] if self.loadavg >= 0 else []
         self.last_pid = now
         return [process for process in found.values() if process]
 
     def read(self, pid: int) -> Process | None:
-        """Return a process as it is now, None when it is gone."""
-        return None if pid_is_free(pid) else read_process(pid)
+        """Return a process as it is, or was at the last look; None when it is gone."""
+        return self.table.get(pid) if not PROC else None if pid_is_free(pid) else read_process(pid)
 
     def measure(self, member: Member) -> int | None:
         """Return at least the bytes that a process holds, None when it is gone.
@@ -779,8 +842,8 @@ class ProcReader:
         fields = self.read_status(member)
         if not fields:
             return None
-        bound = self.sum_status(fields)
-        return bound if bound < member.threshold else self.weigh(member, False, fields)[0]
+        bound = sum_status(fields)
+        return bound if bound < member.threshold else self.held(member, fields)[0]
 
     def read_status(self, member: Member) -> dict[bytes, int]:
         """Return the sizes in a status file, none when the process is gone.
@@ -791,142 +854,80 @@ class ProcReader:
         other threads go on.
         """
         # RssAnon:	     108 kB
-        pid, text = member.process.pid, b""
+        pid = member.process.pid
+        if not PROC:
+            now = self.table.get(pid)
+            is_there = now and now.start == member.process.start and now.state not in "ZX"
+            return {b"VmRSS": now.rss} if now and is_there else {}
+        if member.status < 0 and not pid_is_free(pid):
+            member.status = open_proc("%d/status" % pid)
         try:
-            if member.status < 0 and not pid_is_free(pid):
-                path = "%s/%d/status" % (PROC, pid)
-                member.status = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-            if member.status >= 0:
-                text = posix.pread(member.status, 65536, 0)
-            if member.status >= self.most_fd:
-                posix.close(member.status)
-                member.status = -1
+            text = posix.pread(member.status, 65536, 0)
         except OSError:  # it is gone
             return {}
+        if member.status >= self.most_fd:
+            posix.close(member.status)
+            member.status = -1
         if b"\nVmRSS:" not in text and b"\nThreads:\t1\n" not in text:
             texts = [read_proc(pid, "task/%d/status" % thread) for thread in list_threads(pid)[1:]]
             text = max([text or b"" for text in texts], key=len, default=b"")
         first = text.find(b"\nVmRSS:")
         if first < 0:  # about to end, if it is no zombie yet
             return {} if not text or b"\nState:\tZ" in text else {b"VmRSS": 0}
-        return parse_fields(text[first : text.find(b"\nThreads:")])
+        return parse_sizes(text[first : text.find(b"\nThreads:")])
 
-    def sum_status(self, fields: dict[bytes, int]) -> int:
-        """Return at least what a process holds; before Linux 4.5 its RSS."""
-        self.files = max(self.files, fields.get(b"RssFile", 0))
-        resident = fields[b"VmRSS"]
-        if not self.count_files:
-            resident = fields.get(b"RssAnon", resident) + fields.get(b"RssShmem", 0)
-        return resident + fields.get(b"VmSwap", 0)
-
-    def weigh(
-        self, member: Member, is_shared: bool, status: dict[bytes, int] | None = None
+    def held(
+        self, member: Member, status: dict[bytes, int] | None = None, is_shared: bool = False
     ) -> tuple[int, int]:
-        """Return what a process holds, and its part of its tree's total.
+        """Return the bytes that a process holds, and its part of the total.
 
-        That is memory which is freed when the process ends. Of the pages that
-        a fork shares, it holds its part. is_shared: descendants may share
-        pages with this one. status: what has been read of that file already.
+        status: what has been read of that file already. is_shared: descendants
+        may share pages with this process.
 
         Without shared pages, and if no process of the machine has given back
         pages in this one's time, status tells all: 20 us in place of 10 ms a
         GB. It also stands in where there is no smaps_rollup (Linux 4.14).
         """
-        for _ in range(3):  # again, if it executes a program meanwhile
-            is_fork = self.is_fork(member)
-            fields = status or self.read_status(member)
-            bound = self.sum_status(fields) if fields else 0
-            is_shared = is_shared or is_fork or fields.get(b"RssShmem", 0) > 0
-            if not (self.count_files or is_shared) and self.lazy_count == member.lazy_count:
-                return bound, bound
-            rollup = parse_fields(read_proc(member.process.pid, "smaps_rollup") or b"")
-            if b"Rss" not in rollup:
-                return bound, bound
-            if is_fork and is_borrower(member.process, rollup):
-                return 0, 0
-            if self.is_fork(member) == is_fork:
-                break
-            status = None
-        if is_fork and read_stat_words(member.process.pid)[:1] in ([], [b"Z"], [b"X"]):
+        is_fork = self.is_fork(member)
+        fields = status or self.read_status(member)
+        bound = sum_status(fields)
+        is_shared = is_shared or is_fork or fields.get(b"RssShmem", 0) > 0
+        if not is_shared and self.lazy_count == member.lazy_count:
+            return bound, bound
+        rollup = parse_sizes(read_proc(member.process.pid, "smaps_rollup") or b"")
+        if b"Rss" not in rollup:
+            return bound, bound
+        if is_fork and is_borrower(member.process, rollup):
             return 0, 0
-        alone, part = sum_rollup(rollup, self.count_files)
+        if is_fork and not self.is_fork(member):  # it has executed since its status was read
+            return self.held(member, is_shared=is_shared)
+        alone, part = sum_rollup(rollup)
         return part if is_fork else alone, part
 
     def is_fork(self, member: Member) -> bool:
         """True until a process has executed a program since it was forked."""
-        if not member.executed:
+        if not member.has_executed:
             words = read_stat_words(member.process.pid)
-            member.executed = len(words) > 6 and not int(words[6]) & PF_FORKNOEXEC
-        return not member.executed
+            member.has_executed = len(words) > 6 and not int(words[6]) & PF_FORKNOEXEC
+        return not member.has_executed
 
-    def own(self, member: Member, size: int) -> int:
-        """Return the bytes that no other process shares, if this one is a fork.
+    def confirm(self, member: Member, size: int) -> int:
+        """Return a size; of a fork its private bytes: its parent's convict no fork.
 
-        Its part of its parent's pages convicts no fork.
+        With ps a fork shows the RSS and the name of its parent.
         """
-        if self.count_files or member.executed:  # as far as known when its size was read
+        if not PROC:
+            process = self.table[member.process.pid]
+            parent = self.table.get(process.ppid)
+            is_fork = parent and parent.name == process.name and parent.rss >= process.rss
+            return 0 if is_fork else size
+        if member.has_executed:  # as far as known when its size was read
             return size
         private = min(sum_private(read_proc(member.process.pid, "smaps") or b""), size)
-        return private if self.is_fork(member) else self.weigh(member, False)[0]
+        return private if self.is_fork(member) else self.held(member)[0]
 
 
-class PsReader:
-    """Read memory from ps: RSS is all that it tells."""
-
-    budget, blind = PS_BUDGET, PS_BLIND
-    files = lazy_count = 0
-    is_doubtful = False  # True: a second look is due
-
-    def __init__(self) -> None:
-        self.table: dict[int, Process] = {}
-        self.suspects: set[tuple[int, str]] = set()  # that have been over a threshold before
-
-    def handed_out(self) -> int:
-        """Return a count of bytes: no process grows by more than that grows."""
-        return int(time.monotonic() * SPEED)
-
-    def newcomers(self, thorough: bool) -> list[Process]:
-        """Return all processes."""
-        self.table = read_processes()
-        return list(self.table.values())
-
-    def read(self, pid: int) -> Process | None:
-        """Return a process as of the last newcomers(), None when it is gone."""
-        return self.table.get(pid)
-
-    def measure(self, member: Member) -> int | None:
-        """Return the bytes of a process, None when it is gone."""
-        now = self.table.get(member.process.pid)
-        if now is None or now.start != member.process.start or now.state in "ZX":
-            return None
-        return now.rss
-
-    def weigh(self, member: Member, is_shared: bool) -> tuple[int, int]:
-        """Return the bytes of a process, twice."""
-        size = self.measure(member) or 0
-        return size, size
-
-    def is_fork(self, member: Member) -> bool:
-        """Return False: ps does not tell."""
-        return False
-
-    def own(self, member: Member, size: int) -> int:
-        """Return a process's bytes, 0 while they may be its parent's.
-
-        So they are before an exec; ps tells only by the name, or a second look.
-        """
-        process = self.table[member.process.pid]
-        parent = self.table.get(process.ppid)
-        if parent and parent.name == process.name and parent.rss >= process.rss:
-            return 0
-        if (process.pid, process.start) in self.suspects:
-            return size
-        self.suspects.add((process.pid, process.start))
-        self.is_doubtful = True
-        return 0
-
-
-def open_file(name: str) -> int:
+def open_proc(name: str) -> int:
     """Return a descriptor of a file in /proc, -1 when it is not there."""
     try:
         return posix.open(PROC + "/" + name, posix.O_RDONLY | posix.O_CLOEXEC)
@@ -934,25 +935,28 @@ def open_file(name: str) -> int:
         return -1
 
 
-def parse_fields(text: bytes) -> dict[bytes, int]:
+def parse_sizes(text: bytes) -> dict[bytes, int]:
     """Return the "Name:   123 kB" lines of a text, in bytes."""
     # Pss_Anon:           108 kB
     lines = [line.split() for line in text.split(b"\n")]
     return {words[0][:-1]: int(words[1]) * 1024 for words in lines if words[2:] == [b"kB"]}
 
 
-def sum_rollup(fields: dict[bytes, int], count_files: bool) -> tuple[int, int]:
+def sum_status(fields: dict[bytes, int]) -> int:
+    """Return at least what a process holds; before Linux 4.5 its RSS."""
+    anonymous = fields.get(b"RssAnon", fields.get(b"VmRSS", 0))
+    return anonymous + fields.get(b"RssShmem", 0) + fields.get(b"VmSwap", 0)
+
+
+def sum_rollup(fields: dict[bytes, int]) -> tuple[int, int]:
     """Return what a smaps_rollup counts: shared pages whole, and in part.
 
     Fields: proc_pid_smaps(5). Linux before 5.4 has no Pss_Anon: Pss stands in.
     """
-    swap, swap_part, part = (fields.get(name, 0) for name in (b"Swap", b"SwapPss", b"Pss"))
-    if count_files:
-        return fields[b"Rss"] + swap, part + swap_part
     common = fields.get(b"Pss_Shmem", 0) - fields.get(b"LazyFree", 0)
-    part = fields.get(b"Pss_Anon", part)
-    alone = fields.get(b"Anonymous", part)
-    return max(alone + common + swap, 0), max(part + common + swap_part, 0)
+    part = fields.get(b"Pss_Anon", fields.get(b"Pss", 0))
+    alone = fields.get(b"Anonymous", part) + common + fields.get(b"Swap", 0)
+    return max(alone, 0), max(part + common + fields.get(b"SwapPss", 0), 0)
 
 
 def sum_private(text: bytes) -> int:
@@ -1007,7 +1011,7 @@ def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
     borrower while it is too young for its parent to have rewritten them all.
     """
     pid = process.ppid
-    lender = parse_fields(read_proc(pid, "smaps_rollup") or b"")
+    lender = parse_sizes(read_proc(pid, "smaps_rollup") or b"")
     for name in b"Anonymous", b"Pss_Anon":
         there = lender.get(name, 0)
         if abs(there - fields.get(name, 0)) > there // 50:  # threads allocate meanwhile
@@ -1021,7 +1025,7 @@ def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
     return any((read_proc(pid, task + "wchan") or b"0") in CLONE_WAITS for task in asleep)
 
 
-# ---- the heart: which processes belong to the tree, when to look, which to end
+# ---- the heart: which processes belong to the tree, when to look, which to end -------------------
 
 
 class Options:
@@ -1029,9 +1033,9 @@ class Options:
 
     limit, total, limit_name = DEFAULT_LIMIT, NO_LIMIT, "default"
     interval, grace, warn = DEFAULT_INTERVAL, DEFAULT_GRACE, 50.0
-    dry_run = quiet = children_only = count_files = once = json = peak = False
+    dry_run = quiet = children_only = once = json = peak = False
     mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
-    pid, log, report = 0, "", ""
+    pid, log, report, token = 0, "", "", ""
     command: list[str] = []  # replaced, never changed
 
 
@@ -1043,45 +1047,34 @@ class Ending:
         self.command = describe(offender.process)
         self.began = self.deadline = time.monotonic()
         self.signal = 0  # that each process of the family gets from now on
-        self.struck: dict[int, int] = {}  # PID -> the last signal that it was sent
-        self.signals: list[str] = []  # what was done, in words
+        self.signalled: dict[int, int] = {}  # PID -> the last signal that it was sent
+        self.steps = ""  # what was done, in words
         self.is_denied = False
         self.empty_looks = 0  # in a row, that found no process of the family
         self.seconds = 0.0  # from the first signal to the last look
-
-    def summary(self, alive: int) -> str:
-        """Return one line that says which process was ended, why and how."""
-        if self.is_denied and not self.struck:
-            text = "cannot end %s: %s; this user may not signal it"
-            return text % (self.command, self.why)
-        others = len(self.struck.keys() - {self.offender.process.pid})
-        family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
-        end = "%d still there" % alive if alive else "gone"
-        denied = ", not all may be signalled by this user" if self.is_denied else ""
-        words = (self.command, family, self.why, ", ".join(self.signals), end, self.seconds, denied)
-        return "ended %s%s: %s; %s, %s after %.2f s%s" % words
 
 
 class MemoryGuard:
     """Keep one process tree within its limits."""
 
-    def __init__(self, limits: Options, root: Process, say: Callable[[str], None]) -> None:
-        self.limits, self.root, self.say = limits, root, say
-        self.reader = ProcReader(limits.count_files) if PROC else PsReader()
+    def __init__(self, limits: Options, reader: Reader, root: Process, child: int = 0) -> None:
+        self.limits, self.reader, self.root = limits, reader, root
+        self.child = child  # the PID of COMMAND; 0: none, or none any more
         self.members: dict[int, Member] = {}
-        self.endings: list[Ending] = []
-        self.ended: list[Ending] = []  # endings that are over
         self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec
         self.protected = {1} | {each.pid for each in ancestors(posix.getpid())}
-        self.least_limit = min(limits.limit, limits.total)
+        self.endings: list[Ending] = []
+        self.ended: list[Ending] = []  # endings that are over
         self.is_hopeless = False  # all that may be ended would not bring the tree below its total
-        self.peak = self.largest = self.most = 0  # bytes of the tree, of a process; processes
-        self.handed = self.reader.handed_out()
-        self.counted, self.counted_at = 0, self.handed  # the tree's bytes, and when
+        self.least_limit = min(limits.limit, limits.total)
+        self.limit_words = "%s (%s)" % (show_size(limits.limit), limits.limit_name)
+        self.counts, self.handed = reader.before_command, reader.before_command[0]
         self.lazy_count = 0  # of the reader, at the last look
         self.total_key = self.next_key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
+        self.peak = self.peak_process = self.possible = 0  # bytes: see note_peak(), bound_peak()
+        self.most = 0  # processes at a time
         levels = {} if limits.quiet else {limits.warn, *LATER_WARNINGS}
         self.levels = sorted(level for level in levels if limits.warn <= level < 100)
         self.warned: set[tuple[float, str]] = set()  # level, program name
@@ -1090,18 +1083,30 @@ class MemoryGuard:
 
     # which processes belong to the tree
 
-    def discover(self, thorough: bool = False) -> None:
-        """Take in all new processes that belong to the tree."""
-        waiting = self.reader.newcomers(thorough)
+    def discover(self, is_thorough: bool = False) -> None:
+        """Take in all new processes that belong to the tree.
+
+        A process without parents belongs to it by the mark in its environment.
+        """
+        waiting = self.reader.newcomers(is_thorough)
         before = -1
         while waiting and len(waiting) != before:  # a parent may come behind its child
             before = len(waiting)
             waiting = [process for process in waiting if not self.adopt(process)]
-        if self.limits.mark:
-            fresh = [(process, time.monotonic() + EXEC_TIME) for process in waiting]
-            unsure, self.unsure = self.unsure + fresh, []
-            for process, until in unsure:
-                self.adopt_marked(process, until)
+        if not self.limits.mark:
+            return
+        variable, element = self.limits.mark
+        now = time.monotonic()
+        fresh = [(each, now + EXEC_TIME) for each in waiting if not is_older(each, self.root)]
+        unsure, self.unsure = self.unsure + fresh, []
+        for process, until in unsure:
+            environment = read_environment(process.pid) or b""
+            if not environment and now < until:
+                self.unsure.append((process, until))
+            for entry in environment.split(b"\0"):
+                name, _, chain = entry.partition(b"=")
+                if name == variable and element in chain.split(b":"):
+                    self.enter(process, None)
 
     def adopt(self, process: Process) -> bool:
         """Take in a child of a member or of the root.
@@ -1130,64 +1135,57 @@ class MemoryGuard:
         self.enter(process, parent)
         return True
 
-    def adopt_marked(self, process: Process, until: float) -> None:
-        """Take in a process without parents whose environment has the mark."""
-        assert self.limits.mark
-        if is_older(process, self.root):
-            return
-        environment = read_environment(process.pid)
-        if not environment and time.monotonic() < until:
-            self.unsure.append((process, until))
-            return
-        variable, element = self.limits.mark
-        for entry in (environment or b"").split(b"\0"):
-            name, _, chain = entry.partition(b"=")
-            if name == variable and element in chain.split(b":"):
-                self.enter(process, None)
-
     def enter(self, process: Process, parent: Member | None) -> None:
         """Make a process a member. It gets what its parent's family has got.
 
         An orphan has no parent any more: it shares the root's end.
         """
         member = Member(process, parent, self.limits.limit)
-        member.threshold = self.next_threshold(0)
-        member.lazy_count = self.lazy_count
+        member.threshold, member.lazy_count = self.next_threshold(0), self.lazy_count
         of_root = [each for each in self.endings if each.offender.process.pid == self.root.pid]
         member.ending = parent.ending if parent else of_root[0] if of_root else None
         self.members[process.pid] = member
 
     # when to look
 
-    def look(self) -> None:
-        """Look once at what may have changed."""
-        now = time.monotonic()
+    def look(self, is_last: bool = False) -> None:
+        """Look once at what may have changed; the last time, tell of all that is under way."""
+        now, began = time.monotonic(), cpu_time()
         self.handed = self.reader.handed_out()
-        thorough = now >= self.thorough_at
-        self.discover(thorough)
+        is_thorough = now >= self.thorough_at
+        self.discover(is_thorough)
         self.lazy_count = self.reader.lazy_count
         has_moved = self.handed - self.refreshed >= min(self.least_limit, 1 << 30) >> 6
-        if thorough or has_moved and now >= self.refresh_at or self.handed >= self.total_key:
-            self.inspect_all(thorough)
-            self.refreshed = self.handed
-            cost = time.monotonic() - now
-            self.refresh_at = now + max(REFRESH, 300 * cost)
-            if thorough:
-                self.thorough_at = now + max(self.limits.interval, 1000 * cost)
+        is_full = is_thorough or is_last or self.handed >= self.total_key
+        if is_full or has_moved and now >= self.refresh_at:
+            listed = cpu_time()
+            self.check_all(is_thorough)
+            cost = 300 * (cpu_time() - listed) if self.credit < BURST / 2 else 0.0
+            self.refresh_at = now + max(REFRESH, cost)
+            if is_thorough:
+                self.thorough_at = now + max(self.limits.interval, 1000 * (cpu_time() - began))
         elif self.handed >= self.next_key:
             for member in list(self.members.values()):
                 if member.key <= self.handed:
-                    self.inspect(member)
+                    self.check_limit(member)
             self.plan()
+        if is_last:
+            self.count_parts()
         for ending in list(self.endings):
-            self.follow(ending)
-        if self.unwarned and now - self.warned_at >= WARNING_PAUSE:
-            self.warn_of_rest()
+            self.follow(ending, is_last)
+        if self.unwarned and (is_last or now - self.warned_at >= WARNING_PAUSE):
+            counts = ["%d %s" % (len(pids), name) for name, pids in sorted(self.unwarned.items())]
+            words = (", ".join(counts), self.limits.warn, self.limit_words)
+            Output.say("%s too: over %g %% of the limit of %s" % words)
+            self.unwarned, self.warned_at = {}, now
 
-    def inspect_all(self, thorough: bool) -> None:
+    def check_all(self, is_thorough: bool = False) -> None:
         """Read every member, check the tree as a whole, and note its peak."""
+        self.refreshed = self.handed
+        if self.child:
+            self.bound_peak(sum(map(int, read_stat_words(self.child)[7:11])))
         for member in list(self.members.values()):
-            self.inspect(member)
+            self.check_limit(member)
         self.check_total()
         self.plan()
         self.most = max(self.most, len(self.members))
@@ -1196,9 +1194,9 @@ class MemoryGuard:
             is_fork = member.parent and self.reader.is_fork(member)  # it shows its parent's memory
             least += max(member.size - (member.parent.size if member.parent and is_fork else 0), 0)
             plain += member.size
-        if (plain if thorough else least) > self.peak:
+        if (plain if is_thorough else least) > self.peak:
             if (self.danger - self.handed) / SPEED > plain * SHARE_COST:
-                self.count_shares()
+                self.count_parts()
 
     def plan(self) -> None:
         """Work out when to read a member again, and when one is in danger."""
@@ -1213,19 +1211,17 @@ class MemoryGuard:
         self.spent += cost
         room = self.danger - self.handed
         wait, floor = min(room / SPEED, LONGEST_SLEEP), SHORTEST_SLEEP
-        if self.reader.is_doubtful:
-            self.reader.is_doubtful, wait = False, 0.0
-        elif self.endings:
+        if self.endings:
             wait = min(wait, KILL_SLEEP)
         elif self.credit <= 0:
-            blind = self.reader.blind * (1 if room < self.least_limit // 2 else 2)
+            blind = self.reader.longest_blind * (1 if room < self.least_limit // 2 else 2)
             floor = min(cost / self.reader.budget, max(blind, 4 * cost))
         sleep = min(max(wait, floor), self.limits.interval)
         self.credit = min(BURST, self.credit - cost + (cost + sleep) * self.reader.budget)
         return sleep
 
-    def count_shares(self) -> dict[int, int]:
-        """Return what each member adds to the total, by PID.
+    def count_parts(self) -> dict[int, int]:
+        """Return what each member adds to the total, by PID; note the peak.
 
         Forks come first, and count only if they have not changed until all are
         read: else pages would count for a fork that has just ended, and then,
@@ -1233,29 +1229,30 @@ class MemoryGuard:
         """
         members = list(self.members.values())
         forks = [member for member in members if self.reader.is_fork(member)]
-        shares = {}
+        parts = {}
         for member in forks + [member for member in members if member not in forks]:
-            size, shares[member.process.pid] = self.reader.weigh(member, bool(forks))
-            self.largest = max(self.largest, size)
+            size, parts[member.process.pid] = self.reader.held(member, is_shared=bool(forks))
+            self.peak_process = max(self.peak_process, size)
         for member in forks:
             if not self.reader.is_fork(member) or self.reader.measure(member) is None:
-                shares[member.process.pid] = 0
-        self.counted, self.counted_at = sum(shares.values()), self.handed
-        self.peak = max(self.peak, self.counted, self.largest)
-        return shares
+                parts[member.process.pid] = 0
+        self.peak = max(self.peak, sum(parts.values()), self.peak_process)
+        return parts
 
-    def bound_peak(self, resident: int) -> int:
-        """Return what a process held at most, when so much was resident.
+    def bound_peak(self, faults: int) -> None:
+        """Note what one process can have held between two looks at all.
 
-        The kernel's figure is exact also for what came and went between two
-        looks, but it counts mapped files.
+        It grows by no more than what the machine hands out, nor by more than
+        what the page faults of COMMAND and of its reaped children fill.
         """
-        grown = self.reader.handed_out() - self.counted_at
-        return max(min(resident - self.reader.files, self.counted + grown), 0)
+        before, self.counts = self.counts, (self.handed, self.reader.fault_bytes(faults))
+        grown = min(now - then for now, then in zip(self.counts, before))
+        largest = max([member.size for member in self.members.values()], default=0)
+        self.possible = max(self.possible, largest + grown)
 
     # which processes to warn of, and which to end
 
-    def inspect(self, member: Member) -> None:
+    def check_limit(self, member: Member) -> None:
         """Read one member and act on what it holds."""
         size = self.reader.measure(member)
         if size is None:
@@ -1263,7 +1260,7 @@ class MemoryGuard:
             return
         member.size = size
         if size >= member.threshold:
-            size = self.reader.own(member, size)
+            size = self.reader.confirm(member, size)
         room = member.limit - size - MARGIN
         member.danger = self.handed + room
         # not at the danger itself: ever shorter sleeps would cost more than this reading
@@ -1271,10 +1268,10 @@ class MemoryGuard:
         if size >= member.limit and member.ending:
             self.escalate(member.ending, "still growing")
         elif size >= member.limit:
-            self.largest = max(self.largest, size)
+            self.peak_process = max(self.peak_process, size)
             self.peak = max(self.peak, size)
-            self.select_victim(member, size, "%s, limit %s" % (show_size(size), self.limit_words()))
-        elif size >= member.threshold and member.limit == self.limits.limit:
+            self.select_victim(member, size, "%s, limit %s" % (show_size(size), self.limit_words))
+        elif size >= member.threshold:
             member.threshold = self.next_threshold(size)
             self.warn(member.process, size)
 
@@ -1282,10 +1279,6 @@ class MemoryGuard:
         """Return the next size above a size at which there is work to do."""
         steps = [int(self.limits.limit * level / 100) for level in self.levels]
         return min([step for step in steps if step > size], default=self.limits.limit)
-
-    def limit_words(self) -> str:
-        """Return the limit on each process, and what has set it."""
-        return "%s (%s)" % (show_size(self.limits.limit), self.limits.limit_name)
 
     def warn(self, process: Process, size: int) -> None:
         """Tell of a process near its limit, once a level and program name."""
@@ -1297,153 +1290,142 @@ class MemoryGuard:
             return
         self.warned.add((level, name))
         self.warned_at = time.monotonic()
-        words = (describe(process), show_size(size), percent, self.limit_words())
-        self.say("%s holds %s, %d %% of its limit of %s" % words)
-
-    def warn_of_rest(self) -> None:
-        """Tell in one line how many others have come near the limit."""
-        counts = ["%d %s" % (len(pids), name) for name, pids in sorted(self.unwarned.items())]
-        words = (", ".join(counts), self.limits.warn, self.limit_words())
-        self.say("%s too: over %g %% of the limit of %s" % words)
-        self.unwarned, self.warned_at = {}, time.monotonic()
+        words = (describe(process), show_size(size), percent, self.limit_words)
+        Output.say("%s holds %s, %d %% of its limit of %s" % words)
 
     def check_total(self) -> None:
         """End the largest members until the others are within the total."""
         total = self.limits.total
         held = sum(member.size for member in self.members.values())
         if held > total:
-            shares = self.count_shares()
-            if self.counted > total * (1 + STILL_GROWING):
+            parts = self.count_parts()
+            if sum(parts.values()) > total * (1 + STILL_GROWING):
                 for ending in self.endings:
                     self.escalate(ending, "the tree still grows")
-            left = {pid: n for pid, n in shares.items() if not self.members[pid].ending}
-            held = sum(left.values())
+            parts = self.without_victims(parts)
+            held = sum(parts.values())
             if held > total:
-                self.reduce(left, held)
+                self.reduce(parts, held)
         self.total_key = self.handed + max(total - held - MARGIN, min(total, 1 << 40) // 200)
 
-    def reduce(self, shares: dict[int, int], held: int) -> None:
-        """End the largest members until the rest fits; drop their shares."""
-        sizes = (show_size(held), show_size(self.limits.total))
-        text = "the tree holds %s, limit %s (--total), " % sizes
-        was_hopeless = self.is_hopeless
-        eligible = [self.members[pid] for pid in shares if pid not in self.protected]
+    def reduce(self, parts: dict[int, int], held: int) -> None:
+        """End the largest members until the rest fits; drop their parts."""
+        total = self.limits.total
+        text = "the tree holds %s, limit %s (--total), " % (show_size(held), show_size(total))
+        eligible = [self.members[pid] for pid in parts if pid not in self.protected]
         eligible = [member for member in eligible if member.limit != NEVER]
-        rest = held - sum(shares[member.process.pid] for member in eligible)
-        self.is_hopeless = rest > self.limits.total
+        rest = held - sum(parts[member.process.pid] for member in eligible)
+        was_hopeless, self.is_hopeless = self.is_hopeless, rest > total
         if self.is_hopeless:
             if not was_hopeless:
-                self.say(text + "most of it in what may not be ended: nothing is")
+                Output.say(text + "most of it in what may not be ended: nothing is")
             return
-        for member in sorted(eligible, key=lambda m: -shares[m.process.pid]):
-            if sum(shares.values()) <= self.limits.total * ROOM:
-                break
-            if not member.ending:
-                share = shares[member.process.pid]
-                why = "and this had the most of it, " + show_size(share)
-                self.select_victim(member, share, text + why)
-                for other in self.members.values():
-                    if other.ending:
-                        shares.pop(other.process.pid, None)
+        for member in sorted(eligible, key=lambda member: -parts[member.process.pid]):
+            if not member.ending and sum(parts.values()) > total * ROOM:
+                part = parts[member.process.pid]
+                why = text + "and this had the most of it, " + show_size(part)
+                self.select_victim(member, part, why)
+                parts = self.without_victims(parts)
+
+    def without_victims(self, parts: dict[int, int]) -> dict[int, int]:
+        """Return the parts of those members that are not being ended."""
+        return {pid: parts[pid] for pid, m in self.members.items() if pid in parts and not m.ending}
 
     def select_victim(self, member: Member, size: int, why: str) -> None:
         """End a member with its descendants; where that cannot be, say so."""
         if member.process.pid in self.protected:
             member.limit = member.threshold = NEVER
-            self.say("cannot end %s: %s; memmon runs inside it" % (describe(member.process), why))
+            Output.say("cannot end %s: %s; memmon runs inside it" % (describe(member.process), why))
             return
         ending = Ending(member, size, why)
         for other in self.members.values():
-            if comes_from(other, member) and other.process.pid not in self.protected:
+            if member in lineage(other) and other.process.pid not in self.protected:
                 other.ending = other.ending or ending
         if self.limits.dry_run:
-            self.say("would end %s: %s" % (ending.command, why))
+            Output.say("would end %s: %s" % (ending.command, why))
             return
         self.endings.append(ending)
         self.credit = BURST  # danger was real, and others may have a part in it
-        if self.limits.grace:
-            ending.signal, ending.signals = int(_signal.SIGTERM), ["SIGTERM"]
-            ending.deadline += self.limits.grace
-            self.sweep(ending)
-        else:
-            self.escalate(ending, "")
+        self.escalate(ending, "", _signal.SIGTERM if self.limits.grace else _signal.SIGKILL)
+
+    def escalate(self, ending: Ending, why: str, signum: int = _signal.SIGKILL) -> None:
+        """Send a family the next signal. None comes after SIGKILL."""
+        if ending.signal == _signal.SIGKILL or self.limits.dry_run:
+            return
+        now, is_kill = time.monotonic(), signum == _signal.SIGKILL
+        after = " after %.2f s" % (now - ending.began) if ending.signal else ""
+        ending.steps += ", SIGKILL" if is_kill else ", SIGTERM"
+        ending.steps += after + (" (%s)" % why if why else "")
+        ending.signal = int(signum)
+        ending.deadline = now + (UNKILLABLE if is_kill else self.limits.grace)
+        self.sweep(ending)
 
     def family(self, ending: Ending) -> list[Member]:
         """Return the living members of a family, parents before children."""
         return [member for member in self.members.values() if member.ending is ending]
 
-    def escalate(self, ending: Ending, why: str) -> None:
-        """Send SIGKILL, once."""
-        if ending.signal != _signal.SIGKILL and not self.limits.dry_run:
-            ending.signal = int(_signal.SIGKILL)
-            now = time.monotonic()
-            after = " after %.2f s" % (now - ending.began) if ending.signals else ""
-            ending.signals.append("SIGKILL" + after + (" (%s)" % why if why else ""))
-            ending.deadline = now + UNKILLABLE
-            self.sweep(ending)
-
     def sweep(self, ending: Ending) -> None:
-        """Signal each process of a family, and what it forked meanwhile."""
-        is_new = True
+        """Signal each process of a family, once, and what it forked meanwhile."""
+        is_new, growth = True, int(STILL_GROWING * self.least_limit)
         while is_new:
             self.discover()
-            is_new = any([self.send_signal(ending, member) for member in self.family(ending)])
+            is_new = False
+            for member in self.family(ending):
+                pid = member.process.pid
+                if ending.signalled.get(pid) == ending.signal:
+                    continue
+                is_kill, size = ending.signal == _signal.SIGKILL, self.reader.measure(member)
+                member.limit = NEVER if is_kill else (size or member.size) + growth
+                member.threshold = member.limit
+                try:
+                    if not pid_is_free(pid) and signal_process(member.process, ending.signal):
+                        ending.signalled[pid] = ending.signal
+                        take_precedence(pid)
+                        is_new = True
+                except PermissionError:
+                    ending.is_denied = True
 
-    def send_signal(self, ending: Ending, member: Member) -> bool:
-        """Send a member its family's signal, once; True if it was sent now."""
-        pid, growth = member.process.pid, int(STILL_GROWING * self.least_limit)
-        if ending.struck.get(pid) == ending.signal:
-            return False
-        size = self.reader.measure(member) or member.size
-        member.limit = NEVER if ending.signal == _signal.SIGKILL else size + growth
-        member.threshold = member.limit
-        try:
-            if not pid_is_free(pid) and signal_process(member.process, ending.signal):
-                ending.struck[pid] = ending.signal
-                take_precedence(pid)
-        except PermissionError:
-            ending.is_denied = True
-        return ending.struck.get(pid) == ending.signal
-
-    def follow(self, ending: Ending) -> None:
-        """See how far an end has come; two empty looks finish it."""
+    def follow(self, ending: Ending, is_last: bool) -> None:
+        """See how far an end has come. Two empty looks finish it: tell of it."""
         for member in self.family(ending):
             if self.members.get(member.process.pid) is member:
-                self.inspect(member)
-        alive = len(self.family(ending))
+                self.check_limit(member)
+        alive = self.family(ending)
         ending.empty_looks = 0 if alive else ending.empty_looks + 1
-        ending.seconds = time.monotonic() - ending.began
-        if ending.empty_looks < 2 and time.monotonic() < ending.deadline:
+        if is_last or ending.empty_looks > 1:
+            self.close(ending, alive)
+        elif time.monotonic() < ending.deadline or not alive:
             self.sweep(ending)
-        elif alive and ending.signal != _signal.SIGKILL:
+        elif ending.signal != _signal.SIGKILL:
             self.escalate(ending, "")
-        elif ending.empty_looks != 1:
+        else:
             self.close(ending, alive)
 
-    def close(self, ending: Ending, alive: int) -> None:
+    def close(self, ending: Ending, alive: list[Member]) -> None:
         """Tell of an end."""
-        for member in self.family(ending):
+        for member in alive:
             member.limit = member.threshold = NEVER
+        ending.seconds = time.monotonic() - ending.began
         self.endings.remove(ending)
-        self.ended += [ending] if ending.struck else []
-        self.say(ending.summary(alive))
-
-    def flush(self) -> None:
-        """Count once more, and tell of what is under way: memmon ends now."""
-        self.handed = self.reader.handed_out()
-        self.inspect_all(False)
-        self.count_shares()
-        for ending in list(self.endings):
-            self.close(ending, len(self.family(ending)))
-        if self.unwarned:
-            self.warn_of_rest()
+        self.ended += [ending] if ending.signalled else []
+        if ending.is_denied and not ending.signalled:
+            text = "cannot end %s: %s; this user may not signal it"
+            Output.say(text % (ending.command, ending.why))
+            return
+        others = len(ending.signalled.keys() - {ending.offender.process.pid})
+        family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
+        end = "%d still there" % len(alive) if alive else "gone"
+        words = (ending.command, family, ending.why, ending.steps[2:], end, ending.seconds)
+        Output.say("ended %s%s: %s; %s, %s after %.2f s" % words)
 
 
-def comes_from(member: Member | None, offender: Member) -> bool:
-    """True for a member itself and for its descendants."""
-    while member is not None and member is not offender:
+def lineage(member: Member | None) -> list[Member]:
+    """Return the members from the topmost one down to this one."""
+    found: list[Member] = []
+    while member:
+        found.insert(0, member)
         member = member.parent
-    return member is offender
+    return found
 
 
 def cpu_time() -> float:
@@ -1464,29 +1446,33 @@ def take_precedence(pid: int = 0) -> None:
             policy = posix.SCHED_RR | posix.SCHED_RESET_ON_FORK  # children do not inherit it
             posix.sched_setscheduler(0, policy, posix.sched_param(1))
         else:
-            posix.setpriority(posix.PRIO_PROCESS, pid, PRIORITY)
+            posix.setpriority(posix.PRIO_PROCESS, pid, -20)
     except (OSError, AttributeError):
         pass
 
 
-class Watch:
-    """The time around a guard: sleep, signals, the end of the root."""
+# ---- watching: sleep, signals, the end of the root -----------------------------------------------
 
-    def __init__(self, guard: MemoryGuard, child: int, is_tied: bool) -> None:
+FORWARDED = {getattr(_signal, "SIG" + name) for name in ("TERM", "HUP", "USR1", "USR2", "ALRM")}
+ENDING = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
+
+
+class Watch:
+    """The time around a guard."""
+
+    def __init__(self, guard: MemoryGuard) -> None:
         import select
 
-        self.guard, self.is_tied = guard, is_tied
-        self.child = child  # the PID of COMMAND; 0: none, or none any more
+        self.guard = guard
         self.is_stopped = self.is_root_gone = False
         self.status = -1  # the wait status of COMMAND
-        self.resident = 0  # the most bytes that COMMAND held, as far as its rusage tells
         self.alarm, writing = posix.pipe()  # a signal wakes the sleep and does nothing else
         for fd in self.alarm, writing:
             posix.set_blocking(fd, False)
         _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.poll = select.poll()
         self.poll.register(self.alarm, select.POLLIN)
-        for signum in {*ENDING, _signal.SIGCHLD} if child else ENDING:
+        for signum in {*ENDING, _signal.SIGCHLD} if guard.child else ENDING:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
         _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # `stty tostop` must not stop memmon
@@ -1497,76 +1483,89 @@ class Watch:
 
         The terminal sends INT and QUIT to COMMAND itself.
         """
-        if not self.child:
+        if not self.guard.child:
             self.is_stopped = signum != _signal.SIGCHLD
         elif signum in FORWARDED:
             try:
-                posix.kill(self.child, signum)  # not reaped yet: reap() clears self.child
-            except OSError as error:
-                if error.errno == errno.EPERM:
-                    self.guard.say("may not pass signal %d on to %d" % (signum, self.child))
+                posix.kill(self.guard.child, signum)  # not reaped yet: reap() clears the PID
+            except OSError:
+                pass
 
-    def run(self) -> None:
-        """Look and sleep until nothing is left to watch, or told to stop."""
-        while True:
+    def run(self, least: int) -> None:
+        """Look and sleep until nothing is left to watch, or told to stop.
+
+        least: the bytes that memmon had when it started COMMAND, which the
+        kernel has counted for COMMAND too.
+        """
+        gc.disable()  # there are no reference cycles to speak of
+        self.guard.look()
+        if not is_stored:
+            store_bytecode()
+        while not (self.is_stopped or self.has_ended(least)):
+            self.poll.poll(self.guard.pause() * 1000)
             self.guard.look()
             try:
                 posix.read(self.alarm, 4096)  # before the check that sees what the signals meant
             except BlockingIOError:
                 pass
-            OUTPUT.catch_up()
-            if self.is_stopped or self.has_ended():
-                break
-            self.poll.poll(self.guard.pause() * 1000)
-        self.guard.flush()
+            Output.catch_up()
+        self.guard.look(True)
 
-    def has_ended(self) -> bool:
+    def has_ended(self, least: int) -> bool:
         """True once all that is watched is gone, and no end is under way."""
         guard = self.guard
-        if self.child:
-            self.reap()
+        is_tied = bool(guard.limits.token)
+        if guard.child:
+            self.reap(least)
         elif not self.is_root_gone:
             root = guard.reader.read(guard.root.pid)
             if root is None or root.start != guard.root.start or root.state in "ZX":
                 self.note_root_gone()
-        elif not self.is_tied:
-            guard.inspect_all(False)
+        elif not is_tied:
+            guard.check_all(False)
         if not self.is_root_gone or guard.endings:
             return False
         for _ in range(3 if guard.limits.mark else 0):  # some may fork and end in turn
-            if not guard.members and not self.is_tied:
+            if not guard.members and not is_tied:
                 guard.discover(True)
-        return self.is_tied or not guard.members
+        return is_tied or not guard.members
 
     def note_root_gone(self) -> None:
         """Tell of the descendants that the root left: they are watched on."""
         self.is_root_gone = True
         guard = self.guard
         guard.discover()
-        guard.inspect_all(False)
+        guard.check_all(False)
         orphans = [describe(m.process) for m in guard.members.values() if not m.ending]
-        if orphans and not self.is_tied and not guard.limits.quiet:
+        if orphans and not guard.limits.token and not guard.limits.quiet:
             more = " and %d more" % (len(orphans) - 3) if len(orphans) > 3 else ""
             text = "%d (%s) has ended; still watching what it left behind: %s%s"
             name = printable(guard.root.name)
-            guard.say(text % (guard.root.pid, name, ", ".join(orphans[:3]), more))
+            Output.say(text % (guard.root.pid, name, ", ".join(orphans[:3]), more))
 
-    def reap(self) -> None:
-        """Take COMMAND's status when it has ended."""
-        whom = -1 if posix.getpid() == 1 else self.child  # PID 1 is given all orphans
+    def reap(self, least: int) -> None:
+        """Take COMMAND's status when it has ended, and its peak.
+
+        The kernel's figure is exact also for what came and went between two
+        looks, but it counts mapped files: bound_peak() bounds it.
+        """
+        guard = self.guard
+        whom = -1 if posix.getpid() == 1 else guard.child  # PID 1 is given all orphans
         pid, status, usage = posix.wait4(whom, posix.WNOHANG)
-        while pid and pid != self.child:
+        while pid and pid != guard.child:
             pid, status, usage = posix.wait4(whom, posix.WNOHANG)
         if pid:
-            self.status, self.child = status, 0
+            self.status, guard.child = status, 0
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it
-            unit = 1 if sys.platform == "darwin" else 1024
-            self.resident = self.guard.bound_peak(usage.ru_maxrss * unit)
+            guard.handed = guard.reader.handed_out()
+            guard.bound_peak(usage.ru_minflt + usage.ru_majflt)
+            resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            if resident > least:
+                if PROC and usage.ru_minflt:
+                    resident = min(resident, guard.possible)
+                guard.peak_process = max(guard.peak_process, resident)
+                guard.peak = max(guard.peak, guard.peak_process)
             self.note_root_gone()
-
-
-FORWARDED = {getattr(_signal, "SIG" + name) for name in ("TERM", "HUP", "USR1", "USR2", "ALRM")}
-ENDING = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
 
 
 def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
@@ -1584,84 +1583,48 @@ def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
     chain = environment.get(mark[0])
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
     default = [_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD]
-    for words in [*command], ["/bin/sh", *command]:
-        try:
-            if not command[0]:
-                raise FileNotFoundError(errno.ENOENT, posix.strerror(errno.ENOENT))
-            options: Any = {"setsigmask": mask, "setsigdef": default}
-            return posix.posix_spawnp(words[0], words, environment, **options)
-        except OSError as error:
-            problem = error
-        if problem.errno != errno.ENOEXEC:  # no #!, no binary: a shell runs it, execvp(3)
-            break
-    status = 127 if problem.errno in (errno.ENOENT, errno.ENOTDIR) else 126
-    name = printable(command[0]) or "(an empty word)"
-    raise Failure("%s: %s" % (name, problem.strerror), status)
-
-
-def die_like(status: int) -> int:
-    """Return the exit status for a wait status, or die of the same signal.
-
-    No second core dump is written.
-    """
-    if not posix.WIFSIGNALED(status):
-        return posix.WEXITSTATUS(status)
-    import resource
-
-    signum = posix.WTERMSIG(status)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    options: Any = {"setsigmask": mask, "setsigdef": default}
     try:
-        _signal.signal(signum, _signal.SIG_DFL)
-    except OSError:  # KILL, STOP, and two that the C library keeps for itself
-        pass
-    posix.kill(posix.getpid(), signum)
-    return 128 + signum
+        if not command[0]:
+            raise FileNotFoundError(errno.ENOENT, posix.strerror(errno.ENOENT))
+        return posix.posix_spawnp(command[0], command, environment, **options)
+    except OSError as error:
+        status = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else CANNOT_RUN
+        name = printable(command[0]) or "(an empty word)"
+        raise Failure("%s: %s" % (name, error.strerror), status) from None
 
 
-# ---- what people see
+# ---- what people see -----------------------------------------------------------------------------
 
 
 class Output:
     """Lines on stderr and in a log. No late reader may stop the guard."""
 
-    def __init__(self) -> None:
-        self.unsaid: list[str] = []  # lines that no reader has taken yet
-        self.log = ""
+    unsaid: list[str] = []  # lines that no reader has taken yet
+    log = ""
 
-    def say(self, text: str) -> None:
+    @classmethod
+    def say(cls, text: str) -> None:
         """Write one line once there is a reader, and log it with its time."""
         line = "memmon: %s\n" % text
-        self.unsaid.append(line)
-        self.catch_up()
-        if self.log:
+        cls.unsaid.append(line)
+        cls.catch_up()
+        if cls.log:
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime())
             try:
-                write_file(self.log, when + line)
+                write_file(cls.log, when + line)
             except OSError:  # its disk is full
                 pass
 
-    def catch_up(self, patience: float = 0.0) -> None:
+    @classmethod
+    def catch_up(cls, patience: float = 0.0) -> None:
         """Write what no reader has taken yet; wait for one some seconds."""
-        del self.unsaid[:-MOST_UNSAID]
+        del cls.unsaid[:-MOST_UNSAID]
         try:
-            while self.unsaid and is_writable(2, patience):
-                posix.write(2, self.unsaid.pop(0).encode("utf-8", "backslashreplace"))
+            while cls.unsaid and is_writable(2, patience):
+                posix.write(2, cls.unsaid.pop(0).encode("utf-8", "backslashreplace"))
         except OSError:
             pass
-
-
-OUTPUT = Output()
-
-
-def show(text: str) -> int:
-    """Print text on stdout, return 0; a reader that has gone is no failure."""
-    data = (text + "\n").encode("utf-8", "backslashreplace")
-    try:
-        while data:
-            data = data[posix.write(1, data) :]
-    except BrokenPipeError:
-        pass
-    return 0
 
 
 def write_file(path: str, text: str, flag: int = posix.O_APPEND) -> None:
@@ -1685,79 +1648,110 @@ def show_size(size: int) -> str:
     return "%d MB" % round(size / MB) if size >= 10 * MB else "%.1f MB" % (size / MB)
 
 
-def show_tree(guard: MemoryGuard, as_json: bool) -> str:
-    """Return the tree with its memory, for people or for programs."""
-    rows: list[tuple[Process, int, int, int]] = []
-    for member in sorted(guard.members.values(), key=chain_of):
-        size, share = guard.reader.weigh(member, True)
-        rows.append((member.process, len(chain_of(member)) - 1, size, share))
-    total = sum(row[3] for row in rows)
-    if as_json:
-        import json
-
-        names = ("pid", "ppid", "start", "state", "rss", "name")
-        listed = [{name: getattr(row[0], name) for name in names} for row in rows]
-        for entry, (process, level, size, share) in zip(listed, rows):
-            entry.update(depth=level, memory=size, share=share, command=read_command(process.pid))
-        found = {"root": guard.root.pid, "limit": or_none(guard.limits.limit), "total": total}
-        return json.dumps({**found, "processes": listed})
-    form = "%8s %10s %10s  %s"
-    lines = [form % ("PID", "MEMORY", "SHARE", "COMMAND")]
-    for process, level, size, share in rows:
-        command = "  " * level + printable(read_command(process.pid), 80)
-        lines.append(form % (process.pid, show_size(size), show_size(share), command))
-    lines.append((form % ("total", "", show_size(total), "")).rstrip())
-    return "\n".join(lines)
-
-
-def chain_of(member: Member | None) -> list[int]:
-    """Return the PIDs from the topmost member down to this one."""
-    return [*chain_of(member.parent), member.process.pid] if member else []
-
-
 def or_none(size: int) -> int | None:
     """Return a limit in bytes, or None for no limit."""
     return size if size < NO_LIMIT else None
 
 
-def write_report(path: str, guard: MemoryGuard, peak: int, status: int) -> None:
-    """Write a JSON object about the run: sizes in bytes, times in seconds.
+def show_tree(guard: MemoryGuard) -> str:
+    """Return the tree with its memory, for people or for programs."""
+    entries: list[dict[str, Any]] = []
+    for member in sorted(guard.members.values(), key=lambda m: [e.process.pid for e in lineage(m)]):
+        names = ("pid", "ppid", "start", "state", "rss", "name")
+        entry = {name: getattr(member.process, name) for name in names}
+        memory, share = guard.reader.held(member, is_shared=True)
+        entry.update(depth=len(lineage(member)) - 1, memory=memory, share=share)
+        entries.append({**entry, "command": read_command(member.process.pid)})
+    total = sum(entry["share"] for entry in entries)
+    if guard.limits.json:
+        import json
 
-    status: a wait status, -1 without a COMMAND. "status" in the file is the
-    exit status, or minus the signal that has ended COMMAND.
-    """
-    import json
+        found = {"root": guard.root.pid, "limit": or_none(guard.limits.limit), "total": total}
+        return json.dumps({**found, "processes": entries})
+    form = "%8s %10s %10s  %s"
+    lines = [form % ("PID", "MEMORY", "SHARE", "COMMAND")]
+    for entry in entries:
+        command = "  " * entry["depth"] + printable(entry["command"], 80)
+        sizes = show_size(entry["memory"]), show_size(entry["share"])
+        lines.append(form % (entry["pid"], *sizes, command))
+    return "\n".join([*lines, (form % ("total", "", show_size(total), "")).rstrip()])
 
-    by_signal = status >= 0 and posix.WIFSIGNALED(status)
-    exit_status = -posix.WTERMSIG(status) if by_signal else posix.WEXITSTATUS(status)
-    ended = []
-    for ending in guard.ended:
-        entry = {"pid": ending.offender.process.pid, "command": ending.command}
-        entry.update(size=ending.size, signal=ending.signal, seconds=round(ending.seconds, 3))
-        ended.append(entry)
-    found: dict[str, Any] = {"limit": or_none(guard.limits.limit)}
-    found.update(total=or_none(guard.limits.total), peak=peak, processes=guard.most)
-    found.update(peak_process=guard.largest, ended=ended)
-    found.update(status=exit_status if status >= 0 else None)
+
+def tell_end(guard: MemoryGuard, status: int | None) -> None:
+    """Tell the peak, and write the report: sizes in bytes, times in seconds."""
+    options, peak = guard.limits, guard.peak
+    if options.command and not options.quiet:
+        processes = "%d process%s" % (guard.most, "es"[: 2 * (guard.most != 1)])
+        text = "peak %s in up to %s" % (show_size(peak), processes)
+        Output.say(text if peak and guard.most else "peak unknown: it ended before a look at it")
+    if options.peak:
+        Output.unsaid.append("peak %d\n" % peak)
+    if options.report:
+        import json
+
+        found: dict[str, Any] = {"limit": or_none(options.limit), "total": or_none(options.total)}
+        found.update(peak=peak, peak_process=guard.peak_process, processes=guard.most)
+        found.update(ended=[], status=status)
+        for ending in guard.ended:
+            entry = {"pid": ending.offender.process.pid, "command": ending.command}
+            entry.update(size=ending.size, signal=ending.signal, seconds=round(ending.seconds, 3))
+            found["ended"].append(entry)
+        try:
+            write_file(options.report, json.dumps(found) + "\n", posix.O_TRUNC)
+        except OSError as error:
+            Output.say("--report %s: %s" % (printable(options.report), error.strerror))
+    Output.catch_up(READER_TIME)
+
+
+# ---- command line --------------------------------------------------------------------------------
+
+SUFFIXES = {"K": 1 << 10, "M": MB, "G": MB << 10, "T": MB << 20}
+VARIABLES = {"MEMORY_LIMIT_MB": "--limit", "CHECK_INTERVAL": "--interval"}
+
+
+def parse_number(text: str, least: float, most: float) -> float:
+    """Return a number within a range. Raise ValueError with what is wrong."""
     try:
-        write_file(path, json.dumps(found) + "\n", posix.O_TRUNC)
-    except OSError as error:
-        OUTPUT.say("--report %s: %s" % (printable(path), error.strerror))
+        number = float(text) if text.isascii() and "_" not in text else -1.0
+    except ValueError:
+        number = -1.0
+    if not least <= number <= most:
+        raise ValueError("no number from %g to %g" % (least, most))
+    return number
 
 
-# ---- command line
+def parse_size(text: str) -> int:
+    """Return bytes, NO_LIMIT for 0; a number without a suffix is in MB."""
+    unit = SUFFIXES.get(text[-1:].upper(), 0)
+    try:
+        number = parse_number(text[:-1] if unit else text, 0, 1 << 40)
+    except ValueError:
+        number = -1.0
+    if number < 0.001 and number != 0:
+        raise ValueError("no number from 0.001 to %d, nor 0 for none" % (1 << 40))
+    return min(int(number * (unit or MB)), NO_LIMIT) or NO_LIMIT
+
+
+def parse_pid(text: str) -> int:
+    """Return a PID. Raise ValueError."""
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text[:11]) < 1 << 31:
+        raise ValueError("no PID")
+    return int(text)
 
 
 FLAGS = {"--children-only", "--once", "--json", "--dry-run", "--quiet", "--peak"}
-SIZES = ("--limit", "--total")
-RANGES = {  # s, percent, s
-    "--interval": (0.001, 86400.0),
-    "--warn": (1.0, 100.0),
-    "--grace": (0.0, 86400.0),
+VALUES: dict[str, Callable[[str], Any]] = {
+    "--limit": parse_size,
+    "--total": parse_size,
+    "--interval": lambda text: parse_number(text, 0.001, 86400.0),
+    "--grace": lambda text: parse_number(text, 0.0, 86400.0),
+    "--warn": lambda text: parse_number(text, 1.0, 100.0),
+    "--pid": parse_pid,
+    "--limit-name": lambda text: printable(text, 40),
+    "--log": str,
+    "--report": str,
+    "--token": str,
 }
-VALUES = {*SIZES, *RANGES, "--pid", "--metric", "--log", "--report", "--token", "--limit-name"}
-SUFFIXES = {"K": 1 << 10, "M": MB, "G": MB << 10, "T": MB << 20}
-VARIABLES = {"MEMORY_LIMIT_MB": "--limit", "CHECK_INTERVAL": "--interval"}
 
 
 def parse_arguments(arguments: list[str]) -> Options:
@@ -1768,13 +1762,8 @@ def parse_arguments(arguments: list[str]) -> Options:
     options = Options()
     given: dict[str, tuple[str, str]] = {}  # option -> what it comes from, and its value
     words = list(arguments)
-    while words:
+    while words and words[0] != "--":
         word, equals, value = words.pop(0).partition("=")
-        if word == "--" and not equals:
-            options.command = words
-            if not words:
-                raise Failure("no command after --", 2)
-            break
         if word in FLAGS and not equals:
             setattr(options, word[2:].replace("-", "_"), True)
         elif word in VALUES and (equals or words):
@@ -1783,68 +1772,42 @@ def parse_arguments(arguments: list[str]) -> Options:
             what = "takes no value" if word in FLAGS else "is unknown; see --help"
             what = "needs a value" if word in VALUES else what
             raise Failure("%s %s" % (printable(word), what), 2)
-    for prefix in "SEQEXEC_", "":
-        for name, option in VARIABLES.items():
-            text = posix.environ.get((prefix + name).encode(), b"")
-            if text and option not in given:
-                given[option] = prefix + name, text.decode("utf-8", "surrogateescape")
-    for option, (source, value) in given.items():
-        apply_value(options, option, source, value)
-    if options.command and (options.pid or options.mark or options.once):
+    options.command = words[1:]
+    if words == ["--"]:
+        raise Failure("no command after --", 2)
+    for name, option in [(p + n, o) for p in ("SEQEXEC_", "") for n, o in VARIABLES.items()]:
+        text = posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+        if text and option not in given:
+            given[option] = name, text
+    for option, (source, text) in given.items():
+        set_option(options, option, source, text)
+    if "--limit-name" not in given and "--limit" in given:
+        options.limit_name = given["--limit"][0]
+    if options.command and (options.pid or options.token or options.once):
         raise Failure("a command cannot be combined with --pid, --token or --once", 2)
     if options.json and not options.once:
         raise Failure("--json goes with --once", 2)
     return options
 
 
-def apply_value(options: Options, option: str, name: str, text: str) -> None:
-    """Set one option. name: the option or variable that the text comes from."""
-    shown = "%s: '%s'" % (name, printable(text, 40))
-    if option in SIZES:
-        setattr(options, option[2:], parse_size(shown, text, name == option))
-        if option == "--limit" and options.limit_name == "default":
-            options.limit_name = name
-    elif option in RANGES:
-        least, most = RANGES[option]
-        number = parse_number(text)
-        if name != option and number >= 0:  # other programs use CHECK_INTERVAL, too
-            number = min(max(number or DEFAULT_INTERVAL, least), most)
-        if not least <= number <= most:
-            raise Failure("%s is no number from %g to %g" % (shown, least, most), 2)
-        setattr(options, option[2:], number)
-    elif option == "--pid":
-        if not (text.isascii() and text.isdecimal()) or not 0 < int(text[:11]) < 1 << 31:
-            raise Failure("%s is no PID" % shown, 2)
-        options.pid = int(text)
-    elif option == "--metric":
-        if text != "rss":
-            raise Failure("%s: only rss is known" % shown, 2)
-        options.count_files = True
-    elif option == "--token":
+def set_option(options: Options, option: str, source: str, text: str) -> None:
+    """Set an option from a text. source: that option, or a variable.
+
+    Other programs use CHECK_INTERVAL, too: any number in it is understood.
+    """
+    try:
+        if source != option and option == "--limit":
+            text = "%r" % parse_number(text, 0, 1 << 40)
+        elif source != option:
+            number = parse_number(text, 0, float("inf"))
+            text = "%r" % min(max(number or DEFAULT_INTERVAL, 0.001), 86400.0)
+        setattr(options, option[2:].replace("-", "_"), VALUES[option](text))
+    except ValueError as error:
+        raise Failure("%s: '%s' is %s" % (source, printable(text, 40), error), 2) from None
+    if option == "--token":
+        options.mark = (b"SEQEXEC_RUN", text.encode("utf-8", "surrogateescape"))
         if not text:
             raise Failure("--token: give an identity, as it stands in SEQEXEC_RUN", 2)
-        options.mark = (b"SEQEXEC_RUN", text.encode("utf-8", "surrogateescape"))
-    elif option == "--limit-name":
-        options.limit_name = printable(text, 40)
-    else:
-        setattr(options, option[2:], text)
-
-
-def parse_size(shown: str, text: str, may_have_suffix: bool) -> int:
-    """Return bytes, NO_LIMIT for 0; a number without a suffix is in MB."""
-    unit = SUFFIXES.get(text[-1:].upper(), 0) if may_have_suffix else 0
-    number = parse_number(text[:-1] if unit else text)
-    if not 0 <= number <= 1 << 40 or 0 < number < 0.001:
-        raise Failure("%s is no number from 0.001 to %d, nor 0 for none" % (shown, 1 << 40), 2)
-    return min(int(number * (unit or MB)), NO_LIMIT) or NO_LIMIT
-
-
-def parse_number(text: str) -> float:
-    """Return a number, -1 if the text is none."""
-    try:
-        return float(text) if text.isascii() and "_" not in text else -1.0
-    except ValueError:
-        return -1.0
 
 
 def find_root(pid: int) -> Process:
@@ -1879,97 +1842,72 @@ def check_means(options: Options) -> Process | None:
             if path:
                 write_file(path, "")
         except OSError as error:
-            raise Failure("%s %s: %s" % (name, printable(path), error.strerror), 125) from None
-    OUTPUT.log = options.log
+            raise Failure("%s %s: %s" % (name, printable(path), error.strerror)) from None
+    Output.log = options.log
     for fd in [fd for _ in range(4) for fd in posix.pipe()]:  # the descriptors that a look needs
         posix.close(fd)
     me = read_process(posix.getpid())
     is_elsewhere = PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid())
     if options.command and me is None or is_elsewhere:
         text = "%s does not show this process: is it of another PID namespace?"
-        raise Failure(text % (PROC or "ps"), 125)
+        raise Failure(text % (PROC or "ps"))
     if options.pid == 1 and not options.children_only:  # a container may start with a wrapper
         raise Failure("--pid 1 is the whole machine: not watched", 2)
     return me
 
 
 def run(options: Options) -> int:
-    """Watch what the options name; return the exit status."""
+    """Watch what the options name; return the exit status, -N for signal N."""
     me = check_means(options)
+    reader = Reader()
     if me is None or not options.command:
-        guard = MemoryGuard(options, find_root(options.pid), OUTPUT.say)
+        guard = MemoryGuard(options, reader, find_root(options.pid))
         if options.once:
             guard.discover(True)
-            return show(show_tree(guard, options.json))
-        return finish(Watch(guard, 0, options.mark is not None), options, 0)
+            return show(show_tree(guard))
+        Watch(guard).run(0)
+        tell_end(guard, None)
+        return ENDED_SOMETHING if guard.ended else 0
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would hide COMMAND's status
     options.mark = (b"MEMMON_RUN", ("%d.%s" % (me.pid, me.start)).encode())
     child = spawn(options.command, options.mark, mask)
-    status = -1
+    watch, status = None, -1
     try:
-        watch = Watch(MemoryGuard(options, find_root(child), OUTPUT.say), child, False)
+        watch = Watch(MemoryGuard(options, reader, find_root(child), child))
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask - {_signal.SIGCHLD})
-        try:
-            return finish(watch, options, me.rss)
-        finally:
-            status = watch.status
+        watch.run(me.rss)
     except (Failure, OSError) as error:
-        text = error.args[0] if isinstance(error, Failure) else error.strerror
-        OUTPUT.say("cannot watch %d any longer, it runs on without a limit: %s" % (child, text))
-    return die_like(status if status >= 0 else posix.waitpid(child, 0)[1])
-
-
-def finish(watch: Watch, options: Options, least: int) -> int:
-    """Watch to the end, tell of it, and return the exit status.
-
-    least: the bytes that memmon had when it started COMMAND, which the kernel
-    has counted for COMMAND too.
-    """
-    gc.disable()  # there are no reference cycles to speak of
-    guard = watch.guard
-    guard.look()
-    if not is_stored:
-        store_bytecode()
-    watch.run()
-    peak = max(guard.peak, watch.resident if watch.resident > least else 0)
-    if options.command and not options.quiet:
-        processes = "%d process%s" % (guard.most, "es"[: 2 * (guard.most != 1)])
-        text = "peak %s in up to %s" % (show_size(peak), processes)
-        guard.say(text if peak and guard.most else "peak unknown: it ended before a look at it")
-    if options.peak:
-        OUTPUT.unsaid.append("peak %d\n" % peak)
-    if options.report:
-        write_report(options.report, guard, peak, watch.status)
-    OUTPUT.catch_up(READER)
-    if options.command:
-        return die_like(watch.status)
-    status = ENDED_SOMETHING if guard.ended else 0
-    if watch.is_tied:
-        posix._exit(status)  # a wrapper waits for this: no time for Python's own end
+        text = "cannot watch %d any longer, it runs on without a limit: %s"
+        Output.say(text % (child, error.strerror if isinstance(error, OSError) else error))
+    status = watch.status if watch and watch.status >= 0 else posix.waitpid(child, 0)[1]
+    status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+    if watch:
+        tell_end(watch.guard, status)
     return status
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run memmon and return its exit status."""
+    """Run memmon and return its exit status, -N for signal N."""
     arguments = sys.argv[1:] if arguments is None else arguments
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:
-        if "-h" in own or "--help" in own or "--version" in own:
+        if "--version" in own:
+            return show("memmon " + __version__)
+        if "-h" in own or "--help" in own:
             with open(__file__, encoding="utf-8") as file:
                 head = file.read().partition("# How it works.")[0].split("\n")[1:]
-            head = [line[2:] for line in head if "SPDX" not in line]
-            return show("memmon " + __version__ if "--version" in own else "\n".join(head).strip())
+            return show("\n".join(line[2:] for line in head if "SPDX" not in line).strip())
         return run(parse_arguments(arguments))
     except Failure as failure:
-        OUTPUT.say(failure.args[0])
-        status = int(failure.args[1])
+        Output.say(str(failure))
+        status = failure.status
     except OSError as error:
-        OUTPUT.say("%s: %s" % (error.filename or "failed", error.strerror))
-        status = 125
-    OUTPUT.catch_up(READER)
+        Output.say(describe_oserror(error))
+        status = FAILED
+    Output.catch_up(READER_TIME)
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_like(main())

@@ -228,7 +228,7 @@ def test_one_that_is_being_taken_away_is_not_looked_for(
 ) -> None:
     hog = project.start(program("hog", "--cap", 10))
     read_line(hog)
-    reader = memmon.ProcReader(False)
+    reader = memmon.Reader()
     member = memmon.Member(memmon.read_process(hog.pid), None, 1 << 30)
     member.threshold = 1 << 30
     assert reader.measure(member)
@@ -246,14 +246,14 @@ def test_a_fork_that_executes_after_it_was_read_is_read_again(memmon: ModuleType
     memmon.is_nobody = lambda pid: False
     mock.add(10, 1, 300, smaps_rollup=rollup(300, 150))
     mock.add(11, 10, 300, flags=0x40, smaps_rollup=rollup(300, 150), smaps="")
-    reader = memmon.ProcReader(False)
+    reader = memmon.Reader()
     member = memmon.Member(memmon.read_process(11), None, 1 << 30)
     size = reader.measure(member)
     assert size == 150 << 20
     mock.add(11, 10, 2, smaps_rollup=rollup(2), smaps="")
     os.close(member.status)
     member.status = -1
-    assert reader.own(member, size) <= 2 << 20
+    assert reader.confirm(member, size) <= 2 << 20
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,8 @@ def test_private_pages_are_those_of_anonymous_and_of_shared_memory(
 def test_the_formula_of_what_a_process_holds(
     memmon: ModuleType, rollup_text: str, alone: float, part: float
 ) -> None:
-    fields = memmon.parse_fields(rollup_text.encode())
-    assert memmon.sum_rollup(fields, False) == (alone * (1 << 20), part * (1 << 20))
+    fields = memmon.parse_sizes(rollup_text.encode())
+    assert memmon.sum_rollup(fields) == (alone * (1 << 20), part * (1 << 20))
 
 
 def test_a_thread_is_no_process(memmon: ModuleType, mock: Mock) -> None:
@@ -305,7 +305,7 @@ def test_new_processes_are_found_by_the_last_pid(memmon: ModuleType, mock: Mock)
     loadavg.write_text("0.20 0.06 0.02 1/83 30\n")
     mock.add(10, 1)
     mock.add(30, 1)
-    reader = memmon.ProcReader(False)
+    reader = memmon.Reader()
 
     def found(thorough: bool = False) -> list[int]:
         return sorted(process.pid for process in reader.newcomers(thorough))
@@ -332,13 +332,13 @@ def test_new_processes_are_found_by_the_last_pid(memmon: ModuleType, mock: Mock)
 
 def test_without_the_machines_counters_time_takes_their_place(memmon: ModuleType, mock: Mock) -> None:
     memmon.PROC = str(mock.path)
-    reader = memmon.ProcReader(False)
+    reader = memmon.Reader()
     first = reader.handed_out()
     assert reader.handed_out() >= first > 0
     (mock.path / "vmstat").write_text(
         "nr_free_pages 1\npgalloc_dma 1\npgalloc_normal 20\npgalloc_movable 4\nallocstall 9\n"
     )
-    assert memmon.ProcReader(False).handed_out() == 25 * PAGE
+    assert memmon.Reader().handed_out() == 25 * PAGE
 
 
 # ---- ps ----------------------------------------------------------------------------------------------------
