@@ -403,22 +403,19 @@ TOOL = "make_sequential"  # the first word of its messages
 # ---- processes: all that is asked of the system about a process, by two readers: /proc or ps -----
 #
 # Start times of the two readers are never equal: "t" and clock ticks since boot, "s" and epoch
-# seconds.
+# seconds. ps tells no terminals, and a blank in a variable looks like the end of it.
 
 
 def find_proc() -> str:
     """Return the directory to read processes from, or "" for the ps reader."""
     chosen = posix.environ.get(b"SEQEXEC_PROC", b"").decode("utf-8", "surrogateescape")
-    if chosen == "ps":
-        return ""
     try:
         posix.stat(chosen or "/proc/self/stat")  # FreeBSD may have a /proc of another kind
     except OSError as error:
-        if not chosen:
-            return ""
-        name = __file__.rpartition("/")[2]
-        shown = (name, chosen, error.strerror)
-        refuse("%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc" % shown)
+        if chosen not in ("", "ps"):
+            text = "%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc"
+            refuse(text % (__file__.rpartition("/")[2], chosen, error.strerror))
+        return ""
     return chosen or "/proc"
 
 
@@ -428,24 +425,17 @@ PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
 
 def read_file(path: str) -> bytes:
     """Return what a file of /proc holds. Raise OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        data = chunk = posix.read(fd, 65536)
-        while chunk:  # environ and smaps come in pieces
-            chunk = posix.read(fd, 65536)
-            data += chunk
-        return data
-    finally:
-        posix.close(fd)
+    with open(path, "rb", 0) as file:
+        return file.read()
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
     """Return what a file of a process holds, None when the process is gone or hides it."""
     try:
         return read_file("%s/%d/%s" % (PROC, pid, name))
-    except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    except IsADirectoryError:
+    except (NotADirectoryError, IsADirectoryError):
         return None
 
 
@@ -509,23 +499,45 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
 
 def read_processes() -> dict[int, Process]:
     """Return all visible processes by their PIDs: one pass over /proc, or one call of ps."""
-    if not PROC:
-        return read_ps_table()
-    pids = [int(name) for name in posix.listdir(PROC) if name.isdecimal()]
-    return {process.pid: process for process in map(read_process, pids) if process}
+    if PROC:
+        found = [read_process(int(name)) for name in posix.listdir(PROC) if name.isdecimal()]
+        return {process.pid: process for process in found if process}
+    PsEnvironments.moment = 0.0  # those of these processes come from a later look
+    own, lines = run_ps("-A", "pid= ppid= pgid= stat= rss= lstart= comm=".split())
+    found = [parse_ps_line(line) for line in lines]
+    return {process.pid: process for process in found if process and process.pid != own}
+
+
+class PsEnvironments:
+    """What a ps has told of all processes: by PID, arguments and environment."""
+
+    moment = 0.0
+    found: dict[int, bytes] = {}
 
 
 def read_environment(pid: int) -> bytes | None:
     """Return the environment a process was started with, its entries separated by NULs.
 
-    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec.
+    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec. A ps is
+    believed for 0.1 s: a sweep asks for each process.
     """
-    return read_proc(pid, "environ") if PROC else read_ps_environment(pid)
+    if PROC:
+        return read_proc(pid, "environ")
+    if time.monotonic() - PsEnvironments.moment > 0.1:
+        #  4242 -bash HOME=/root
+        _, lines = run_ps("-AE" if sys.platform == "darwin" else "axe", ["pid=", "args="])
+        words = [line.encode("utf-8", "surrogateescape").split() for line in lines]
+        PsEnvironments.found = {int(each[0]): b"\0".join(each[1:]) for each in words if each}
+        PsEnvironments.moment = time.monotonic()
+    return PsEnvironments.found.get(pid)
 
 
 def read_command(pid: int) -> str:
     """Return a process's arguments joined by blanks, raw: printable() makes them fit to show."""
-    raw = read_proc(pid, "cmdline") or b"" if PROC else read_ps_lines("args").get(pid, "").encode()
+    if PROC:
+        raw = read_proc(pid, "cmdline") or b""
+    else:
+        raw = "\n".join(run_ps("-p%d" % pid, ["args="])[1]).encode("utf-8", "surrogateescape")
     if not raw:  # a zombie, a kernel thread, or gone
         process = read_process(pid)
         return process.name if process else ""
@@ -671,31 +683,23 @@ def started_at(process: Process) -> float:
     """Return the epoch seconds at which a process was started."""
     # btime 1700000000
     began = int(process.start[1:])
-    if process.start[0] != "t":
+    if process.start[0] == "s":
         return began
     boot = read_file(PROC + "/stat").partition(b"\nbtime ")[2].split()[0]
     return int(boot) + began / posix.sysconf("SC_CLK_TCK")
 
 
-def read_ps_table() -> dict[int, Process]:
-    """Return all processes by one call of ps, without that ps itself."""
-    PsCache.answers.clear()  # what is asked about these processes comes from a later look
-    own, lines = run_ps("-A", "pid= ppid= pgid= stat= tty= rss= lstart= comm=".split())
-    found = [parse_ps_line(line) for line in lines]
-    return {process.pid: process for process in found if process and process.pid != own}
-
-
 def parse_ps_line(line: str) -> Process | None:
-    """Return the process of a line of read_ps_table's ps, None for junk."""
-    #  4242  4240  4242 Ss   pts/0     2844 Sun Nov 22 19:40:16 2026 bash
-    words = line.split(None, 11)
+    """Return the process of a line of read_processes's ps, None for junk."""
+    #  4242  4240  4242 Ss       2844 Sun Nov 22 19:40:16 2026 bash
+    words = line.split(None, 10)
     try:
-        name = words[11].replace(" <defunct>", "") if len(words) > 11 else ""
-        process = Process(int(words[0]), "s%d" % parse_lstart(words[6:11]), name)
-        process.ppid, process.pgid, process.rss = int(words[1]), int(words[2]), int(words[5]) * 1024
+        name = words[10].replace(" <defunct>", "") if len(words) > 10 else ""
+        process = Process(int(words[0]), "s%d" % parse_lstart(words[5:10]), name)
+        process.ppid, process.pgid, process.rss = int(words[1]), int(words[2]), int(words[4]) * 1024
     except (ValueError, IndexError):
         return None
-    process.state, process.tty = words[3][0], find_tty(words[4])
+    process.state = words[3][0]
     try:
         process.sid = posix.getsid(process.pid)
     except OSError:
@@ -706,49 +710,14 @@ def parse_ps_line(line: str) -> Process | None:
 def parse_lstart(words: list[str]) -> int:
     """Return the epoch seconds of a ps lstart in the C locale and UTC."""
     # Sun Nov 22 19:40:16 2026
-    _, month_name, day, clock, year_word = words
-    month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month_name) // 3 + 1
-    year = int(year_word) - (month < 3)  # years begin in March here, so the leap day comes last
-    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5
-    hours, minutes, seconds = [int(word) for word in clock.split(":")]
-    return ((days + int(day) - 719469) * 24 + hours) * 3600 + minutes * 60 + seconds
+    import datetime
 
-
-def find_tty(name: str) -> int:
-    """Return the device number of a terminal by ps's name for it ("pts/0"), 0 for none."""
-    try:
-        return posix.stat("/dev/" + name).st_rdev if name not in ("?", "??", "-") else 0
-    except (OSError, ValueError):
-        return 0
-
-
-def read_ps_environment(pid: int) -> bytes | None:
-    """Return an environment as ps shows it: behind the arguments, blanks between the entries."""
-    arguments = read_ps_lines("args").get(pid)
-    both = read_ps_lines("args", "-AE" if sys.platform == "darwin" else "axe").get(pid)
-    if arguments is None or both is None:
-        return None
-    rest = both[len(arguments) :] if both.startswith(arguments) else ""
-    return rest.strip().replace(" ", "\0").encode("utf-8", "surrogateescape")
-
-
-class PsCache:
-    """What ps last said: by flags, the moment and the lines by PID."""
-
-    answers: dict[str, tuple[float, dict[int, str]]] = {}
-
-
-def read_ps_lines(column: str, flags: str = "-A") -> dict[int, str]:
-    """Return one column of text by PID, at most 0.1 s old: a sweep asks for each process."""
-    when, answer = PsCache.answers.get(flags, (0.0, {}))
-    if answer and time.monotonic() - when < 0.1:
-        return answer
-    #  4242 -bash HOME=/root
-    _, lines = run_ps(flags, ["pid=", column + "="])
-    pairs = [line.strip().partition(" ") for line in lines]
-    answer = {int(pid): text.strip() for pid, _, text in pairs if pid.isdecimal()}
-    PsCache.answers[flags] = time.monotonic(), answer
-    return answer
+    _, name, day, clock, year = words
+    month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(name) // 3 + 1
+    hour, minute, second = map(int, clock.split(":"))
+    utc = datetime.timezone.utc
+    moment = datetime.datetime(int(year), month, int(day), hour, minute, second, tzinfo=utc)
+    return int(moment.timestamp())
 
 
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
@@ -756,14 +725,11 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
 
     One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all understand these.
     """
-    import subprocess
+    from subprocess import DEVNULL, PIPE, Popen
 
     arguments = ["/bin/ps", flags] + [word for column in columns for word in ("-o", column)]
     environment = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/bin:/usr/bin", "COLUMNS": "100000"}
-    pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(
-        arguments, stdin=null, stdout=pipe, stderr=null, env=environment
-    ) as ps:
+    with Popen(arguments, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment) as ps:
         output = ps.communicate()[0]
     return ps.pid, output.decode("utf-8", "surrogateescape").split("\n")[:-1]
 
