@@ -27,10 +27,11 @@
 #   126 make not executable, 127 no make.
 #
 # Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which wins;
-#   SEQEXEC_WAIT and SEQEXEC_QUIET as the options; SEQEXEC_LEFTOVERS
-#   wait|kill|leave: the turn lasts until what make leaves behind has ended (the
-#   default), or that is ended, or left; SEQEXEC_DIR where state lives (/tmp);
-#   SEQEXEC_GRACE seconds from TERM to KILL (2); SEQEXEC_ORPHANS end|wait;
+#   SEQEXEC_WAIT and SEQEXEC_QUIET as the options; SEQEXEC_LABEL what stands
+#   before make wherever people see it; SEQEXEC_LEFTOVERS wait|kill|leave: the
+#   turn lasts until what make leaves behind has ended (the default), or that is
+#   ended, or left; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds
+#   from TERM to KILL (2); SEQEXEC_ORPHANS end|wait;
 #   SEQEXEC_ABANDONED seconds of silence after which an owner on another host
 #   counts as dead (300); SEQEXEC_PROJECT DIR, or repository: all worktrees of
 #   one are one project; SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC: /proc
@@ -1477,6 +1478,7 @@ def leave_belt(claim: Claim) -> None:
 # Appenders share a flock on the file, a tidier takes it alone. A waiter without a line appends
 # again, so the worst that a lost line costs is a place.
 
+LONGEST_LABEL = 40  # characters
 LONGEST_LINE = 1000  # bytes of a command in the queue: one write, and a page of waiters is readable
 LONGEST_QUEUE = 32768  # bytes after which dead lines are taken out although a process waits
 TIDIER_PATIENCE = 2.0  # seconds an appender waits for a tidier that may be stopped
@@ -1624,6 +1626,9 @@ class Plan:
     finish = "-"  # what ended it, for the history
     kept: Process | None = None  # the turn is for this process, by a keeper
     silence = 0.5  # seconds of waiting before the first line about it
+    label = ""  # of the caller, and a colon
+    number = 0  # of a background run
+    ready = -1  # a descriptor to close once this has lined up
 
     def __init__(self) -> None:
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
@@ -1725,7 +1730,7 @@ class Wait:
     def check(self) -> None:
         """Raise Failure, status 75, where the wait is over: its limit, or a recipe line's dead
         make."""
-        if self.plan.is_line and posix.getppid() != self.parent:
+        if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
         if late >= 0 and self.blocker and not self.ends_soon() or late >= ENDING:
@@ -2814,16 +2819,19 @@ def become_daemon(claim: Claim) -> None:
     while scope:
         kept |= {scope.fd, scope.waiters}
         scope = scope.outer
+    for fd in 0, 1, 2:
+        persist(posix.dup2, null, fd)
+    close_others(kept)
+    persist(posix.chdir, "/")
+
+
+def close_others(kept: set[int]) -> None:
+    """Close every descriptor above 2 but these."""
     try:
         fds = list(map(int, posix.listdir("/proc/self/fd" if PROC == "/proc" else "/dev/fd")))
     except OSError:
         fds = list(range(1024))  # the usual limit
-    for fd in fds:
-        if fd < 3:
-            persist(posix.dup2, null, fd)
-        elif fd not in kept:
-            try_close(fd)
-    persist(posix.chdir, "/")
+    try_close(*[fd for fd in fds if fd > 2 and fd not in kept])
 
 
 def settle(claim: Claim) -> None:
@@ -2870,7 +2878,15 @@ def make_record(plan: Plan) -> bytes:
     text = text % (*fields, chain)
     if plan.kept:
         text += "for %d %s\n" % (plan.kept.pid, plan.kept.start)
+    if plan.number:
+        text += "run %d\n" % plan.number
     return text.encode("utf-8", "backslashreplace")
+
+
+def label_of(given: str = "") -> str:
+    """Return what stands before the command for people: the caller's label and a colon, or ""."""
+    label = printable(given or setting("SEQEXEC_LABEL"), LONGEST_LABEL)
+    return label + ": " if label else ""
 
 
 def open_claim(plan: Plan) -> Claim:
@@ -2891,6 +2907,7 @@ def take_turn(plan: Plan) -> Claim:
     is_mine = False
     try:
         is_mine = take_at_once(claim, plan)
+        try_close(plan.ready)
         if not is_mine:
             wait_for_turn(claim, plan)
             is_mine = True
@@ -2957,11 +2974,12 @@ def append_history(
     claim: Claim, plan: Plan, status: int | None, seconds: float, peak: int
 ) -> None:
     """Append when, status, waited, ran, peak KiB, ended by, command. Status ?: a kept turn's."""
-    # 1700000000 0 0.0 12.3 10240 - make test
+    # 1700000000 0 0.0 12.3 10240 - make test; of run 7: 10240+7
     shown = plan.shown[:LONGEST_LINE]
-    text = "%d %s %.1f %.2f %d %s %s"
+    text = "%d %s %.1f %.2f %d%s %s %s"
     ended = "?" if status is None else str(status)
-    words = (time.time(), ended, plan.waited, seconds, peak, plan.finish, shown)
+    number = "+%d" % plan.number if plan.number else ""
+    words = (time.time(), ended, plan.waited, seconds, peak, number, plan.finish, shown)
     append_line(HISTORY, text % words, claim.scope)
 
 
@@ -3307,7 +3325,7 @@ def parse_arguments(argv: list[str]) -> Call | int:
     if "seq-status" in plan.given:
         return show_queue(plan.words)
     plan.argv = make_words(plan.given.get("seq-make") or setting("MAKE")) + plan.words
-    plan.shown = printable(" ".join(["make"] + plan.words))
+    plan.shown = label_of() + printable(" ".join(["make"] + plan.words))
     return plan
 
 
@@ -3496,7 +3514,9 @@ def hold(plan: Call) -> int:
         return show(setting("SEQEXEC_RUN") or "-")
     if "make" not in make.name:  # the reaper of a make that has just died is above everything
         raise Failure(usage)
-    plan.shown = printable(" ".join(["make"] + read_command(make.pid).split(" ")[1:]))
+    plan.shown = label_of() + printable(
+        " ".join(["make"] + read_command(make.pid).split(" ")[1:])
+    )
     before = makefiles()
     claim = take_turn(plan)
     after = makefiles()

@@ -4,6 +4,7 @@
 #
 # Usage: seqexec.py [OPTIONS] [--] COMMAND [ARG...]    run a command in its turn
 #        seqexec.py [SHELL FLAGS] -c 'LINE' [ARG...]   be SHELL to a Makefile
+#        seqexec.py --background CMD... | --within S CMD... | --follow [N]
 #        seqexec.py --status [--json] | --watch | --history [--json] | --kill-all
 #
 # Options:
@@ -15,10 +16,16 @@
 #   --memory-limit MB     memmon.py beside this file ends a process over it:
 #                         2048; 0 for no limit
 #   --quiet, --verbose    print failures only; or when, where, how long
+#   --background          queue the command, print `run N`, return at once
+#   --follow [N]          print what is new of run N (or the caller's newest), and
+#                         end as it does; with --wait S after S seconds (75)
+#   --within S            --background and --follow --wait S in one call
+#   --cancel N            end run N, queued or running
 #   --status, --watch     the holder and the waiters; the same, live
 #   --history             what has run
 #   --kill-all            end this project's holder, waiters and orphans, at once
 #   --json                --status or --history for programs
+#   --label TEXT          stands before the command wherever people see it
 #   --project DIR, --help, --version
 #
 # Exit status: the command's. If a signal kills the command, seqexec dies of the
@@ -27,13 +34,14 @@
 #
 # Environment: TIMEOUT, MEMORY_LIMIT_MB, CHECK_INTERVAL, VERBOSE, each also with
 #   SEQEXEC_ before it, which wins (under -c only SEQEXEC_TIMEOUT and
-#   SEQEXEC_VERBOSE count); SEQEXEC_WAIT, SEQEXEC_LEFTOVERS and SEQEXEC_QUIET as
-#   the options; SEQEXEC_SHELL the shell behind -c (/bin/sh); SEQEXEC_DIR where
-#   state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL (2);
-#   SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds of silence after which an
-#   owner on another host counts as dead (300); SEQEXEC_GIT_WAIT seconds a git
-#   waits for other gits (10); SEQEXEC_PROJECT DIR, or repository: all worktrees
-#   of one are one project; SEQEXEC_PYTHON; SEQEXEC_PROC /proc or ps; NO_COLOR.
+#   SEQEXEC_VERBOSE count); SEQEXEC_WAIT, SEQEXEC_LEFTOVERS, SEQEXEC_QUIET and
+#   SEQEXEC_LABEL as the options; SEQEXEC_SHELL the shell behind -c (/bin/sh);
+#   SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL
+#   (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds of silence after
+#   which an owner on another host counts as dead (300); SEQEXEC_GIT_WAIT seconds
+#   a git waits for other gits (10); SEQEXEC_PROJECT DIR, or repository: all
+#   worktrees of one are one project; SEQEXEC_PYTHON; SEQEXEC_PROC /proc or ps;
+#   NO_COLOR.
 #
 # Examples: seqexec.py make test       seqexec.py --wait 60 --timeout 600 pytest
 #           seqexec.py -c 'make lint && make test'
@@ -1481,6 +1489,7 @@ def leave_belt(claim: Claim) -> None:
 # Appenders share a flock on the file, a tidier takes it alone. A waiter without a line appends
 # again, so the worst that a lost line costs is a place.
 
+LONGEST_LABEL = 40  # characters
 LONGEST_LINE = 1000  # bytes of a command in the queue: one write, and a page of waiters is readable
 LONGEST_QUEUE = 32768  # bytes after which dead lines are taken out although a process waits
 TIDIER_PATIENCE = 2.0  # seconds an appender waits for a tidier that may be stopped
@@ -1628,6 +1637,9 @@ class Plan:
     finish = "-"  # what ended it, for the history
     kept: Process | None = None  # the turn is for this process, by a keeper
     silence = 0.5  # seconds of waiting before the first line about it
+    label = ""  # of the caller, and a colon
+    number = 0  # of a background run
+    ready = -1  # a descriptor to close once this has lined up
 
     def __init__(self) -> None:
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
@@ -1729,7 +1741,7 @@ class Wait:
     def check(self) -> None:
         """Raise Failure, status 75, where the wait is over: its limit, or a recipe line's dead
         make."""
-        if self.plan.is_line and posix.getppid() != self.parent:
+        if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
         if late >= 0 and self.blocker and not self.ends_soon() or late >= ENDING:
@@ -2818,16 +2830,19 @@ def become_daemon(claim: Claim) -> None:
     while scope:
         kept |= {scope.fd, scope.waiters}
         scope = scope.outer
+    for fd in 0, 1, 2:
+        persist(posix.dup2, null, fd)
+    close_others(kept)
+    persist(posix.chdir, "/")
+
+
+def close_others(kept: set[int]) -> None:
+    """Close every descriptor above 2 but these."""
     try:
         fds = list(map(int, posix.listdir("/proc/self/fd" if PROC == "/proc" else "/dev/fd")))
     except OSError:
         fds = list(range(1024))  # the usual limit
-    for fd in fds:
-        if fd < 3:
-            persist(posix.dup2, null, fd)
-        elif fd not in kept:
-            try_close(fd)
-    persist(posix.chdir, "/")
+    try_close(*[fd for fd in fds if fd > 2 and fd not in kept])
 
 
 def settle(claim: Claim) -> None:
@@ -2874,7 +2889,15 @@ def make_record(plan: Plan) -> bytes:
     text = text % (*fields, chain)
     if plan.kept:
         text += "for %d %s\n" % (plan.kept.pid, plan.kept.start)
+    if plan.number:
+        text += "run %d\n" % plan.number
     return text.encode("utf-8", "backslashreplace")
+
+
+def label_of(given: str = "") -> str:
+    """Return what stands before the command for people: the caller's label and a colon, or ""."""
+    label = printable(given or setting("SEQEXEC_LABEL"), LONGEST_LABEL)
+    return label + ": " if label else ""
 
 
 def open_claim(plan: Plan) -> Claim:
@@ -2895,6 +2918,7 @@ def take_turn(plan: Plan) -> Claim:
     is_mine = False
     try:
         is_mine = take_at_once(claim, plan)
+        try_close(plan.ready)
         if not is_mine:
             wait_for_turn(claim, plan)
             is_mine = True
@@ -2961,11 +2985,12 @@ def append_history(
     claim: Claim, plan: Plan, status: int | None, seconds: float, peak: int
 ) -> None:
     """Append when, status, waited, ran, peak KiB, ended by, command. Status ?: a kept turn's."""
-    # 1700000000 0 0.0 12.3 10240 - make test
+    # 1700000000 0 0.0 12.3 10240 - make test; of run 7: 10240+7
     shown = plan.shown[:LONGEST_LINE]
-    text = "%d %s %.1f %.2f %d %s %s"
+    text = "%d %s %.1f %.2f %d%s %s %s"
     ended = "?" if status is None else str(status)
-    words = (time.time(), ended, plan.waited, seconds, peak, plan.finish, shown)
+    number = "+%d" % plan.number if plan.number else ""
+    words = (time.time(), ended, plan.waited, seconds, peak, number, plan.finish, shown)
     append_line(HISTORY, text % words, claim.scope)
 
 
@@ -3370,10 +3395,16 @@ class Command(Plan):
     paths: list[str] = []  # where the command may be
     environ: dict[bytes, bytes] = {}  # the command's
     gits: list[GitCall] = []  # the git commands that it starts with
+    is_background = False
+    within: float | None = None  # seconds that a background run is followed for
 
 
 def run(plan: Command) -> int:
     """Run the command in its turn. Return its status, -N for signal N."""
+    if plan.is_background:
+        status = start_background(plan)
+        if status is not None:
+            return status
     if "git" in plan.shown:
         plan.gits = git_calls(plan.argv, plan.line)
         if plan.gits and not any(git.writes for git in plan.gits) and not plan.timeout:
@@ -3764,6 +3795,7 @@ def take_turn_of_make(plan: Command) -> None:
     kept.wait, kept.origin, kept.leftovers = plan.wait, plan.origin, "leave"
     kept.project, kept.umask = plan.project, plan.umask
     kept.shown = printable(" ".join(["make"] + read_command(make.pid).split(" ")[1:]))
+    kept.shown = plan.label + kept.shown
     began = time.monotonic()
     while not has_turn(make, plan.project):
         if posix.getppid() != make.pid:
@@ -3811,6 +3843,365 @@ def lead(make: Process, kept: Plan, began: float) -> None:
     finally:
         posix.close(fd)
         close_scope(scope)
+
+
+# ---- background runs -----------------------------------------------------------------------------
+#
+# They are for callers whose calls are killed after some minutes. --background queues a command and
+# returns. Two processes go on in a session of their own. The runner is an ordinary seqexec. Its
+# parent, the scribe, copies the output to output/7, and notes the status in the record
+# output/7.run. The scribe holds a flock on the record: while it is there, more may come. An
+# onlooker (--follow, --within) prints what is new and sleeps in flock() on the record. What it has
+# printed stands in output/7.seen, so an onlooker that is killed costs nothing. Two take turns.
+
+OUTPUT = "output"
+KEPT_OUTPUTS = 20  # an older one goes once its run has ended and was followed to the end
+LARGEST_OUTPUT = 10 << 20  # bytes of one file: of more, the first and the last part stay
+FIRST_PART, LAST_PART = 2 << 20, 4 << 20
+LEFT_OUT = b"\n[seqexec: %015d bytes left out]\n"
+PIECE = 4096  # bytes that a pipe takes at once when poll(2) says that it takes any: pipe(7)
+CALLERS = 3  # ancestors in which two calls of one caller may differ: an agent starts many shells
+ONLOOK = 1.0  # seconds between two looks for output, at the most
+
+
+def start_background(plan: Command) -> int | None:
+    """Queue the command. Return 0, or what --follow returns; None in the runner."""
+    scope = open_state(project_root())
+    is_apart = plan.within is not None and posix.fstat(1)[1:3] != posix.fstat(2)[1:3]
+    plan.number, record = new_run(plan, scope)
+    reader, plan.ready = posix.pipe()
+    if not posix.fork():
+        fork_runner(plan, scope, record, ("", ".err")[: 1 + is_apart])
+        return None
+    try_close(plan.ready, record)
+    posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
+    if plan.within is None:
+        return show("run %d" % plan.number)
+    return follow(scope, plan, plan.number, plan.within)
+
+
+def output_name(number: int, kind: str = "") -> str:
+    """Return the name of a run's file in the state directory: its output, .err, .run or .seen."""
+    return "%s/%d%s" % (OUTPUT, number, kind)
+
+
+def new_run(plan: Command, scope: Scope) -> tuple[int, int]:
+    """Return a new run's number, and the descriptor of its record, flocked."""
+    posix.close(open_inside(scope, OUTPUT))
+    prune_outputs(scope)
+    number = max(run_numbers(scope), default=0)
+    record = -1
+    while record < 0:
+        number += 1
+        flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | FILE
+        try:
+            record = posix.open(output_name(number, ".run"), flags, 0o600, dir_fd=scope.fd)
+        except FileExistsError:
+            pass
+    flock(record, LOCK_EX | LOCK_NB)
+    chown_to(record, scope.owner)
+    for kind in "", ".err", ".seen":
+        force_remove(output_name(number, kind), scope.fd)
+    fields = (plan.shown[:LONGEST_LINE], time.time(), "\t".join(own_callers(plan)))
+    text = "status     -\ncommand %s\nsince %.3f\ncallers %s\n" % fields
+    write_all(record, text.encode("utf-8", "backslashreplace"))
+    return number, record
+
+
+def run_numbers(scope: Scope) -> list[int]:
+    """Return the numbers of the background runs that are known, newest first."""
+    names = [name[:-4] for name in list_directory(OUTPUT, scope.fd) if name.endswith(".run")]
+    return sorted([int(name) for name in names if name.isdecimal() and name.isascii()])[::-1]
+
+
+def own_callers(plan: Command) -> list[str]:
+    """Return what tells this process's caller from others: its label, else its next ancestors."""
+    if plan.label:
+        return ["label " + plan.label]
+    return ["%d %s" % (each.pid, each.start) for each in own_ancestors()[1 : 1 + CALLERS]]
+
+
+def prune_outputs(scope: Scope) -> None:
+    """Remove old runs, but not those that run, nor while there is room those with news."""
+    room = KEPT_OUTPUTS * LARGEST_OUTPUT
+    for rank, number in enumerate(run_numbers(scope)):
+        names = [output_name(number, kind) for kind in ("", ".err", ".seen", ".run")]
+        room -= sum(size_of(name, scope) for name in names[:2])
+        if rank < KEPT_OUTPUTS - 1 or not has_ended(number, scope):
+            continue
+        if room < 0 or Seen(number, scope).is_complete:
+            for name in names:
+                force_remove(name, scope.fd)
+
+
+def size_of(name: str, scope: Scope) -> int:
+    """Return the size of a file of a scope, 0 where there is none."""
+    try:
+        return posix.stat(name, dir_fd=scope.fd, follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def has_ended(number: int, scope: Scope) -> bool:
+    """Tell whether no scribe is at a run's record any more."""
+    return owner_state(own_identity(), output_name(number, ".run"), scope.fd) != "alive"
+
+
+def fork_runner(plan: Command, scope: Scope, record: int, kinds: tuple[str, ...]) -> None:
+    """Be the scribe until all is written, and never return. Its child returns: the runner."""
+    posix.setsid()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    pipes = [posix.pipe() for _ in kinds]
+    null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+    runner = posix.fork()
+    if not runner:
+        for fd, source in (0, null), (1, pipes[0][1]), (2, pipes[-1][1]):
+            posix.dup2(source, fd)
+        close_others({plan.ready})
+        Own.identity, Own.parents = Identity(), None
+        plan.is_background, plan.silence = False, float("inf")
+        return
+    try:
+        for signum in ENDING_SIGNALS:  # they are for the runner
+            _signal.signal(signum, _signal.SIG_IGN)
+        for fd in 0, 1, 2:
+            posix.dup2(null, fd)
+        close_others({scope.fd, record, *(reader for reader, _ in pipes)})
+        posix.chdir("/")
+        names = [output_name(plan.number, kind) for kind in kinds]
+        write_down([Sink(scope, *each) for each in zip(names, pipes)], record, runner)
+    finally:
+        posix._exit(0)
+
+
+def write_down(sinks: list[Sink], record: int, runner: int) -> None:
+    """Write a run's output down until no process can write any more; note its status when it ends.
+
+    What the run has left behind, a daemon, may write on.
+    """
+    import select
+
+    poll, pidfd, is_over = select.poll(), open_pidfd(runner), False
+    for fd in [pidfd] * (pidfd >= 0) + [sink.reader for sink in sinks]:
+        poll.register(fd, select.POLLIN)
+    while sinks or not is_over:
+        poll.poll(None if pidfd >= 0 or is_over else POLL_INTERVAL * 1000)
+        ended, status = (0, 0) if is_over else posix.waitpid(runner, posix.WNOHANG)
+        for sink in [each for each in sinks if not each.take()]:
+            poll.unregister(sink.reader)
+            sinks.remove(sink)
+        if ended:
+            posix.pwrite(record, b"status %5d\n" % wait_status(status), 0)
+            posix.close(record)
+            is_over = True
+            if pidfd >= 0:
+                poll.unregister(pidfd)
+
+
+class Sink:
+    """An output file that a scribe writes."""
+
+    def __init__(self, scope: Scope, name: str, pipe: tuple[int, int]) -> None:
+        self.scope, self.name, self.reader = scope, name, pipe[0]
+        posix.set_blocking(self.reader, False)
+        self.file = open_file(name, scope)
+        self.size = self.left_out = 0
+
+    def take(self) -> bool:
+        """Write down what is in the pipe; False once no process can write into it any more."""
+        try:
+            data = posix.read(self.reader, 1 << 20)  # more than a pipe holds
+        except BlockingIOError:
+            return True
+        try:
+            self.size += posix.write(self.file, data)
+            if self.size > LARGEST_OUTPUT:
+                self.leave_out_middle()
+        except OSError:  # a full disk ends no command: its output is lost
+            pass
+        return bool(data)
+
+    def leave_out_middle(self) -> None:
+        """Put a shorter file in the place of this one: an onlooker sees the old one or the new."""
+        head = posix.pread(self.file, FIRST_PART, 0)
+        tail = posix.pread(self.file, LAST_PART, self.size - LAST_PART)
+        mark = len(LEFT_OUT % 0)
+        self.left_out += self.size - len(head + tail) - mark * bool(self.left_out)
+        new = self.name + ".new"
+        force_remove(new, self.scope.fd)
+        file = open_file(new, self.scope)
+        write_all(file, head + LEFT_OUT % self.left_out + tail)
+        posix.rename(new, self.name, src_dir_fd=self.scope.fd, dst_dir_fd=self.scope.fd)
+        posix.dup2(file, self.file, False)
+        posix.close(file)
+        self.size = len(head + tail) + mark
+
+
+class Seen:
+    """How far onlookers have printed a run's output, by the bytes that the command has written."""
+
+    def __init__(self, number: int, scope: Scope) -> None:
+        self.names, self.scope = (output_name(number), output_name(number, ".err")), scope
+        flags = posix.O_RDWR | posix.O_CREAT | FILE  # pwrite() appends where there is O_APPEND
+        self.file = open_inside(scope, output_name(number, ".seen"), flags=flags)
+        self.read()
+
+    def read(self) -> None:
+        """Read how far it is printed. Junk counts as nothing."""
+        words = posix.pread(self.file, 64, 0).split() + [b""] * 3
+        self.places = [int(word) if word.isdigit() else 0 for word in words[:2]]
+        self.is_complete = words[2] == b"1"
+
+    def print_piece(self, which: int, seconds: float) -> bool:
+        """Print a piece of what is new; False where there is none. A reader has some seconds.
+
+        It is noted, then printed: that is some microseconds. The other way round the reader, woken
+        in between, takes the processor, and what is printed is printed again after a SIGKILL then.
+        """
+        try:
+            file = posix.open(self.names[which], posix.O_RDONLY | FILE, dir_fd=self.scope.fd)
+        except OSError:
+            return False
+        data, place = read_output(file, self.places[which])
+        posix.close(file)
+        if not data or not is_writable(1 + which, seconds):
+            return bool(data)
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+        before, self.places[which] = self.places[which], place
+        try:
+            self.note()
+            while data:
+                data = data[posix.write(1 + which, data) :]
+        except OSError as error:
+            self.places[which] = before
+            self.note()
+            if isinstance(error, BrokenPipeError):  # the reader has gone, as head does
+                exit_like(-_signal.SIGPIPE)
+            raise
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        return True
+
+    def note(self) -> None:
+        """Write down how far it is printed."""
+        words = (*self.places, self.is_complete)
+        posix.pwrite(self.file, b"%020d %020d %d" % words, 0)
+
+
+def read_output(file: int, place: int) -> tuple[bytes, int]:
+    """Return a piece of an output file, and the place after it, by what the command has written."""
+    mark = posix.pread(file, len(LEFT_OUT % 0), FIRST_PART)
+    word = mark.split()[1:2]
+    left_out = int(word[0]) if word and word[0].isdigit() and mark == LEFT_OUT % int(word[0]) else 0
+    if left_out and FIRST_PART <= place < FIRST_PART + left_out:
+        return mark, FIRST_PART + left_out
+    if place < FIRST_PART:
+        data = posix.pread(file, min(PIECE, FIRST_PART - place), place)
+    else:
+        data = posix.pread(file, PIECE, place - left_out + len(mark) * bool(left_out))
+    return data, place + len(data)
+
+
+def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int:
+    """Print what is new of a run until it has ended, and return its status.
+
+    Raise Failure, status 75, when the limit is over, or this process's caller is gone.
+    """
+    name = output_name(number, ".run")
+    shown = "run %d (%s)" % (number, printable(read_record(name, scope.fd).get("command", "?"), 60))
+    goes_on = "%s goes on: call %s --follow %d" % (shown, printable(__file__), number)
+    began, parent = time.monotonic(), posix.getppid()
+    end = began + (float("inf") if limit is None else limit)
+    file, screen = posix.open(name, posix.O_RDONLY | FILE, dir_fd=scope.fd), Screen(plan)
+    waiting = [Claim(scope, each, -1, -1) for each in find_numbered(scope, number)]
+    seen = Seen(number, scope)
+    if not flock_within(seen.file, min(end - began, 1e6), LOCK_EX):
+        raise Failure("another onlooker follows %s" % shown, GAVE_UP)
+    seen.read()
+    fresh = time.monotonic()
+    with Alarm() as alarm:
+        while True:
+            is_over, now = has_ended(number, scope), time.monotonic()
+            while any([seen.print_piece(each, max(0.1, min(end - now, ONLOOK))) for each in (0, 1)]):
+                fresh = now = time.monotonic()
+                if now > end + ONLOOK:
+                    break
+            else:
+                if is_over:
+                    break
+            if now >= end or posix.getppid() != parent:
+                raise Failure(goes_on, GAVE_UP)
+            waiting = [each for each in waiting if is_waiting(scope, each.identity)]
+            for claim in waiting:
+                screen.update(claim, Blocker(claim.identity, False, -1, {}), now - began)
+            if not waiting:
+                screen.clear()
+            alarm.flock(file, min(end - now, ONLOOK, 0.05 + (now - fresh) / 4))
+    screen.clear()
+    seen.is_complete = True
+    seen.note()
+    return final_status(scope, number, shown)
+
+
+def final_status(scope: Scope, number: int, shown: str) -> int:
+    """Return the status of a run that has ended. Raise Failure where its scribe was killed."""
+    record = read_record(output_name(number, ".run"), scope.fd)
+    try:
+        status = int(record.get("status", ""))
+        if -65 < status < 256:
+            return status
+    except ValueError:
+        pass
+    text = "%s has lost the process that writes its output down: its status is not known"
+    raise Failure(text % shown)
+
+
+def find_numbered(scope: Scope, number: int) -> dict[Identity, dict[str, str]]:
+    """Return the waiter or the holder of a background run, and its record."""
+    found = everyone(scope).items()
+    return {each: record for each, record in found if record.get("run") == str(number)}
+
+
+def named_run(plan: Command, scope: Scope | None, text: str) -> int:
+    """Return the number of a run that is known; without one that of this caller's newest."""
+    numbers = run_numbers(scope) if scope else []
+    known = ", ".join(map(str, numbers[:9])) or "none"
+    if text:
+        if text.isdecimal() and int(text) in numbers:
+            return int(text)
+        raise Failure("there is no run %s in this project; known: %s" % (printable(text, 20), known))
+    own, found = own_callers(plan), []
+    for number in numbers:
+        record = read_record(output_name(number, ".run"), scope.fd if scope else -1)
+        theirs = record.get("callers", "").split("\t")
+        found += [(rank, -number) for rank, each in enumerate(own) if each in theirs]
+    if not found:
+        raise Failure("this caller has no background run: name one; known: %s" % known)
+    return -min(found)[1]
+
+
+def follow_by_number(plan: Command, text: str) -> int:
+    """Do what --follow says."""
+    scope = find_state(project_root())
+    number = named_run(plan, scope, text)
+    assert scope
+    limit = number_setting(plan, "wait", (), False)
+    return follow(scope, plan, number, 0.0 if "no-wait" in plan.given else limit)
+
+
+def cancel(plan: Command, text: str) -> int:
+    """End a background run, queued or running."""
+    scope = find_state(project_root())
+    number = named_run(plan, scope, text or "?")
+    assert scope
+    found = find_numbered(scope, number)
+    if not found:
+        say("run %d has ended already" % number)
+        return 0
+    status = end_runs(scope, [Run(scope, *each) for each in found.items()])
+    for identity in found:
+        reclaim_if_dead(scope, identity)
+    return status
 
 
 # ---- git -----------------------------------------------------------------------------------------
@@ -4124,6 +4515,7 @@ def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
         "place": entry.place.strip(),
         "user": user_of(entry.pid) if entry.process else "?",
         "from": entry.record.get("from", "-"),
+        "run": int(entry.record["run"]) if entry.record.get("run", "").isdecimal() else None,
         "left": [],
     }
 
@@ -4149,9 +4541,11 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
         try:
             words = line.decode("utf-8", "replace").split(" ", 6)
             ended, status, waited, ran, peak, by, command = words
+            peak, _, number = peak.partition("+")
             run: dict[str, Any] = {"ended": int(ended), "waited": float(waited), "ran": float(ran)}
             run["status"] = None if status == "?" else int(status)
             run["peak"] = int(peak) * 1024
+            run["run"] = int(number) if number else None
         except ValueError:
             continue
         by_what = None if by == "-" else printable(by, 20)
@@ -4200,7 +4594,8 @@ def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
         elif entry in seen["stale"]:
             label = "stale"
         left = ", ".join(map(str, entry["left"][:5]))
-        note = "(stopped) " if entry["state"] in "Tt" else ""
+        note = "(run %d) " % entry["run"] if entry["run"] else ""
+        note += "(stopped) " if entry["state"] in "Tt" else ""
         note += "(%s) " % entry["place"] if entry["place"] else ""
         note += "(PID %s of it still runs) " % left if left else ""
         words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
@@ -4223,6 +4618,7 @@ def history_lines(runs: list[dict[str, Any]], form: str, width: int) -> list[str
         status = names.get(status, status)
         words = [ended, status, duration(run["waited"]), duration(run["ran"])]
         note = notes.get((run["by"] or "").replace("timeout", "time"), "")
+        note += " (run %d)" % run["run"] if run["run"] else ""
         rows.append(words + [megabytes(run["peak"]), printable(run["command"]) + note])
     return align_rows(rows, (1, 2, 3, 4), width)
 
@@ -4374,9 +4770,10 @@ def clean_up(scope: Scope) -> int:
 
 # ---- the command line ----------------------------------------------------------------------------
 
+OPTIONAL = ["follow"]  # with a number or without
 LOOKS = "status watch history kill-all help version json".split()  # in place of a command
-FLAGS = LOOKS + "no-wait quiet verbose".split()
-VALUES = "timeout wait leftovers memory-limit project".split()
+FLAGS = LOOKS + "background no-wait quiet verbose".split()
+VALUES = "timeout wait leftovers memory-limit project cancel within label".split()
 
 
 def parse_arguments(argv: list[str]) -> Command | int:
@@ -4386,9 +4783,10 @@ def parse_arguments(argv: list[str]) -> Command | int:
     words = split_options(plan.given, argv[1:])
     if "project" in plan.given:
         posix.environ[b"SEQEXEC_PROJECT"] = plan.given["project"].encode("utf-8", "surrogateescape")
-    looks = [option for option in plan.given if option in LOOKS]
+    plan.label = label_of(plan.given.get("label", ""))
+    looks = [option for option in plan.given if option in [*LOOKS, *OPTIONAL, "cancel"]]
     if looks:
-        return look(looks, words)
+        return look(plan, looks, words)
     is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
     apply_settings(plan, is_shell)
     if not words and posix.isatty(0):
@@ -4399,7 +4797,10 @@ def parse_arguments(argv: list[str]) -> Command | int:
         become_shell(plan, words)
     else:
         plan.argv, plan.shown = words, printable(" ".join(words))
+    plan.shown = plan.label + plan.shown
     plan.leftovers = plan.leftovers or ("leave" if plan.is_line else "wait")
+    if plan.is_background:
+        plan.is_line = False
     return plan
 
 
@@ -4412,10 +4813,10 @@ def split_options(given: dict[str, str], words: list[str]) -> list[str]:
         if word == "--":
             given[word] = ""
             break
-        if option not in FLAGS + VALUES:
+        if option not in FLAGS + VALUES + OPTIONAL:
             import difflib
 
-            near = difflib.get_close_matches(option, FLAGS + VALUES, 1)
+            near = difflib.get_close_matches(option, FLAGS + VALUES + OPTIONAL, 1)
             hint = "did you mean --%s?" % near[0] if near else "see %s --help" % TOOL
             raise Failure("unknown option %s: %s" % (printable(word), hint))
         if option in FLAGS and equals:
@@ -4424,11 +4825,13 @@ def split_options(given: dict[str, str], words: list[str]) -> list[str]:
             if not words:
                 raise Failure("%s wants a value: see %s --help" % (word, TOOL))
             value, words = words[0], words[1:]
+        if option in OPTIONAL and words and words[0].replace(".", "", 1).isdecimal():
+            value, words = words[0], words[1:]
         given[option] = value
     return words
 
 
-def look(looks: list[str], words: list[str]) -> int:
+def look(plan: Command, looks: list[str], words: list[str]) -> int:
     """Look, rescue or explain: no exported setting keeps these from their work."""
     if words:
         shown = (looks[0], printable(" ".join(words), 60))
@@ -4444,6 +4847,8 @@ def look(looks: list[str], words: list[str]) -> int:
         "history": lambda: show_history(project_root(), as_json),
         "watch": lambda: watch(project_root()),
         "kill-all": lambda: kill_all(project_root()),
+        "follow": lambda: follow_by_number(plan, plan.given["follow"]),
+        "cancel": lambda: cancel(plan, plan.given["cancel"]),
     }
     return actions[what[0]]()
 
@@ -4459,6 +4864,8 @@ def apply_settings(plan: Command, is_shell: bool) -> None:
     plan.verbose = "verbose" in given or not asks and is_on("SEQEXEC_VERBOSE", *verbose)
     plan.timeout = number_setting(plan, "timeout", timeouts, is_shell) or 0.0
     plan.wait = number_setting(plan, "wait", ("SEQEXEC_WAIT",), is_shell)
+    plan.within = number_setting(plan, "within", (), False)
+    plan.is_background = "background" in given or plan.within is not None
     if "no-wait" in given:
         plan.wait, plan.origin["wait"] = 0.0, "--no-wait"
     names = ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB")

@@ -435,6 +435,20 @@ def test_make_may_be_aliased(checkout: Project) -> None:
     assert wait_until(lambda: history(checkout)) == ["make all"]
 
 
+# ---- background runs ---------------------------------------------------------------------------------------
+
+
+@of("background")
+def test_a_call_that_is_killed_goes_on_in_the_next(checkout: Project) -> None:
+    write(checkout, "Makefile", "test:\n\t@echo one; sleep 1; echo two\n")
+    first, second = EXAMPLES["background"].splitlines()
+    call = checkout.start(["/bin/sh", "-c", "exec " + first])
+    assert read_line(call) == "one"
+    call.kill()
+    ended(call)
+    assert sh(checkout, second) == "two\n"
+
+
 # ---- memmon.py alone ---------------------------------------------------------------------------------------
 
 

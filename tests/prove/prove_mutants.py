@@ -194,7 +194,7 @@ MUTANTS = [
     Mutant(
         "a recipe line runs though its make has died",
         "check",
-        (("if self.plan.is_line and", "if False and"),),
+        (("if (self.plan.is_line or", "if False and (self.plan.is_line or"),),
         ("test_queue.py", "-k", "whose_make_has_died"),
     ),
     Mutant(
@@ -343,7 +343,7 @@ MUTANTS = [
     Mutant(
         "a keeper keeps the caller's descriptors",
         "become_daemon",
-        (("            try_close(fd)\n", "            pass\n"),),
+        (("    close_others(kept)\n", "    pass\n"),),
         ("test_keepers.py", "-k", "in_nobodys_way"),
     ),
     Mutant(
