@@ -3488,6 +3488,7 @@ class Job:
         self.deadline = self.began + (plan.timeout or float("inf"))
         self.pid = self.guard = 0
         self.peak = 0  # KiB
+        self.report = -1  # a pipe from the guard
         self.wait: Callable[..., Any] = posix.waitpid  # wait4() once `resource` is imported
         self.tasks: list[tuple[float, Callable[[], Any]]] = [  # not needed for the command's start
             (self.began + SETTLED, lambda: settle(claim)),
@@ -3653,7 +3654,10 @@ class Job:
         except (ImportError, OSError):  # a command that installs another Python
             pass
         try:
-            self.guard = start_memmon(self.claim, self.plan) if self.plan.memory != "0" else 0
+            if self.plan.memory != "0":
+                self.report, writer = posix.pipe()
+                self.guard = start_memmon(self.claim, self.plan, writer)
+                posix.close(writer)
         except OSError as error:
             say("no memory limit: %s" % describe_oserror(error))
 
@@ -3675,16 +3679,22 @@ class Job:
         posix.kill(pid, _signal.SIGTERM)
         if not sleep_until_exit([process], GUARD_PATIENCE):
             posix.kill(pid, _signal.SIGKILL)
-        if wait_status(posix.waitpid(pid, 0)[1]) == GUARD_ENDED_SOMETHING:
+        guard_status = wait_status(posix.waitpid(pid, 0)[1])
+        peak = posix.read(self.report, 65536).partition(b'"peak": ')[2].partition(b",")[0]
+        if peak.isdigit():  # wait4() tells the largest process, and counts this one before its exec
+            self.peak = int(peak) // 1024
+        if guard_status == GUARD_ENDED_SOMETHING:
             self.plan.finish = "memory"
             shown = (128 - status if status < 0 else status, printable(self.plan.shown, 200))
             text = "the memory guard ended processes of this run, which ended with status %d: %s"
             say(text % shown)
 
 
-def start_memmon(claim: Claim, plan: Plan) -> int:
+def start_memmon(claim: Claim, plan: Plan, report: int) -> int:
     """Start the memmon.py beside this file. Return its PID; 0 without one, said only where a limit
     was asked for.
+
+    report: a pipe for its --report.
 
     It is in a session of its own, has stderr alone of the command's descriptors, and no token.
     """
@@ -3701,9 +3711,9 @@ def start_memmon(claim: Claim, plan: Plan) -> int:
     arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only"]
     arguments += ["--token", claim.identity, "--limit", plan.memory or "2048", "--limit-name"]
     arguments.append(plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB"))
-    arguments += ["--quiet"] if plan.quiet else []
+    arguments += ["--report", "/dev/fd/1"] + (["--quiet"] if plan.quiet else [])
     actions: list[Any] = [(posix.POSIX_SPAWN_OPEN, 0, "/dev/null", posix.O_RDWR, 0)]
-    actions.append((posix.POSIX_SPAWN_DUP2, 0, 1))
+    actions.append((posix.POSIX_SPAWN_DUP2, report, 1))
     listing = "/proc/self/fd" if PROC == "/proc" else "/dev/fd"
     for fd in map(int, posix.listdir(listing)):
         if fd > 2 and look_up("%s/%d" % (listing, fd)):
@@ -4642,7 +4652,9 @@ def align_rows(rows: list[list[str]], right: tuple[int, ...], width: int) -> lis
 
 def megabytes(size: int) -> str:
     """Return bytes for people."""
-    return "%.1f GB" % (size / 1e9) if size >= 1e9 else "%d MB" % (size / 1e6) if size else "-"
+    if size >= 1e9:
+        return "%.1f GB" % (size / 1e9)
+    return "%d MB" % max(1, size / 1e6) if size else "-"
 
 
 # ---- looking and rescuing ------------------------------------------------------------------------
