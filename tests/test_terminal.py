@@ -368,6 +368,8 @@ def test_a_short_line_keeps_the_command_and_says_who_is_stopped(project: Project
 
 def test_a_stopped_holder_is_named_as_such(project: Project, tool: Tool) -> None:
     console = JobShell(project)
+    console.line("tty")
+    name = console.expect(r"/dev/(pts/\d+)").group(1)
     console.line(typed(tool, shell("echo ready $PPID; exec sleep 100")))
     wrapper = int(console.expect(r"ready (\d+)").group(1))
     console.send("\x1a")
@@ -375,7 +377,7 @@ def test_a_stopped_holder_is_named_as_such(project: Project, tool: Tool) -> None
     waiter = project.start(tool.wrap(["true"]), stdin=subprocess.DEVNULL)
     wait_for_waiter(tool.scope(project), waiter)
     said = wait_until(lambda: waiter.stderr and waiter.stderr.readline()).decode()
-    assert "stopped" in said
+    assert ", which is stopped in %s: continue or end it" % name in said
     assert str(wrapper) in said
     console.do("kill -9 %1; kill -CONT %1")
     ended(waiter)
