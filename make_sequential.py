@@ -3050,7 +3050,7 @@ class Entry:
         self.command = printable(self.record.get("command", process.name if process else "?"))
         self.seconds = seconds_since(self.record.get("began", self.record.get("since", "")))
         self.state = process.state if process else "?"
-        self.place = ""  # where the PID means something, if not here
+        self.place = ""  # where its PID counts, if not here
         if identity and identity.version == FORMAT and identity.host and not shares_pids(identity):
             own = own_identity()
             is_near = identity.boot == own.boot != "0" or identity.host == own.host
@@ -3058,8 +3058,8 @@ class Entry:
 
 
 def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
-    """Yield the owners in the lock, then the queue in its order: "holders", "waiters", or "stale"
-    for what the dead have left."""
+    """Yield the owners in the lock, then the queue in its order, each with its kind: "holders",
+    "waiters", or "stale" for what a dead process has left."""
     found = owners(scope)
     for identity, state in found.items():
         record = record_in(LOCK, identity, scope.fd)
@@ -3076,8 +3076,8 @@ def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
 
 
 class Screen:
-    """The waiting line. On a terminal it updates itself; elsewhere it is printed at a change and
-    every REPEAT seconds, and so it is on a terminal whose foreground another job has."""
+    """The waiting line. On a terminal it updates itself. Elsewhere, and in the background, it is
+    printed at a change and every REPEAT seconds."""
 
     def __init__(self, plan: Plan) -> None:
         self.quiet, self.silence = plan.quiet, plan.silence
@@ -3094,8 +3094,8 @@ class Screen:
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
     def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
-        """Say what is waited for, if that is new. The shell's own job is silent for REPEAT
-        seconds."""
+        """Say what blocks this process, if that is new. A waiter behind its own shell job is
+        silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
         if self.quiet or waited < (REPEAT if is_own_job else self.silence):
@@ -3126,7 +3126,7 @@ def can_move_cursor(fd: int) -> bool:
 
 
 def is_in_foreground() -> bool:
-    """Tell whether this process is of the job that has the terminal, or there is no job control."""
+    """Tell whether this process's job has the terminal, or there is no job control."""
     try:
         return posix.tcgetpgrp(2) == posix.getpgrp()
     except OSError:
@@ -3161,8 +3161,8 @@ def fit(text: str, width: int) -> str:
 def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
     """Say the position, and the holder's PID, command, and for how long it has run.
 
-    room: columns, if they are few. The words become fewer then, the command shorter, and a number
-    is never cut.
+    room: columns, 0 for any number. Where they are few, words go, then a part of the command, then
+    all after it: a number is never cut.
     """
     there = list_waiters(claim.scope)
     lines = [line for each, line in read_queue(claim.scope).items() if each in there]
@@ -3219,9 +3219,8 @@ def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
 
 
 def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
-    """Return the seconds until commands have ended, the first of which has run for some time; 0
-    where that is unknown: one has seldom run to its end, or the spread of what they took is large.
-    """
+    """Return the seconds until commands have ended, of which the first has run for some. Return 0
+    where a command has too few earlier runs, or those differ too much."""
     # 1700000000 0 0.0 12.3 10240 - make test
     spread = likely = 0.0
     for command in commands:
@@ -3243,10 +3242,10 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
 def number_setting(
     plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
 ) -> float | None:
-    """Return a number from 0 up that an option or a variable sets, None where none does; note which.
+    """Return the number that an option or a variable sets, None where none does. Note which.
 
-    Raise Failure for one that is none. A variable's is named and ignored under -c: others export
-    it.
+    Raise Failure for a text that is no number from 0 up. Under -c a variable's is named and
+    ignored: others export it.
     """
     origins = [("--%s " % option, plan.given.get(option))]
     origins += [(name + "=", setting(name) or None) for name in variables]
@@ -3265,7 +3264,7 @@ def number_setting(
 
 
 def help_text() -> str:
-    """Return this file's head, as far as it is for users."""
+    """Return the part of this file's head that is for users."""
     with open(__file__, encoding="utf-8") as file:
         head = file.read(9999).split("\n# SPDX", 1)[1].split("# The protocol")[0]
     return "\n".join(line[2:] for line in head.split("\n")[2:]).strip()
@@ -3304,8 +3303,7 @@ class Call(Plan):
 
 
 def parse_arguments(argv: list[str]) -> Call | int:
-    """Return what the arguments and the environment ask for; a status where that is done
-    already."""
+    """Return what the arguments and the environment ask for; a status where it is done already."""
     plan = Call()
     plan.words = split_options(plan, argv[1:])
     plan.quiet = "seq-quiet" in plan.given or is_on("SEQEXEC_QUIET")
@@ -3384,7 +3382,7 @@ def make_words(text: str) -> list[str]:
 
 
 def make_options(words: list[str]) -> list[tuple[str, str]]:
-    """Return make's options, each as its letter and what may be its value."""
+    """Return make's options, each as a letter and its value, if it is one that takes a value."""
     # -npq  -C dir  -kCdir  -j4  --dry-run  --directory=dir  --dir dir
     found = []
     words = words[: words.index("--")] if "--" in words else words
@@ -3416,8 +3414,7 @@ def asks_only(words: list[str], letters: str = "nqvh") -> bool:
 
 
 def project_of(words: list[str]) -> str:
-    """Return the root of the project that make's -C lead to; of this one where they lead
-    nowhere."""
+    """Return the root of the project that make's -C options lead to, else of this one."""
     from posixpath import expanduser  # --directory=~/shop: the shell leaves it to make
 
     here = posix.open(".", DIRECTORY)
@@ -3514,9 +3511,8 @@ def hold(plan: Call) -> int:
         return show(setting("SEQEXEC_RUN") or "-")
     if "make" not in make.name:  # the reaper of a make that has just died is above everything
         raise Failure(usage)
-    plan.shown = label_of() + printable(
-        " ".join(["make"] + read_command(make.pid).split(" ")[1:])
-    )
+    words = ["make"] + read_command(make.pid).split(" ")[1:]
+    plan.shown = label_of() + printable(" ".join(words))
     before = makefiles()
     claim = take_turn(plan)
     after = makefiles()
@@ -3530,7 +3526,7 @@ def hold(plan: Call) -> int:
 
 
 def makefiles() -> dict[int, tuple[int, int]]:
-    """Return the inode of each makefile here, its size and last change. make has this directory."""
+    """Return the inode, size and last change of each makefile in this directory, which is make's."""
     found = [look_up(name) for name in MAKEFILES]
     return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
 

@@ -3061,7 +3061,7 @@ class Entry:
         self.command = printable(self.record.get("command", process.name if process else "?"))
         self.seconds = seconds_since(self.record.get("began", self.record.get("since", "")))
         self.state = process.state if process else "?"
-        self.place = ""  # where the PID means something, if not here
+        self.place = ""  # where its PID counts, if not here
         if identity and identity.version == FORMAT and identity.host and not shares_pids(identity):
             own = own_identity()
             is_near = identity.boot == own.boot != "0" or identity.host == own.host
@@ -3069,8 +3069,8 @@ class Entry:
 
 
 def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
-    """Yield the owners in the lock, then the queue in its order: "holders", "waiters", or "stale"
-    for what the dead have left."""
+    """Yield the owners in the lock, then the queue in its order, each with its kind: "holders",
+    "waiters", or "stale" for what a dead process has left."""
     found = owners(scope)
     for identity, state in found.items():
         record = record_in(LOCK, identity, scope.fd)
@@ -3087,8 +3087,8 @@ def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
 
 
 class Screen:
-    """The waiting line. On a terminal it updates itself; elsewhere it is printed at a change and
-    every REPEAT seconds, and so it is on a terminal whose foreground another job has."""
+    """The waiting line. On a terminal it updates itself. Elsewhere, and in the background, it is
+    printed at a change and every REPEAT seconds."""
 
     def __init__(self, plan: Plan) -> None:
         self.quiet, self.silence = plan.quiet, plan.silence
@@ -3105,8 +3105,8 @@ class Screen:
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
     def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
-        """Say what is waited for, if that is new. The shell's own job is silent for REPEAT
-        seconds."""
+        """Say what blocks this process, if that is new. A waiter behind its own shell job is
+        silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
         if self.quiet or waited < (REPEAT if is_own_job else self.silence):
@@ -3137,7 +3137,7 @@ def can_move_cursor(fd: int) -> bool:
 
 
 def is_in_foreground() -> bool:
-    """Tell whether this process is of the job that has the terminal, or there is no job control."""
+    """Tell whether this process's job has the terminal, or there is no job control."""
     try:
         return posix.tcgetpgrp(2) == posix.getpgrp()
     except OSError:
@@ -3172,8 +3172,8 @@ def fit(text: str, width: int) -> str:
 def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
     """Say the position, and the holder's PID, command, and for how long it has run.
 
-    room: columns, if they are few. The words become fewer then, the command shorter, and a number
-    is never cut.
+    room: columns, 0 for any number. Where they are few, words go, then a part of the command, then
+    all after it: a number is never cut.
     """
     there = list_waiters(claim.scope)
     lines = [line for each, line in read_queue(claim.scope).items() if each in there]
@@ -3230,9 +3230,8 @@ def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
 
 
 def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
-    """Return the seconds until commands have ended, the first of which has run for some time; 0
-    where that is unknown: one has seldom run to its end, or the spread of what they took is large.
-    """
+    """Return the seconds until commands have ended, of which the first has run for some. Return 0
+    where a command has too few earlier runs, or those differ too much."""
     # 1700000000 0 0.0 12.3 10240 - make test
     spread = likely = 0.0
     for command in commands:
@@ -3254,10 +3253,10 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
 def number_setting(
     plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
 ) -> float | None:
-    """Return a number from 0 up that an option or a variable sets, None where none does; note which.
+    """Return the number that an option or a variable sets, None where none does. Note which.
 
-    Raise Failure for one that is none. A variable's is named and ignored under -c: others export
-    it.
+    Raise Failure for a text that is no number from 0 up. Under -c a variable's is named and
+    ignored: others export it.
     """
     origins = [("--%s " % option, plan.given.get(option))]
     origins += [(name + "=", setting(name) or None) for name in variables]
@@ -3276,7 +3275,7 @@ def number_setting(
 
 
 def help_text() -> str:
-    """Return this file's head, as far as it is for users."""
+    """Return the part of this file's head that is for users."""
     with open(__file__, encoding="utf-8") as file:
         head = file.read(9999).split("\n# SPDX", 1)[1].split("# The protocol")[0]
     return "\n".join(line[2:] for line in head.split("\n")[2:]).strip()
@@ -4475,6 +4474,7 @@ def describe_process(pid: int) -> str:
 
 # ---- status and history --------------------------------------------------------------------------
 
+
 def find_state(root: str) -> Scope | None:
     """Return the project's scope, None where nothing has run yet."""
     path = state_path(root)
@@ -4483,7 +4483,7 @@ def find_state(root: str) -> Scope | None:
 
 
 def project_status(root: str) -> dict[str, Any]:
-    """Return all that a status shows, as --json does."""
+    """Return all that --status shows, in the form of --json."""
     scope = find_state(root)
     seen = scope_status(scope, root, read_processes())
     close_scope(scope)
@@ -4512,7 +4512,7 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
 
 
 def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
-    """Return what is known of a holder or a waiter: seconds since it came, bytes of its tree."""
+    """Return the JSON of an entry. The memory is that of its whole tree, in bytes."""
     roots = [entry.process] if entry.process else []
     tree = roots + descendants(table, [each.pid for each in roots])
     return {
@@ -4544,7 +4544,7 @@ def user_of(pid: int) -> str:
 
 
 def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
-    """Return the last runs, oldest first. status None: of a kept turn, whose end is not told."""
+    """Return the last runs, oldest first. A kept turn has no status: its keeper learns none."""
     # 1700000000 0 0.0 12.3 10240 - make test
     found = []
     for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
@@ -4570,7 +4570,7 @@ def show_status(root: str, as_json: bool) -> int:
 
 
 def show_history(root: str, as_json: bool) -> int:
-    """Print what has run, oldest first."""
+    """Print the runs that have ended, oldest first."""
     scope = find_state(root)
     runs = read_history(scope, 1000) if scope else []
     if as_json:
@@ -4580,7 +4580,7 @@ def show_history(root: str, as_json: bool) -> int:
 
 
 def show_json(seen: Any) -> int:
-    """Print what is for programs."""
+    """Print an object as JSON."""
     import json
 
     return show(json.dumps(seen, indent=2))
@@ -4597,12 +4597,10 @@ def status_lines(seen: dict[str, Any], width: int) -> list[str]:
 def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
     """Return the rows of one scope and of those inside it, whose commands stand further right."""
     rows = []
-    for entry in seen["holders"] + seen["waiters"] + seen["stale"]:
-        label, about = "runs", megabytes(entry["memory"])
-        if entry in seen["waiters"]:
-            label, about = "waits %d" % entry["position"], entry["from"]
-        elif entry in seen["stale"]:
-            label = "stale"
+    found = [(kind, entry) for kind in ("holders", "waiters", "stale") for entry in seen[kind]]
+    for kind, entry in found:
+        label = {"holders": "runs", "stale": "stale"}.get(kind) or "waits %d" % entry["position"]
+        about = entry["from"] if kind == "waiters" else megabytes(entry["memory"])
         left = ", ".join(map(str, entry["left"][:5]))
         note = "(run %d) " % entry["run"] if entry["run"] else ""
         note += "(stopped) " if entry["state"] in "Tt" else ""
@@ -4616,7 +4614,7 @@ def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
 
 
 def history_lines(runs: list[dict[str, Any]], form: str, width: int) -> list[str]:
-    """Return the table of what has ended."""
+    """Return the table of the runs that have ended."""
     import signal
 
     names = {str(-each): each.name for each in signal.Signals}
@@ -4688,7 +4686,7 @@ def watch(root: str) -> int:
 
 
 def draw_status(root: str) -> None:
-    """Draw one status over the last."""
+    """Draw the status over the one before."""
     size = posix.get_terminal_size(1)
     lines = status_lines(project_status(root), size.columns - 1)
     lines = lines[: max(1, size.lines - 1)] + ["%s  q ends" % time.strftime("%H:%M:%S")]
@@ -4697,10 +4695,10 @@ def draw_status(root: str) -> None:
 
 
 def kill_all(root: str) -> int:
-    """End this project's waiters, holders, their runs and orphans; never wait in a queue for it.
+    """End this project's waiters, holders, their runs and orphans, without a wait for a turn.
 
-    Return 125 if something is left. Where this process is inside of a run, another one does it,
-    which lives on: in a session of its own, with init for its parent.
+    Return 125 if something is left. If this process is inside of a run, a daemon does the work,
+    which does not end with that run.
     """
     scope = find_state(root)
     records = everyone(scope) if scope else {}
@@ -4715,7 +4713,8 @@ def kill_all(root: str) -> int:
 
 
 def from_outside(action: Callable[..., int], *arguments: Any) -> int:
-    """Do something in a process that is inside of no run. Return its status, 125 if it is lost."""
+    """Call a function in a process that is outside of every run: in a session of its own, with init
+    for its parent. Return its status, 125 if there is none."""
     reader, writer = posix.pipe()
     if posix.fork():
         posix.close(writer)
@@ -4735,8 +4734,8 @@ def from_outside(action: Callable[..., int], *arguments: Any) -> int:
 
 
 def end_runs(scope: Scope, runs: list[Run]) -> int:
-    """End waiters, holders and their runs, say so, and leave the state clean. 125: something is
-    left."""
+    """End waiters, holders and their runs, say so, and leave the state clean. Return 125 if
+    something is left."""
     turns = [Entry(Blocker(run.identity, True, -1, run.record)) for run in runs]
     living = [turn for turn in turns if turn.record["state"] == "alive"]
     commands = {pid: turn.command for turn in turns for pid in (turn.identity.pid, turn.pid)}
@@ -4753,7 +4752,7 @@ def end_runs(scope: Scope, runs: list[Run]) -> int:
         shown = "the turn of " + name if name else printable(process.name)
         say("ended PID %d (%s)" % (process.pid, printable(shown, 80)))
     say_denied(denied)
-    legacy = find_legacy_holder(scope)  # it is known by a PID in a file alone
+    legacy = find_legacy_holder(scope)  # a bare PID in a file is not enough to end it
     away = [turn for turn in living if turn.place]
     away += [Entry(legacy)] if legacy and legacy.process else []
     for turn in away:
