@@ -38,23 +38,21 @@
 #   test: ; ./memmon.py --limit 1G --total 4G -- ./run-tests
 #
 # How it works.
-#   1. Members of the tree are the descendants of the root. A process stays a
-#      member (PID and start time), also after a double fork or setsid. A mark
-#      in the environment of COMMAND (MEMMON_RUN) finds processes that lose
-#      their parents between two looks.
+#   1. Members of the tree are the descendants of the root, for good (PID and
+#      start time), also after a double fork or setsid. A mark in the
+#      environment (MEMMON_RUN) finds those that lose their parents unseen.
 #   2. A process holds the memory that is freed when it ends: anonymous, shared
 #      and swapped-out pages. Pages of mapped files, pages given back with
 #      MADV_FREE and memory borrowed by vfork do not count. A fork and its
 #      parent each hold their part of the pages that they share.
-#   3. No process can grow by more than the kernel hands out. A look reads one
-#      counter of the machine (pgalloc in /proc/vmstat), and a process only
-#      when that has moved by what the process has left. The next look comes
-#      when the fastest machine could have handed that out.
-#   4. A process over the limit is sent SIGTERM, with all its descendants.
-#      SIGKILL follows at the end of the grace period, or as soon as one of
-#      them has grown by another 5 % of the limit. New members of the family
-#      get the same, until two looks find none alive. Over the total, the
-#      largest processes are ended until the rest fits.
+#   3. No process grows by more than the kernel hands out. A look reads that
+#      counter (pgalloc in /proc/vmstat), and a process only when the counter
+#      has moved by what the process has left. The next look comes when the
+#      fastest machine could have handed that out.
+#   4. A process over the limit is sent SIGTERM, with all its descendants, old
+#      and new. SIGKILL follows after the grace period, or as soon as one has
+#      grown by another 5 % of the limit. Two looks that find none alive end
+#      it. Over the total, the largest go until the rest fits.
 #   5. Never ended: memmon, its ancestors, PID 1, with --children-only the
 #      root, and every process that is no descendant.
 #
@@ -333,9 +331,6 @@ __version__ = "2.0.0"
 # ---- constants -----------------------------------------------------------------------------------
 
 MB = 1 << 20
-DEFAULT_LIMIT = 2048 * MB  # bytes
-DEFAULT_INTERVAL = 5.0  # s
-DEFAULT_GRACE = 2.0  # s
 LATER_WARNINGS = (75, 90)  # percent of the limit
 WARNING_PAUSE = 10.0  # s between lines that count further warnings
 STILL_GROWING = 0.05  # of the limit, after SIGTERM: the process does not intend to end
@@ -367,6 +362,7 @@ READER_TIME = 1.0  # s that the last lines wait for a reader
 ENDED_SOMETHING = 3  # exit status
 
 PF_FORKNOEXEC = 0x40  # in the flags of a stat line: forked, and not yet executed (sched.h)
+COUNTERS = (b"pglazyfree", b"thp_fault_alloc", b"thp_collapse_alloc")  # of /proc/vmstat
 CLONE_WAITS = (b"kernel_clone", b"_do_fork", b"do_fork", b"0")  # wchan; "0": hidden from this user
 SHARED_MEMORY = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV", b"/dev/shm/")
 
@@ -712,21 +708,19 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
 
 
 class Member:
-    """A process of the tree, and what is known of its memory, in bytes.
-
-    parent outlives its process: it tells whose descendant this one is. At the
-    key, a count of bytes handed out, the process has to be read again. It can
-    be at its limit 1 ms after danger, another such count.
-    """
+    """A process of the tree, and what is known of its memory, in bytes."""
 
     def __init__(self, process: Process, parent: Member | None, limit: int) -> None:
-        self.process, self.parent, self.limit = process, parent, limit
+        self.process, self.limit = process, limit
+        self.parent = parent  # also when that has ended: it tells whose descendant this one is
         self.ending: Ending | None = None
         self.has_executed = not PROC  # a program, since it was forked: True for good
         self.lazy_count = 0  # of the machine, before this process could give back any page
         self.size = process.rss  # at least what it holds
+        self.part = 0  # of the total, when that was last counted
         self.threshold = 0  # the next size that calls for a warning or an end
-        self.key = self.danger = 0
+        self.key = 0  # a count of bytes handed out: then it has to be read again
+        self.danger = 0  # such a count: 1 ms later it can be at its limit
         self.status = -1  # a descriptor of its status file, -1: none
 
     def __del__(self) -> None:
@@ -741,59 +735,44 @@ class Reader:
         self.vmstat, self.loadavg = open_proc("vmstat"), open_proc("loadavg")
         self.budget, self.longest_blind = (BUDGET, BLIND) if PROC else (PS_BUDGET, PS_BLIND)
         self.table: dict[int, Process] = {}  # what ps has last told
-        self.last_pid = -1
+        self.last_pids = -1, -1  # given out before the last two looks
         self.seen: set[int] = set()  # PIDs in the last listing
-        self.late: list[int] = []  # PIDs given out, but not there yet: a fork on its way
         self.most_fd = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
-        self.before_command = self.handed_out(), self.fault_bytes(0)
+        self.counts = self.handed_out(), self.huge_pages  # before COMMAND starts
 
     def handed_out(self) -> int:
         """Return a count of bytes: no process grows by more than that grows."""
         # nr_free_pages 5960123\n ... \npgalloc_dma32 0\npgalloc_normal 2822824\n ... \npglazyfree 0
-        self.counters = text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
-        self.lazy_count = self.counter(b"pglazyfree")  # pages given back with MADV_FREE since boot
+        text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
+        found = [text.partition(b"\n%s " % name)[2].split(None, 1) for name in COUNTERS]
+        lazy, *huge = [int(words[0]) if words else 0 for words in found]
+        self.lazy_count, self.huge_pages = lazy, sum(huge)
         first, last = text.find(b"\npgalloc_"), text.rfind(b"\npgalloc_")
         if first < 0:  # ps, some containers: as if all cores had done nothing else
             return int(time.monotonic() * SPEED)
         counts = text[first : text.find(b"\n", last + 1)].split()[1::2]
         return sum(map(int, counts)) * PAGE_SIZE
 
-    def counter(self, name: bytes) -> int:
-        """Return a counter of the machine as of the last handed_out(), or 0."""
-        return int((self.counters.partition(b"\n%s " % name)[2].split(None, 1) or [b"0"])[0])
-
-    def fault_bytes(self, faults: int) -> int:
-        """Return the most bytes that so many page faults have filled.
-
-        A fault fills one page, or a huge one of PAGE_SIZE / 8 pages; the
-        machine counts those. Faults on a mapped file are few: each maps many
-        pages.
-        """
-        huge = self.counter(b"thp_fault_alloc") + self.counter(b"thp_collapse_alloc")
-        return (faults + huge * PAGE_SIZE // 8) * PAGE_SIZE
-
     def newcomers(self, is_thorough: bool) -> list[Process]:
-        """Return the processes that are new since the last call, or more."""
+        """Return the processes that are new since the last call, or more.
+
+        Each PID is tried at two looks: a fork has its PID before it is there.
+        """
         if not PROC:
             self.table = read_processes()
             return list(self.table.values())
         # 0.20 0.06 0.02 1/83 6733
         text = posix.pread(self.loadavg, 128, 0) if self.loadavg >= 0 else b"0"
-        now, last = int(text.split()[-1]), self.last_pid
-        if now == last and not self.late and not is_thorough:
+        now, last = int(text.split()[-1]), self.last_pids[0]
+        self.last_pids = (self.last_pids[1] if last >= 0 else now), now
+        if now == last and not is_thorough:
             return []
-        is_listed = is_thorough or last < 0 or not 0 <= now - last <= PROBES
-        fresh = range(max(last + 1, now - 8 if is_listed else 0), now + 1)
-        pids = [*self.late, *fresh]
-        if is_listed:
+        pids: Iterable[int] = range(last + 1, now + 1)
+        if is_thorough or last < 0 or not 0 < now - last <= PROBES:
             listed = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
-            first = last + 1 if now >= last else 0  # the PIDs from here on may be new ones again
-            pids = [pid for pid in sorted(listed) if pid >= first or pid not in self.seen]
+            pids = [pid for pid in listed if pid > last or now < last or pid not in self.seen]
             self.seen = listed
-        found = {pid: read_thread_leader(pid) for pid in pids}
-        self.late = [pid for pid in fresh if not found.get(pid)] if self.loadavg >= 0 else []
-        self.last_pid = now
-        return [process for process in found.values() if process]
+        return [process for process in map(read_thread_leader, pids) if process]
 
     def read(self, pid: int) -> Process | None:
         """Return a process as it is, or was at the last look; None when it is gone."""
@@ -802,8 +781,7 @@ class Reader:
     def measure(self, member: Member) -> int | None:
         """Return at least the bytes that a process holds, None when it is gone.
 
-        The exact figure is read only where the sum of three counters, which
-        takes 20 us, reaches the member's threshold.
+        The exact figure is read where a sum of counters reaches the threshold.
         """
         fields = self.read_status(member)
         if not fields:
@@ -847,12 +825,10 @@ class Reader:
     ) -> tuple[int, int]:
         """Return the bytes that a process holds, and its part of the total.
 
-        status: what has been read of that file already. is_shared: descendants
-        may share pages with this process.
-
-        Without shared pages, and if no process of the machine has given back
-        pages in this one's time, status tells all: 20 us in place of 10 ms a
-        GB. It also stands in where there is no smaps_rollup (Linux 4.14).
+        is_shared: descendants may share its pages. If they do not, and if no
+        process of the machine has given back pages in this one's time, status
+        tells all: 20 us in place of 10 ms a GB. It also stands in where there
+        is no smaps_rollup (Linux 4.14).
         """
         is_fork = self.is_fork(member)
         fields = status or self.read_status(member)
@@ -997,8 +973,8 @@ def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
 class Options:
     """What the user asks for: sizes in bytes, times in seconds."""
 
-    limit, total, limit_name = DEFAULT_LIMIT, NO_LIMIT, "default"
-    interval, grace, warn = DEFAULT_INTERVAL, DEFAULT_GRACE, 50.0
+    limit, total, limit_name = 2048 * MB, NO_LIMIT, "default"
+    interval, grace, warn = 5.0, 2.0, 50.0
     dry_run = quiet = children_only = once = json = peak = False
     mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
     pid, log, report, token = 0, "", "", ""
@@ -1015,7 +991,6 @@ class Ending:
         self.signal = 0  # that each process of the family gets from now on
         self.signalled: dict[int, int] = {}  # PID -> the last signal that it was sent
         self.steps = ""  # what was done, in words
-        self.is_denied = False
         self.empty_looks = 0  # in a row, that found no process of the family
         self.seconds = 0.0  # from the first signal to the last look
 
@@ -1034,16 +1009,16 @@ class MemoryGuard:
         self.is_hopeless = False  # all that may be ended would not bring the tree below its total
         self.least_limit = min(limits.limit, limits.total)
         self.limit_words = "%s (%s)" % (show_size(limits.limit), limits.limit_name)
-        self.counts, self.handed = reader.before_command, reader.before_command[0]
+        self.counts, self.faults, self.handed = reader.counts, 0, reader.counts[0]
         self.lazy_count = 0  # of the reader, at the last look
         self.total_key = self.next_key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
         self.peak = self.peak_process = self.possible = 0  # bytes: see note_peak(), bound_peak()
         self.most = 0  # processes at a time
-        levels = {} if limits.quiet else {limits.warn, *LATER_WARNINGS}
-        self.levels = sorted(level for level in levels if limits.warn <= level < 100)
-        self.warned: set[tuple[float, str]] = set()  # level, program name
+        levels = [each for each in (limits.warn, *LATER_WARNINGS) if limits.warn <= each < 100]
+        self.steps = [int(limits.limit * level / 100) for level in levels if not limits.quiet]
+        self.warned: set[tuple[int, str]] = set()  # step, program name
         self.unwarned: dict[str, set[int]] = {}  # program name -> PIDs, for the next line
         self.warned_at = 0.0
 
@@ -1088,9 +1063,8 @@ class MemoryGuard:
             if not self.limits.children_only:
                 self.enter(process, None)
             return True
-        me = posix.getpid()
-        if process.pid == me or process.ppid == me > 1:  # PID 1 of a container is given all orphans
-            return True
+        if posix.getpid() in (process.pid, process.ppid) and posix.getpid() > 1:
+            return True  # memmon, or its ps; PID 1 of a container is given all orphans
         parent = self.members.get(process.ppid)
         born_to = parent.process if parent else self.root
         if process.ppid != born_to.pid or is_older(process, born_to):
@@ -1108,8 +1082,8 @@ class MemoryGuard:
         """
         member = Member(process, parent, self.limits.limit)
         member.threshold, member.lazy_count = self.next_threshold(0), self.lazy_count
-        of_root = [each for each in self.endings if each.offender.process.pid == self.root.pid]
-        member.ending = parent.ending if parent else of_root[0] if of_root else None
+        of_root = (each for each in self.endings if each.offender.process.pid == self.root.pid)
+        member.ending = parent.ending if parent else next(of_root, None)
         self.members[process.pid] = member
 
     # when to look
@@ -1155,13 +1129,9 @@ class MemoryGuard:
         self.check_total()
         self.plan()
         self.most = max(self.most, len(self.members))
-        least = plain = 0
-        for member in self.members.values():
-            is_fork = member.parent and self.reader.is_fork(member)  # it shows its parent's memory
-            least += max(member.size - (member.parent.size if member.parent and is_fork else 0), 0)
-            plain += member.size
-        if (plain if is_thorough else least) > self.peak:
-            if (self.danger - self.handed) / SPEED > plain * SHARE_COST:
+        held = sum(member.size for member in self.members.values())
+        if held > self.peak and (is_thorough or self.credit > BURST / 2):
+            if (self.danger - self.handed) / SPEED > held * SHARE_COST:
                 self.count_parts()
 
     def plan(self) -> None:
@@ -1186,8 +1156,8 @@ class MemoryGuard:
         self.credit = min(BURST, self.credit - cost + (cost + sleep) * self.reader.budget)
         return sleep
 
-    def count_parts(self) -> dict[int, int]:
-        """Return what each member adds to the total, by PID; note the peak.
+    def count_parts(self) -> int:
+        """Work out what each member adds to the total; return that, note the peak.
 
         Forks come first, and count only if they have not changed until all are
         read: else pages would count for a fork that has just ended, and then,
@@ -1195,24 +1165,26 @@ class MemoryGuard:
         """
         members = list(self.members.values())
         forks = [member for member in members if self.reader.is_fork(member)]
-        parts = {}
         for member in forks + [member for member in members if member not in forks]:
-            size, parts[member.process.pid] = self.reader.held(member, is_shared=bool(forks))
+            size, member.part = self.reader.held(member, is_shared=bool(forks))
             self.peak_process = max(self.peak_process, size)
         for member in forks:
             if not self.reader.is_fork(member) or self.reader.measure(member) is None:
-                parts[member.process.pid] = 0
-        self.peak = max(self.peak, sum(parts.values()), self.peak_process)
-        return parts
+                member.part = 0
+        total = sum(member.part for member in members)
+        self.peak = max(self.peak, total, self.peak_process)
+        return total
 
     def bound_peak(self, faults: int) -> None:
         """Note what one process can have held between two looks at all.
 
-        It grows by no more than what the machine hands out, nor by more than
-        what the page faults of COMMAND and of its reaped children fill.
+        It grows by no more than the machine hands out, nor by more than the
+        page faults of COMMAND and of its reaped children fill: a page each, or
+        one of the machine's new huge pages, which have PAGE_SIZE / 8 pages.
         """
-        before, self.counts = self.counts, (self.handed, self.reader.fault_bytes(faults))
-        grown = min(now - then for now, then in zip(self.counts, before))
+        handed, huge = self.handed - self.counts[0], self.reader.huge_pages - self.counts[1]
+        grown = min(handed, (faults - self.faults + huge * PAGE_SIZE // 8) * PAGE_SIZE)
+        self.counts, self.faults = (self.handed, self.reader.huge_pages), faults
         largest = max([member.size for member in self.members.values()], default=0)
         self.possible = max(self.possible, largest + grown)
 
@@ -1243,19 +1215,17 @@ class MemoryGuard:
 
     def next_threshold(self, size: int) -> int:
         """Return the next size above a size at which there is work to do."""
-        steps = [int(self.limits.limit * level / 100) for level in self.levels]
-        return min([step for step in steps if step > size], default=self.limits.limit)
+        return min([step for step in self.steps if step > size], default=self.limits.limit)
 
     def warn(self, process: Process, size: int) -> None:
         """Tell of a process near its limit, once a level and program name."""
-        percent = 100 * size // self.limits.limit
-        level = max([level for level in self.levels if level <= percent], default=0)
-        name = printable(process.name, 40)
-        if (level, name) in self.warned:
-            self.unwarned.setdefault(name, set()).add(process.pid)
+        said = self.next_threshold(size), printable(process.name, 40)
+        if said in self.warned:
+            self.unwarned.setdefault(said[1], set()).add(process.pid)
             return
-        self.warned.add((level, name))
+        self.warned.add(said)
         self.warned_at = time.monotonic()
+        percent = 100 * size // self.limits.limit
         words = (describe(process), show_size(size), percent, self.limit_words)
         Output.say("%s holds %s, %d %% of its limit of %s" % words)
 
@@ -1264,38 +1234,29 @@ class MemoryGuard:
         total = self.limits.total
         held = sum(member.size for member in self.members.values())
         if held > total:
-            parts = self.count_parts()
-            if sum(parts.values()) > total * (1 + STILL_GROWING):
+            if self.count_parts() > total * (1 + STILL_GROWING):
                 for ending in self.endings:
                     self.escalate(ending, "the tree still grows")
-            parts = self.without_victims(parts)
-            held = sum(parts.values())
+            rest = [member for member in self.members.values() if not member.ending]
+            held = sum(member.part for member in rest)
             if held > total:
-                self.reduce(parts, held)
+                self.reduce(rest, held)
         self.total_key = self.handed + max(total - held - MARGIN, min(total, 1 << 40) // 200)
 
-    def reduce(self, parts: dict[int, int], held: int) -> None:
-        """End the largest members until the rest fits; drop their parts."""
+    def reduce(self, rest: list[Member], held: int) -> None:
+        """End the largest members until the rest fits."""
         total = self.limits.total
         text = "the tree holds %s, limit %s (--total), " % (show_size(held), show_size(total))
-        eligible = [self.members[pid] for pid in parts if pid not in self.protected]
-        eligible = [member for member in eligible if member.limit != NEVER]
-        rest = held - sum(parts[member.process.pid] for member in eligible)
-        was_hopeless, self.is_hopeless = self.is_hopeless, rest > total
-        if self.is_hopeless:
-            if not was_hopeless:
-                Output.say(text + "most of it in what may not be ended: nothing is")
-            return
-        for member in sorted(eligible, key=lambda member: -parts[member.process.pid]):
-            if not member.ending and sum(parts.values()) > total * ROOM:
-                part = parts[member.process.pid]
-                why = text + "and this had the most of it, " + show_size(part)
-                self.select_victim(member, part, why)
-                parts = self.without_victims(parts)
-
-    def without_victims(self, parts: dict[int, int]) -> dict[int, int]:
-        """Return the parts of those members that are not being ended."""
-        return {pid: parts[pid] for pid, m in self.members.items() if pid in parts and not m.ending}
+        able = [m for m in rest if m.process.pid not in self.protected and m.limit != NEVER]
+        was_hopeless = self.is_hopeless
+        self.is_hopeless = held - sum(member.part for member in able) > total
+        if self.is_hopeless and not was_hopeless:
+            Output.say(text + "most of it in what may not be ended: nothing is")
+        for member in sorted(able, key=lambda member: -member.part):
+            if held > total * ROOM and not member.ending and not self.is_hopeless:
+                why = text + "and this had the most of it, " + show_size(member.part)
+                self.select_victim(member, member.part, why)
+                held = sum(member.part for member in rest if not member.ending)
 
     def select_victim(self, member: Member, size: int, why: str) -> None:
         """End a member with its descendants; where that cannot be, say so."""
@@ -1312,9 +1273,9 @@ class MemoryGuard:
             return
         self.endings.append(ending)
         self.credit = BURST  # danger was real, and others may have a part in it
-        self.escalate(ending, "", _signal.SIGTERM if self.limits.grace else _signal.SIGKILL)
+        self.escalate(ending, signum=_signal.SIGTERM if self.limits.grace else _signal.SIGKILL)
 
-    def escalate(self, ending: Ending, why: str, signum: int = _signal.SIGKILL) -> None:
+    def escalate(self, ending: Ending, why: str = "", signum: int = _signal.SIGKILL) -> None:
         """Send a family the next signal. None comes after SIGKILL."""
         if ending.signal == _signal.SIGKILL or self.limits.dry_run:
             return
@@ -1349,7 +1310,7 @@ class MemoryGuard:
                         take_precedence(pid)
                         is_new = True
                 except PermissionError:
-                    ending.is_denied = True
+                    pass
 
     def follow(self, ending: Ending, is_last: bool) -> None:
         """See how far an end has come. Two empty looks finish it: tell of it."""
@@ -1358,39 +1319,27 @@ class MemoryGuard:
                 self.check_limit(member)
         alive = self.family(ending)
         ending.empty_looks = 0 if alive else ending.empty_looks + 1
-        if is_last or ending.empty_looks > 1:
-            self.close(ending, alive)
-        elif time.monotonic() < ending.deadline or not alive:
-            self.sweep(ending)
-        elif ending.signal != _signal.SIGKILL:
-            self.escalate(ending, "")
-        else:
-            self.close(ending, alive)
-
-    def close(self, ending: Ending, alive: list[Member]) -> None:
-        """Tell of an end."""
+        is_killed, is_late = ending.signal == _signal.SIGKILL, time.monotonic() >= ending.deadline
+        if not (is_last or ending.empty_looks > 1 or alive and is_late and is_killed):
+            return self.escalate(ending) if alive and is_late else self.sweep(ending)
         for member in alive:
             member.limit = member.threshold = NEVER
         ending.seconds = time.monotonic() - ending.began
         self.endings.remove(ending)
         self.ended += [ending] if ending.signalled else []
-        if ending.is_denied and not ending.signalled:
-            text = "cannot end %s: %s; this user may not signal it"
-            Output.say(text % (ending.command, ending.why))
-            return
+        verb = "ended" if ending.signalled else "may not end"
         others = len(ending.signalled.keys() - {ending.offender.process.pid})
         family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
         end = "%d still there" % len(alive) if alive else "gone"
-        words = (ending.command, family, ending.why, ending.steps[2:], end, ending.seconds)
-        Output.say("ended %s%s: %s; %s, %s after %.2f s" % words)
+        words = (verb, ending.command, family, ending.why, ending.steps[2:], end, ending.seconds)
+        return Output.say("%s %s%s: %s; %s, %s after %.2f s" % words)
 
 
 def lineage(member: Member | None) -> list[Member]:
     """Return the members from the topmost one down to this one."""
     found: list[Member] = []
     while member:
-        found.insert(0, member)
-        member = member.parent
+        found, member = [member, *found], member.parent
     return found
 
 
@@ -1403,16 +1352,16 @@ def cpu_time() -> float:
 def take_precedence(pid: int = 0) -> None:
     """Get a core before others, as far as this user may: memmon, or a victim.
 
-    A nice value of -20 comes 100 ms late at times among 50 processes, and with
-    autogroups (sched(7)) it counts only inside a session: memmon runs in real
-    time. A victim that is nicer than those that grow gives its memory back.
+    A nice value of -20 comes 100 ms late at times among 50 processes: memmon
+    runs in real time. A victim that is nicer than those that grow gives its
+    memory back.
     """
     try:
-        if pid == 0 and hasattr(posix, "SCHED_RR"):
+        if pid:
+            posix.setpriority(posix.PRIO_PROCESS, pid, -20)
+        else:
             policy = posix.SCHED_RR | posix.SCHED_RESET_ON_FORK  # children do not inherit it
             posix.sched_setscheduler(0, policy, posix.sched_param(1))
-        else:
-            posix.setpriority(posix.PRIO_PROCESS, pid, -20)
     except (OSError, AttributeError):
         pass
 
@@ -1457,17 +1406,13 @@ class Watch:
             except OSError:
                 pass
 
-    def run(self, least: int) -> None:
-        """Look and sleep until nothing is left to watch, or told to stop.
-
-        least: the bytes that memmon had when it started COMMAND, which the
-        kernel has counted for COMMAND too.
-        """
+    def run(self) -> None:
+        """Look and sleep until nothing is left to watch, or told to stop."""
         gc.disable()  # there are no reference cycles to speak of
         self.guard.look()
         if not is_stored:
             store_bytecode()
-        while not (self.is_stopped or self.has_ended(least)):
+        while not (self.is_stopped or self.has_ended()):
             self.poll.poll(self.guard.pause() * 1000)
             self.guard.look()
             try:
@@ -1477,12 +1422,12 @@ class Watch:
             Output.catch_up()
         self.guard.look(True)
 
-    def has_ended(self, least: int) -> bool:
+    def has_ended(self) -> bool:
         """True once all that is watched is gone, and no end is under way."""
         guard = self.guard
         is_tied = bool(guard.limits.token)
         if guard.child:
-            self.reap(least)
+            self.reap()
         elif not self.is_root_gone:
             root = guard.reader.read(guard.root.pid)
             if root is None or root.start != guard.root.start or root.state in "ZX":
@@ -1504,12 +1449,10 @@ class Watch:
         guard.check_all(False)
         orphans = [describe(m.process) for m in guard.members.values() if not m.ending]
         if orphans and not guard.limits.token and not guard.limits.quiet:
-            more = " and %d more" % (len(orphans) - 3) if len(orphans) > 3 else ""
-            text = "%d (%s) has ended; still watching what it left behind: %s%s"
-            name = printable(guard.root.name)
-            Output.say(text % (guard.root.pid, name, ", ".join(orphans[:3]), more))
+            shown = (guard.root.pid, printable(guard.root.name), ", ".join(orphans[:5]))
+            Output.say("%d (%s) has ended; still watching what it left behind: %s" % shown)
 
-    def reap(self, least: int) -> None:
+    def reap(self) -> None:
         """Take COMMAND's status when it has ended, and its peak.
 
         The kernel's figure is exact also for what came and went between two
@@ -1525,12 +1468,15 @@ class Watch:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it
             guard.handed = guard.reader.handed_out()
             guard.bound_peak(usage.ru_minflt + usage.ru_majflt)
-            resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-            if resident > least:
-                if PROC and usage.ru_minflt:
-                    resident = min(resident, guard.possible)
-                guard.peak_process = max(guard.peak_process, resident)
-                guard.peak = max(guard.peak, guard.peak_process)
+            import resource
+
+            # until its exec, COMMAND has had the memory of memmon
+            if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+                resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                is_bounded = PROC and usage.ru_minflt
+                most = min(resident, guard.possible) if is_bounded else resident
+                guard.peak_process = max(guard.peak_process, most)
+                guard.peak = max(guard.peak, most)
             self.note_root_gone()
 
 
@@ -1672,37 +1618,36 @@ def tell_end(guard: MemoryGuard, status: int | None) -> None:
 # ---- command line --------------------------------------------------------------------------------
 
 SUFFIXES = {"K": 1 << 10, "M": MB, "G": MB << 10, "T": MB << 20}
-VARIABLES = {"MEMORY_LIMIT_MB": "--limit", "CHECK_INTERVAL": "--interval"}
 
 
-def parse_number(text: str, least: float, most: float) -> float:
+def parse_number(text: str, least: float, most: float, unless_zero: str = "") -> float:
     """Return a number within a range. Raise ValueError with what is wrong."""
     try:
         number = float(text) if text.isascii() and "_" not in text else -1.0
     except ValueError:
         number = -1.0
-    if not least <= number <= most:
-        raise ValueError("no number from %g to %g" % (least, most))
+    if not least <= number <= most and not (unless_zero and number == 0):
+        raise ValueError("no number from %g to %g%s" % (least, most, unless_zero))
     return number
 
 
 def parse_size(text: str) -> int:
     """Return bytes, NO_LIMIT for 0; a number without a suffix is in MB."""
     unit = SUFFIXES.get(text[-1:].upper(), 0)
-    try:
-        number = parse_number(text[:-1] if unit else text, 0, 1 << 40)
-    except ValueError:
-        number = -1.0
-    if number < 0.001 and number != 0:
-        raise ValueError("no number from 0.001 to %d, nor 0 for none" % (1 << 40))
+    number = parse_number(text[:-1] if unit else text, 0.001, 1 << 40, ", nor 0 for none")
     return min(int(number * (unit or MB)), NO_LIMIT) or NO_LIMIT
 
 
-def parse_pid(text: str) -> int:
-    """Return a PID. Raise ValueError."""
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text[:11]) < 1 << 31:
-        raise ValueError("no PID")
-    return int(text)
+def parse_text(text: str) -> str:
+    """Return a text that is not empty. Raise ValueError."""
+    if not text:
+        raise ValueError("empty")
+    return text
+
+
+def parse_any_interval(text: str) -> float:
+    """Return an interval. Other programs use the variable too: any number is understood."""
+    return min(max(parse_number(text, 0, float("inf")) or Options.interval, 0.001), 86400.0)
 
 
 FLAGS = {"--children-only", "--once", "--json", "--dry-run", "--quiet", "--peak"}
@@ -1712,68 +1657,53 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "--interval": lambda text: parse_number(text, 0.001, 86400.0),
     "--grace": lambda text: parse_number(text, 0.0, 86400.0),
     "--warn": lambda text: parse_number(text, 1.0, 100.0),
-    "--pid": parse_pid,
+    "--pid": lambda text: int(parse_number(text if text.isdecimal() else "", 1, 1 << 31)),
     "--limit-name": lambda text: printable(text, 40),
-    "--log": str,
-    "--report": str,
-    "--token": str,
+    "--log": parse_text,
+    "--report": parse_text,
+    "--token": parse_text,
 }
+VARIABLES: list[tuple[str, str, Callable[[str], Any]]] = [  # the last one wins
+    ("MEMORY_LIMIT_MB", "--limit", lambda text: parse_size(text + "M")),
+    ("SEQEXEC_MEMORY_LIMIT_MB", "--limit", lambda text: parse_size(text + "M")),
+    ("CHECK_INTERVAL", "--interval", parse_any_interval),
+    ("SEQEXEC_CHECK_INTERVAL", "--interval", parse_any_interval),
+]
 
 
 def parse_arguments(arguments: list[str]) -> Options:
-    """Return the options; raise Failure for a bad one.
-
-    Not by argparse: its import takes longer than all the rest.
-    """
-    options = Options()
-    given: dict[str, tuple[str, str]] = {}  # option -> what it comes from, and its value
-    words = list(arguments)
+    """Return the options. Raise Failure. An import of argparse costs 10 ms."""
+    options, words = Options(), list(arguments)
+    given: dict[str, tuple[str, str, Callable[[str], Any]]] = {}  # by option
+    for name, option, parse in VARIABLES:
+        text = posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
+        if text:
+            given[option] = name, text, parse
     while words and words[0] != "--":
         word, equals, value = words.pop(0).partition("=")
         if word in FLAGS and not equals:
             setattr(options, word[2:].replace("-", "_"), True)
         elif word in VALUES and (equals or words):
-            given[word] = word, value if equals else words.pop(0)
+            given[word] = word, value if equals else words.pop(0), VALUES[word]
         else:
             what = "takes no value" if word in FLAGS else "is unknown; see --help"
             what = "needs a value" if word in VALUES else what
             raise Failure("%s %s" % (printable(word), what), 2)
+    for option, (source, text, parse) in given.items():
+        try:
+            setattr(options, option[2:].replace("-", "_"), parse(text))
+        except ValueError as error:
+            raise Failure("%s: '%s' is %s" % (source, printable(text, 40), error), 2) from None
+    if "--limit" in given and "--limit-name" not in given:
+        options.limit_name = given["--limit"][0]
     options.command = words[1:]
     if words == ["--"]:
         raise Failure("no command after --", 2)
-    for name, option in [(p + n, o) for p in ("SEQEXEC_", "") for n, o in VARIABLES.items()]:
-        text = posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
-        if text and option not in given:
-            given[option] = name, text
-    for option, (source, text) in given.items():
-        set_option(options, option, source, text)
-    if "--limit-name" not in given and "--limit" in given:
-        options.limit_name = given["--limit"][0]
     if options.command and (options.pid or options.token or options.once):
         raise Failure("a command cannot be combined with --pid, --token or --once", 2)
     if options.json and not options.once:
         raise Failure("--json goes with --once", 2)
     return options
-
-
-def set_option(options: Options, option: str, source: str, text: str) -> None:
-    """Set an option from a text. source: that option, or a variable.
-
-    Other programs use CHECK_INTERVAL, too: any number in it is understood.
-    """
-    try:
-        if source != option and option == "--limit":
-            text = "%r" % parse_number(text, 0, 1 << 40)
-        elif source != option:
-            number = parse_number(text, 0, float("inf"))
-            text = "%r" % min(max(number or DEFAULT_INTERVAL, 0.001), 86400.0)
-        setattr(options, option[2:].replace("-", "_"), VALUES[option](text))
-    except ValueError as error:
-        raise Failure("%s: '%s' is %s" % (source, printable(text, 40), error), 2) from None
-    if option == "--token":
-        options.mark = (b"SEQEXEC_RUN", text.encode("utf-8", "surrogateescape"))
-        if not text:
-            raise Failure("--token: give an identity, as it stands in SEQEXEC_RUN", 2)
 
 
 def find_root(pid: int) -> Process:
@@ -1803,12 +1733,8 @@ def check_means(options: Options) -> Process | None:
 
     Better before a command has run than at the first kill.
     """
-    for name, path in ("--log", options.log), ("--report", options.report):
-        try:
-            if path:
-                write_file(path, "")
-        except OSError as error:
-            raise Failure("%s %s: %s" % (name, printable(path), error.strerror)) from None
+    for path in filter(None, (options.log, options.report)):
+        write_file(path, "")
     Output.log = options.log
     for fd in [fd for _ in range(4) for fd in posix.pipe()]:  # the descriptors that a look needs
         posix.close(fd)
@@ -1826,12 +1752,14 @@ def run(options: Options) -> int:
     """Watch what the options name; return the exit status, -N for signal N."""
     me = check_means(options)
     reader = Reader()
+    if options.token:
+        options.mark = (b"SEQEXEC_RUN", options.token.encode("utf-8", "surrogateescape"))
     if me is None or not options.command:
         guard = MemoryGuard(options, reader, find_root(options.pid))
         if options.once:
             guard.discover(True)
             return show(show_tree(guard))
-        Watch(guard).run(0)
+        Watch(guard).run()
         tell_end(guard, None)
         return ENDED_SOMETHING if guard.ended else 0
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
@@ -1842,7 +1770,7 @@ def run(options: Options) -> int:
     try:
         watch = Watch(MemoryGuard(options, reader, find_root(child), child))
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask - {_signal.SIGCHLD})
-        watch.run(me.rss)
+        watch.run()
     except (Failure, OSError) as error:
         text = "cannot watch %d any longer, it runs on without a limit: %s"
         Output.say(text % (child, error.strerror if isinstance(error, OSError) else error))

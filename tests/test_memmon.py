@@ -282,7 +282,7 @@ def test_dry_run_says_it_and_does_nothing(place: Guarded) -> None:
 
 def watch_case(place: Guarded, case: str, *words: object) -> tuple[list[str], dict[str, Any]]:
     """Watch a case of cases.py until it is done, and end it; return memmon's lines and its report."""
-    token = "1.host.0.1.t1"  # by which a worker without parents is found
+    token = "1.host.0.%d.t1" % os.getpid()  # by which a worker without parents is found
     process = place.project.start(program("cases", case), set={"SEQEXEC_RUN": token})
     Guarded.read_until(process, "ready")
     report = place.project.path / "report"
@@ -843,7 +843,7 @@ def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) ->
         (["--token", "x", "--", "true"], 2, "--token"),
         (["--token", "", "--pid", "1"], 2, "--token"),
         (["--limit", "x"], 2, "nor 0 for none"),
-        (["--log", "/dev/full", "--", "true"], 125, "--log /dev/full"),
+        (["--log", "/dev/full", "--", "true"], 125, "No space left"),
         (["--pid", "abc\x1b[0m"], 2, "--pid"),
         (["--pid", "99999999"], 1, "no such process"),
         (["--frob"], 2, "--frob"),
