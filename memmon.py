@@ -66,47 +66,25 @@
 """:"  # /bin/sh reads from here to its exec. To Python all these lines are one string.
 # sh picks an interpreter without a search of PATH, where a version manager's python3 costs 60 to
 # 130 ms. Python's start replaces LC_CTYPE=C (PEP 538), so sh hands the old value on. stderr is
-# parked on 9 until SIGINT is safe: a Ctrl-C in Python's own start would print a traceback.
-for _seqexec_python in "${SEQEXEC_PYTHON-}" /usr/bin/python3 /usr/local/bin/python3 \
-  /opt/homebrew/bin/python3 python3
+# parked on 9 until SIGINT is safe: a Ctrl-C in Python's own start would print a traceback. It is
+# not parked for a Python that the user names, which may have to say why it does not start.
+for _seqexec_python in ${SEQEXEC_PYTHON:+"$SEQEXEC_PYTHON"} /usr/bin/python3 \
+  /usr/local/bin/python3 /opt/homebrew/bin/python3 python3
 do
-  [ -x "$_seqexec_python" ] && ! [ -d "$_seqexec_python" ] && break
-  [ -z "$_seqexec_python" ] || [ "$_seqexec_python" != "${SEQEXEC_PYTHON-}" ] || {
-    printf '%s: SEQEXEC_PYTHON=%s cannot be executed: name a Python, 3.8 or newer\n' \
-      "${0##*/}" "$SEQEXEC_PYTHON" >&2
-    exit 125
-  }
+  [ -z "${SEQEXEC_PYTHON-}" ] && ! [ -x "$_seqexec_python" ] || break
 done
-[ -x "$_seqexec_python" ] || command -v python3 >/dev/null || {
-  printf '%s: no python3 found: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON\n' \
-    "${0##*/}" >&2
-  exit 125
-}
-_seqexec_line=${SEQEXEC_PYTHON-}
-[ -z "$_seqexec_line" ] || ! [ -r /proc/$$/status ] ||
-  while IFS= read -r _seqexec_line; do  # a trial start would make sh unblock the caller's signals
-    case $_seqexec_line in SigBlk*[1-9a-f]*) break ;; SigBlk*) _seqexec_line=try && break ;; esac
-  done </proc/$$/status
-[ "$_seqexec_line" != try ] || "$_seqexec_python" -ISc pass </dev/null 2>/dev/null || {
-  printf '%s: SEQEXEC_PYTHON=%s does not start: name a Python, 3.8 or newer\n' \
-    "${0##*/}" "$SEQEXEC_PYTHON" >&2
-  exit 125
-}
 set -- -I -S -X utf8 -X no_debug_ranges -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c \
-  'import sys;exec(open(sys.argv[1],"rb").read(9999).split(b"\n# -- start --\n")[1])' "$0" "$@"
+  'import sys
+with open(sys.argv[1], "rb") as file: start = file.read(9999)
+exec(start.split(b"\n# -- start --\n")[1])' "$0" "$@"
 [ -z "${BASH_VERSION-}" ] || shopt -s execfail  # else a failed exec goes past the trap
 trap 'case $? in 12[67])
   [ -e /dev/fd/9 ] && exec 2>&9
-  printf "%s: cannot start %s: are the arguments too long? Or name another in SEQEXEC_PYTHON\n" \
-    "${0##*/}" "$_seqexec_python" >&2
+  printf "%s: cannot start %s: install Python 3.8 or newer, or name one in SEQEXEC_PYTHON%s\n" \
+    "${0##*/}" "$_seqexec_python" " (or are the arguments too long?)" >&2
   exit 125
 esac' 0
-[ -d /dev/fd/0 ] && {
-  printf '%s: standard input is a directory, with which no Python starts: give it </dev/null\n' \
-    "${0##*/}" >&2
-  exit 125
-}
-if [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
+if [ -z "${SEQEXEC_PYTHON-}" ] && [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
   exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
 else
   exec "$_seqexec_python" "$@"
@@ -132,25 +110,17 @@ sys.excepthook = refuse_start
 if sys.version_info < (3, 8):
     raise OSError(sys.executable + " is older than Python 3.8: name another in SEQEXEC_PYTHON")
 s = posix.stat(__file__)
-if "stderr" not in sys._xoptions:  # where 3 to 9 are open, dash reads this file from the next one
-    for fd in range(10, 64):
-        try:
-            d = posix.fstat(fd)
-            if (d.st_ino, d.st_dev) == (s.st_ino, s.st_dev):
-                posix.close(fd)
-        except OSError:
-            pass
 base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
 cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
 cached = "%s/%s-%x-%x-%x-%x" % (
     cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
 is_stored = True
 try:
-    if b"LD_PRELOAD" in posix.environ or b"FAKEROOTKEY" in posix.environ:
-        raise OSError  # stat() may lie about owners
     a, b = posix.lstat(cache), posix.lstat(cached)
     if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22:
         raise OSError
+    if b"LD_PRELOAD" in posix.environ or b"FAKEROOTKEY" in posix.environ:
+        raise OSError  # stat() may lie about owners
     if b.st_mode >> 12 != 8:
         raise OSError  # an open of a FIFO waits for a writer
     with open(cached, "rb") as file:
@@ -184,30 +154,21 @@ is_stored = globals().get("is_stored", True)  # False: compiled afresh and yet t
 
 
 def start_again() -> NoReturn:
-    """Start as /bin/sh would have (this was `python3 FILE`), but keep the environment as it is."""
+    """Start as /bin/sh would have: this was `python3 FILE`."""
     name = __file__.rpartition("/")[2]
     if sys.version_info < (3, 8):  # noqa: UP036
         refuse(name + ": needs Python 3.8 or newer: name one in SEQEXEC_PYTHON, or call ./" + name)
     with open(__file__, "rb") as file:
-        if b"\r\n" in file.read(99):
-            refuse(name + ": has CRLF line ends, with which no shell starts it: convert it to LF")
-    posix_environ = posix.environ
-    try:
-        with open("/proc/self/environ", "rb") as file:  # Python may have added LC_CTYPE (PEP 538)
-            entries = [entry.partition(b"=") for entry in file.read().split(b"\0") if b"=" in entry]
-            posix_environ = {key: value for key, _, value in entries}
-    except OSError:
-        pass
+        start = file.read(9999)
+    if b"\r\n" in start:
+        refuse(name + ": has CRLF line ends, with which no shell starts it: convert it to LF")
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    before = posix_environ.get(b"LC_CTYPE")
-    ctype = "ctype=" + ("" if before is None else "=" + before.decode("ascii", "surrogateescape"))
-    boot = 'import sys;exec(open(sys.argv[1],"rb").read(9999).split(b"\\n# -- start --\\n")[1])'
-    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", boot, __file__]
-    try:
-        posix.execve(sys.executable, argv + sys.argv[1:], posix_environ)
-    except OSError as error:
-        refuse("%s: cannot start again: %s" % (name, error.strerror))
+    before = posix.environ.get(b"LC_CTYPE")
+    ctype = b"ctype=" if before is None else b"ctype==" + before
+    boot = start.partition(b"  'import ")[2].partition(b"' ")[0]
+    words = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", b"import " + boot, __file__]
+    posix.execv(sys.executable, words + sys.argv[1:])  # type: ignore[arg-type]
 
 
 def refuse(text: str) -> NoReturn:
@@ -225,21 +186,20 @@ if __name__ == "__main__":
         except OSError:
             posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
 
-CACHED_FILES = 20  # of this and other copies and Pythons
-
 
 def store_bytecode() -> None:
     """Keep this file's bytecode for the next start, in a directory of this user.
 
     Its name has the file's inode, size and change time and the Python version. A change of the
-    content changes the ctime, which no process can set (inode(7)). The newest 20 files stay. A
-    failure is silent: the next start compiles again.
+    content changes the ctime, which no process can set (inode(7)). The newest 20 files stay, of
+    all copies and Pythons. A failure is silent: the next start compiles again.
     """
     global is_stored
     import marshal
 
     is_stored = True
-    directory = cached.rpartition("/")[0]
+    directory, temporary = cached.rpartition("/")[0], "%s.%d.new" % (cached, posix.getpid())
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
     try:
         try:
             posix.mkdir(directory, 0o700)
@@ -248,21 +208,16 @@ def store_bytecode() -> None:
         status = posix.lstat(directory)
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
-        temporary = "%s.%d.new" % (cached, posix.getpid())
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
         fd = posix.open(temporary, flags, 0o600)
-        data = marshal.dumps(code)
-        complete = posix.write(fd, data) == len(data)
+        posix.write(fd, marshal.dumps(code))  # a start compiles again where that is not all
         posix.close(fd)
-        try:
-            posix.rename(temporary, cached if complete else "")
-        except OSError:
-            posix.unlink(temporary)
+        posix.rename(temporary, cached)
         paths = [directory + "/" + name for name in posix.listdir(directory)]
-        for path in sorted(paths, key=lambda path: posix.lstat(path).st_mtime)[:-CACHED_FILES]:
+        for path in sorted(paths, key=lambda path: posix.lstat(path).st_mtime)[:-20]:
             posix.unlink(path)
     except OSError:
         pass
+
 
 # END SHARED start
 

@@ -359,16 +359,6 @@ def test_inherited_descriptors_arrive_and_none_is_added(project: Project, tool: 
     assert len(wrapped) == 3 + len(passed)
 
 
-def test_where_a_shell_finds_no_small_descriptor_it_leaves_none_behind(project: Project, tool: Tool) -> None:
-    """dash reads its script from the first free one, and closes that at an exec only if it was below 10."""
-    starter = shell('exec 3</dev/null 4<&3 5<&3 6<&3 7<&3 8<&3 9<&3; exec "$@"')
-    same = {"stdout": None, "stderr": None}
-    bare = descriptors_seen(project, starter + program("fds"), "bare", **same)
-    wrapped = descriptors_seen(project, starter + tool.wrap(program("fds")), "wrapped", **same)
-    assert wrapped == bare
-    assert len(bare) == 10
-
-
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_what_was_closed_stays_closed(project: Project, tool: Tool, redirection: str) -> None:
     starter = shell('exec "$@" ' + redirection)
@@ -497,6 +487,7 @@ def test_a_command_that_ignores_the_signal_goes_on(project: Project, tool: Tool)
     assert (status, out) == (0, b"done\n")
 
 
+@pytest.mark.skipif(bool(os.environ.get("SEQEXEC_PYTHON")), reason="a Python that is named keeps its stderr")
 def test_an_interrupt_at_any_moment_shows_no_traceback(project: Project, tool: Tool) -> None:
     project.run(tool.wrap(["true"]))
     strange = []
