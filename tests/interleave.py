@@ -41,14 +41,16 @@ import traceback
 import types
 from array import array
 from collections import deque
+from itertools import count
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 SOURCE = Path(os.environ.get("SEQEXEC_TEST_PRODUCT") or Path(__file__).resolve().parent.parent) / "seqexec.py"
 UNBORN, ALIVE, ENDED, KILLED = range(4)  # what has become of a process
 FIRST_PID = 101
 TOP, PROJECT = 1, "/p"  # the inode of /; the checkout
 YIELDS = ("sleep", "await")  # calls before which a switch to another process costs nothing
+QUEUED = b"\t1.h-"  # in a line of the queue, and in no other text
 Op = tuple  # ("open", ...): a call, its arguments plain data
 
 
@@ -116,6 +118,12 @@ class Unwind(BaseException):
 # ---- the model: a directory tree, flocks, processes ----------------------------------------------------------
 
 
+def need(is_so: Any, number: int) -> None:
+    """Raise an OSError where something is not so."""
+    if not is_so:
+        raise OSError(number, "")
+
+
 class World:
     """One state of the whole. An inode is (kind, links, content): a directory's content is a tuple of (name, inode),
     a file's is bytes. An open file description is (inode, flock): "", "S" or "X"."""
@@ -144,6 +152,9 @@ class World:
     def change(self, who: int, **fields: Any) -> None:
         self.processes[who] = self.processes[who]._replace(**fields)
 
+    def is_alive(self, who: int) -> bool:
+        return bool(self.processes[who].status == ALIVE)
+
     def inode_of(self, who: int, fd: int) -> int:
         return self.files[self.processes[who].fds[fd - 3]][0]
 
@@ -158,19 +169,21 @@ class World:
                     break
         return number
 
+    def get(self, who: int, fd: int, path: str) -> int:
+        """Return the inode of a path, which must be there."""
+        number = self.find(who, fd, path)
+        need(number, errno.ENOENT)
+        return number
+
     def place(self, who: int, fd: int, path: str) -> tuple[int, str]:
         """Return the inode of the directory that a path ends in, and the last name."""
         directory, _, name = path.rpartition("/")
-        number = self.find(who, fd, directory or ("/" if path[:1] == "/" else "."))
-        if not number:
-            raise OSError(errno.ENOENT, path)
-        return number, name
+        return self.get(who, fd, directory or ("/" if path[:1] == "/" else ".")), name
 
     def enter(self, directory: int, name: str, number: int) -> None:
         """Put a name into a directory, or take it away (0)."""
         kind, links, content = self.inodes[directory]
-        if not links:
-            raise OSError(errno.ENOENT, name)
+        need(links, errno.ENOENT)
         entries = dict(content)
         old = entries.pop(name, 0)
         if number:
@@ -180,17 +193,17 @@ class World:
             self.inodes[old] = self.inodes[old][0], self.inodes[old][1] - 1, self.inodes[old][2]
             self.forget(old)
 
+    def create(self, who: int, directory: int, name: str, kind: str) -> int:
+        """Make a file or a directory; return its inode, the lowest that is free."""
+        number = next(each for each in count(100 * (who + 1)) if each not in self.inodes)
+        self.inodes[number] = kind, 1, () if kind == "d" else b""
+        self.enter(directory, name, number)
+        return number
+
     def forget(self, number: int) -> None:
         """Free the number of an inode that has neither a name nor a description."""
         if not self.inodes[number][1] and all(file[0] != number for file in self.files.values()):
             del self.inodes[number]
-
-    def new_inode(self, who: int, kind: str) -> int:
-        number = 100 * (who + 1)
-        while number in self.inodes:
-            number += 1
-        self.inodes[number] = kind, 1, () if kind == "d" else b""
-        return number
 
     def drop(self, files: Any) -> None:
         """Close open file descriptions that no process has any more."""
@@ -215,159 +228,112 @@ class World:
         names = [name for name, each in entries if each == number]
         return bool(names) and any(name == names[0] and each != number for name, each in entries)
 
-    def is_alive(self, who: int) -> bool:
-        return bool(self.processes[who].status == ALIVE)
+    # System calls. do_NAME() returns the answer to a process, or raises OSError.
 
+    def do_open(self, who: int, path: str, flags: int, fd: int) -> int:
+        number = self.find(who, fd, path)
+        need(not number or not flags & posix.O_CREAT or not flags & posix.O_EXCL, errno.EEXIST)
+        need(number or flags & posix.O_CREAT, errno.ENOENT)
+        number = number or self.create(who, *self.place(who, fd, path), "f")
+        need(not flags & posix.O_DIRECTORY or self.inodes[number][0] == "d", errno.ENOTDIR)
+        file = next(each for each in count(100 * (who + 1)) if each not in self.files)
+        self.files[file] = number, ""
+        fds = list(self.processes[who].fds)
+        place = fds.index(0) if 0 in fds else len(fds)
+        fds[place : place + 1] = [file]
+        self.change(who, fds=tuple(fds))
+        return place + 3
 
-def do_open(world: World, who: int, path: str, flags: int, fd: int) -> int:
-    number = world.find(who, fd, path)
-    if number and flags & posix.O_CREAT and flags & posix.O_EXCL:
-        raise OSError(errno.EEXIST, path)
-    if not number:
-        if not flags & posix.O_CREAT:
-            raise OSError(errno.ENOENT, path)
-        directory, name = world.place(who, fd, path)
-        number = world.new_inode(who, "f")
-        world.enter(directory, name, number)
-    if flags & posix.O_DIRECTORY and world.inodes[number][0] == "f":
-        raise OSError(errno.ENOTDIR, path)
-    file = 100 * (who + 1)
-    while file in world.files:
-        file += 1
-    world.files[file] = number, ""
-    fds = list(world.processes[who].fds)
-    place = fds.index(0) if 0 in fds else len(fds)
-    fds[place : place + 1] = [file]
-    world.change(who, fds=tuple(fds))
-    return place + 3
+    def do_close(self, who: int, fd: int) -> None:
+        fds = list(self.processes[who].fds)
+        need(fd - 3 < len(fds) and fds[fd - 3], errno.EBADF)
+        file, fds[fd - 3] = fds[fd - 3], 0
+        while fds and not fds[-1]:
+            fds.pop()
+        self.change(who, fds=tuple(fds))
+        self.drop([file])
 
+    def do_fds(self, who: int) -> tuple[str, ...]:
+        return tuple(str(place + 3) for place, file in enumerate(self.processes[who].fds) if file)
 
-def do_close(world: World, who: int, fd: int) -> None:
-    fds = list(world.processes[who].fds)
-    if fd - 3 >= len(fds) or not fds[fd - 3]:
-        raise OSError(errno.EBADF, "close")
-    file, fds[fd - 3] = fds[fd - 3], 0
-    while fds and not fds[-1]:
-        fds.pop()
-    world.change(who, fds=tuple(fds))
-    world.drop([file])
+    def do_read(self, who: int, fd: int) -> bytes:
+        return bytes(self.inodes[self.inode_of(who, fd)][2])
 
+    def do_write(self, who: int, fd: int, data: bytes) -> int:
+        number = self.inode_of(who, fd)
+        kind, links, content = self.inodes[number]
+        self.inodes[number] = kind, links, content + data
+        if QUEUED in data:
+            self.change(who, lined=max(1, self.processes[who].lined))
+        return len(data)
 
-def do_fds(world: World, who: int) -> tuple[str, ...]:
-    return tuple(str(place + 3) for place, file in enumerate(world.processes[who].fds) if file)
+    def do_ftruncate(self, who: int, fd: int) -> None:
+        number = self.inode_of(who, fd)
+        self.inodes[number] = (*self.inodes[number][:2], b"")
 
+    def do_stat(self, who: int, path: str, fd: int) -> Op:
+        number = self.get(who, fd, path)
+        kind, links, content = self.inodes[number]
+        return ("stat", number, kind, links, 0 if kind == "d" else len(content))
 
-def do_read(world: World, who: int, fd: int) -> bytes:
-    return bytes(world.inodes[world.inode_of(who, fd)][2])
+    def do_fstat(self, who: int, fd: int) -> Op:
+        return self.do_stat(who, ".", fd)
 
+    def do_listdir(self, who: int, fd: int) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.inodes[self.inode_of(who, fd)][2])
 
-def do_write(world: World, who: int, fd: int, data: bytes) -> int:
-    number = world.inode_of(who, fd)
-    kind, links, content = world.inodes[number]
-    world.inodes[number] = kind, links, content + data
-    if b"\t1.h-" in data:  # a line of the queue
-        world.change(who, lined=max(1, world.processes[who].lined))
-    return len(data)
+    def do_mkdir(self, who: int, path: str, fd: int) -> None:
+        directory, name = self.place(who, fd, path)
+        need(name not in dict(self.inodes[directory][2]), errno.EEXIST)
+        need(self.inodes[directory][1], errno.ENOENT)
+        self.create(who, directory, name, "d")
+        if name[:1] == "." and not self.processes[who].lined:  # it begins to line up
+            ahead = [each for each, process in enumerate(self.processes) if process.lined == 1]
+            self.change(who, ahead=tuple(filter(self.is_alive, ahead)))
 
+    def do_remove(self, who: int, path: str, fd: int, kind: str) -> None:
+        found, _, content = self.inodes[self.get(who, fd, path)]
+        need(found == kind, errno.EISDIR if kind == "f" else errno.ENOTDIR)
+        need(kind == "f" or not content, errno.ENOTEMPTY)
+        self.enter(*self.place(who, fd, path), 0)
 
-def do_ftruncate(world: World, who: int, fd: int) -> None:
-    number = world.inode_of(who, fd)
-    world.inodes[number] = world.inodes[number][:2] + (b"",)
+    def do_rename(self, who: int, old: str, new: str, old_fd: int, new_fd: int) -> None:
+        """rename(2): a directory takes the place of nothing or of an empty directory, a file that of a file."""
+        number, there = self.get(who, old_fd, old), self.find(who, new_fd, new)
+        if there == number:
+            return
+        if there:
+            kind, _, content = self.inodes[there]
+            need(kind == self.inodes[number][0], errno.EISDIR if kind == "d" else errno.ENOTDIR)
+            need(kind == "f" or not content, errno.ENOTEMPTY)
+        self.do_link(who, old, new, old_fd, new_fd, True)
+        self.enter(*self.place(who, old_fd, old), 0)
 
+    def do_link(self, who: int, old: str, new: str, old_fd: int, new_fd: int, replaces: bool = False) -> None:
+        number = self.get(who, old_fd, old)
+        need(replaces or not self.find(who, new_fd, new), errno.EEXIST)
+        directory, name = self.place(who, new_fd, new)
+        need(self.inodes[directory][1], errno.ENOENT)
+        if not replaces or name == "executor.lock":  # it joins, or takes the lock
+            self.change(who, joined=replaces or bool(self.inodes[directory][2]))
+        self.enter(directory, name, number)
+        kind, links, content = self.inodes[number]
+        self.inodes[number] = kind, links + 1, content
 
-def do_stat(world: World, who: int, path: str, fd: int) -> Op:
-    number = world.find(who, fd, path)
-    if not number:
-        raise OSError(errno.ENOENT, path)
-    kind, links, content = world.inodes[number]
-    return ("stat", number, kind, links, 0 if kind == "d" else len(content))
+    def do_sleep(self, who: int) -> None:
+        pass
 
-
-def do_fstat(world: World, who: int, fd: int) -> Op:
-    return do_stat(world, who, ".", fd)
-
-
-def do_listdir(world: World, who: int, fd: int) -> tuple[str, ...]:
-    return tuple(name for name, _ in world.inodes[world.inode_of(who, fd)][2])
-
-
-def do_mkdir(world: World, who: int, path: str, fd: int) -> None:
-    directory, name = world.place(who, fd, path)
-    if name in dict(world.inodes[directory][2]):
-        raise OSError(errno.EEXIST, path)
-    if not world.inodes[directory][1]:
-        raise OSError(errno.ENOENT, path)
-    world.enter(directory, name, world.new_inode(who, "d"))
-    if name[:1] == "." and not world.processes[who].lined:  # it begins to line up
-        ahead = [each for each, process in enumerate(world.processes) if process.lined == 1]
-        world.change(who, ahead=tuple(each for each in ahead if world.is_alive(each)))
-
-
-def do_remove(world: World, who: int, path: str, fd: int, kind: str) -> None:
-    number = world.find(who, fd, path)
-    if not number:
-        raise OSError(errno.ENOENT, path)
-    if world.inodes[number][0] != kind:
-        raise OSError(errno.EISDIR if kind == "f" else errno.ENOTDIR, path)
-    if kind == "d" and world.inodes[number][2]:
-        raise OSError(errno.ENOTEMPTY, path)
-    world.enter(*world.place(who, fd, path), 0)
-
-
-def do_rename(world: World, who: int, old: str, new: str, old_fd: int, new_fd: int) -> None:
-    """rename(2): a directory takes the place of nothing or of an empty directory, a file that of a file."""
-    number, there = world.find(who, old_fd, old), world.find(who, new_fd, new)
-    if not number:
-        raise OSError(errno.ENOENT, old)
-    if there == number:
-        return
-    if there and world.inodes[there][0] != world.inodes[number][0]:
-        raise OSError(errno.EISDIR if world.inodes[there][0] == "d" else errno.ENOTDIR, new)
-    if there and world.inodes[there][0] == "d" and world.inodes[there][2]:
-        raise OSError(errno.ENOTEMPTY, new)
-    do_link(world, who, old, new, old_fd, new_fd, True)
-    world.enter(*world.place(who, old_fd, old), 0)
-
-
-def do_link(world: World, who: int, old: str, new: str, old_fd: int, new_fd: int, replaces: bool = False) -> None:
-    number = world.find(who, old_fd, old)
-    if not number:
-        raise OSError(errno.ENOENT, old)
-    if world.find(who, new_fd, new) and not replaces:
-        raise OSError(errno.EEXIST, new)
-    directory, name = world.place(who, new_fd, new)
-    if not world.inodes[directory][1]:
-        raise OSError(errno.ENOENT, new)
-    if not replaces:  # it joins
-        world.change(who, joined=bool(world.inodes[directory][2]))
-    elif name == "executor.lock":
-        world.change(who, joined=True)
-    world.enter(directory, name, number)
-    kind, links, content = world.inodes[number]
-    world.inodes[number] = kind, links + 1, content
-
-
-def do_sleep(world: World, who: int) -> None:
-    pass
-
-
-def do_flock(world: World, who: int, fd: int, how: int, timer: bool) -> str:
-    """flock(2). A change from shared to exclusive frees the old one first, and so loses it where it fails."""
-    file = world.processes[who].fds[fd - 3]
-    number = world.files[file][0]
-    world.files[file] = number, ""
-    if not how & fcntl.LOCK_UN:
-        if world.has_conflict(file, how):
-            raise OSError(errno.EAGAIN, "flock")
-        world.files[file] = number, "X" if how & fcntl.LOCK_EX else "S"
-    if how == fcntl.LOCK_SH and world.inodes[number][0] == "d":  # of a scope inside a run
-        world.change(who, entered=world.has_owner(number))
-    return "ok"
-
-
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    name[3:]: function for name, function in list(globals().items()) if name.startswith("do_")
-}
+    def do_flock(self, who: int, fd: int, how: int, timer: bool) -> str:
+        """flock(2). A change from shared to exclusive frees the old one first, and so loses it where it fails."""
+        file = self.processes[who].fds[fd - 3]
+        number = self.files[file][0]
+        self.files[file] = number, ""
+        if not how & fcntl.LOCK_UN:
+            need(not self.has_conflict(file, how), errno.EAGAIN)
+            self.files[file] = number, "X" if how & fcntl.LOCK_EX else "S"
+        if how == fcntl.LOCK_SH and self.inodes[number][0] == "d":  # of a scope inside a run
+            self.change(who, entered=self.has_owner(number))
+        return "ok"
 
 
 # ---- the shipped code, its system calls replaced -------------------------------------------------------------
@@ -719,7 +685,7 @@ class Automaton:
         if name in ("read", "fstat", "flock"):
             number = world.inode_of(who, op[1])
             if name == "read":
-                return b"\t1.h-" not in world.inodes[number][2] and world.inodes[number][2] != b""
+                return QUEUED not in world.inodes[number][2] and world.inodes[number][2] != b""
             return number in self.bases and not self.is_vandalised
         if name in ("stat", "remove", "open") and op[1] in ("current.pid", PROJECT + "/.git"):
             return not self.scenario.belt
@@ -789,14 +755,14 @@ class Automaton:
         """Do a call. Return its answer: plain data, ("error", errno) for an OSError."""
         special = getattr(self, "do_" + op[0], None)
         try:
-            return special(world, who, *op[1:]) if special else OPERATIONS[op[0]](world, who, *op[1:])
+            return special(world, who, *op[1:]) if special else getattr(world, "do_" + op[0])(who, *op[1:])
         except OSError as error:
             return ("error", error.errno)
 
     def do_write(self, world: World, who: int, fd: int, data: bytes) -> int:
-        if b"\t1.h-" in data and not world.inodes[world.inode_of(who, fd)][1] and not self.is_vandalised:
+        if QUEUED in data and not world.inodes[world.inode_of(who, fd)][1] and not self.is_vandalised:
             raise Violation("%d writes its line to a queue that was replaced" % who)
-        return int(OPERATIONS["write"](world, who, fd, data))
+        return world.do_write(who, fd, data)
 
     def do_remove(self, world: World, who: int, path: str, fd: int, kind: str) -> None:
         name = path.rpartition("/")[2]
@@ -805,7 +771,7 @@ class Automaton:
             is_make = self.scenario.role(owner).program == "make"
             if world.find(who, fd, path) and name == identity_of(owner, is_make):
                 raise Violation("the owner file of %d goes while its run goes on" % owner)
-        OPERATIONS["remove"](world, who, path, fd, kind)
+        world.do_remove(who, path, fd, kind)
         if owner == who and world.processes[who].lined == 2:
             world.change(who, lined=3)
 
