@@ -30,6 +30,7 @@ at once, lowest first, which is the worst that a file system does. Tests with re
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import fcntl
 import os
@@ -342,18 +343,17 @@ class World:
 class Code:
     """seqexec.py, and the process that it is run for at the moment."""
 
+    who, now, timer, place = 0, 0.0, False, 0
+    handler: Any = None
+    op: Op = ()  # its next call
+    cut: Any = None
+
     def __init__(self, text: str) -> None:
         self.module: Any = types.ModuleType("seqexec_of_the_model")
         self.module.__file__ = str(SOURCE)
         exec(compile(text, str(SOURCE), "exec"), vars(self.module))
         self.scenario = Scenario("")
-        self.who, self.now = 0, 0.0
         self.answers: list[Any] = []
-        self.place = 0
-        self.op: Op = ()
-        self.cut: Any = None
-        self.timer = False
-        self.handler: Any = None
         self.replace()
 
     def ask(self, *op: Any) -> Any:
@@ -384,15 +384,14 @@ class Code:
             is_make = self.scenario.role(role.parent).program == "make"
             module.posix.environ[b"SEQEXEC_RUN"] = identity_of(role.parent, is_make).encode()
         try:
-            getattr(self, "be_" + role.program)(role)
+            getattr(self, "be_" + role.program)(role, self.plan(role))
             self.ask("exit")
         except Unwind:
             pass
         except module.Failure as failure:
             self.op = self.op or ("fail", failure.status, str(failure))
         except Exception:
-            lines = traceback.format_exc().split("\n")
-            self.op = self.op or ("fail", 0, "; ".join(lines[-2:0:-1]))
+            self.op = self.op or ("fail", 0, "; ".join(traceback.format_exc().split("\n")[-2:0:-1]))
         run = module.posix.environ.get(b"SEQEXEC_RUN")
         return self.op, None if self.cut is None else (who, self.cut, self.op, self.now, self.timer, run)
 
@@ -406,58 +405,49 @@ class Code:
         found.state, found.sid = "S", 1
         return found
 
-    # The programs.
-
     def plan(self, role: Role) -> Any:
         plan = self.module.Command()
         plan.project, plan.wait, plan.is_line, plan.leftovers = PROJECT, role.wait, role.program == "line", "leave"
         plan.quiet, plan.shown = True, "x"
         return plan
 
-    def be_command(self, role: Role) -> None:
-        self.run_command(role, self.plan(role))
+    # The programs.
 
-    def run_command(self, role: Role, plan: Any) -> None:
+    def be_command(self, role: Role, plan: Any) -> None:
         """Do what run() and run_in_turn() do with a lock."""
-        code = self.module
-        claim = code.take_turn(plan)
+        claim = self.module.take_turn(plan)
         self.remember("begin", claim)
         self.ask("begin", claim.scope.path)
         if self.scenario.settles:
             self.remember("settle", claim)
-            code.settle(claim)
+            self.settle(claim)
         self.remember("end", claim)
         self.ask("join", role.waits)
         self.ask("end")
-        code.release(claim)
+        self.module.release(claim)
 
-    def be_make(self, role: Role) -> None:
+    def be_make(self, role: Role, plan: Any) -> None:
         """Do what make_sequential.py does: take the turn, leave a keeper, be make."""
-        code, plan = self.module, self.plan(role)
-        plan.kept = self.process(FIRST_PID + self.who)
-        plan.leftovers = "wait"
-        claim = code.take_turn(plan)
+        plan.kept, plan.leftovers = self.process(FIRST_PID + self.who), "wait"
+        claim = self.module.take_turn(plan)
         self.remember("keeper", claim)
-        code.leave_keeper(claim, plan)
+        self.module.leave_keeper(claim, plan)
         self.ask("begin", claim.scope.path)
         self.ask("join", role.waits)
         self.ask("end")
 
-    def be_line(self, role: Role) -> None:
+    def be_line(self, role: Role, plan: Any) -> None:
         """Be a recipe line: the first takes the turn for its make."""
-        plan = self.plan(role)
         self.module.take_turn_of_make(plan)
-        self.run_command(role, plan)
+        self.be_command(role, plan)
 
-    def be_shelled(self, role: Role) -> None:
+    def be_shelled(self, role: Role, plan: Any) -> None:
         """Be a make: its lines run, and take its turn for it."""
         self.ask("spawn")
         self.ask("join", True)
 
-    def be_vandal(self, role: Role) -> None:
+    def be_vandal(self, role: Role, plan: Any) -> None:
         self.ask("spoil", role.spoils)
-
-    # What the code remembers where a history is cut.
 
     def remember(self, place: str, claim: Any, *more: Any) -> None:
         """Cut the history here: the claim, and more, is all that counts from now on."""
@@ -470,11 +460,12 @@ class Code:
             flags = claim.is_founder, claim.deadline, claim.beat, claim.free_since, frozenset(claim.passed)
             self.cut = place, tuple(scopes), claim.identity, fds, flags, more
 
+    # The model in the place of the system.
+
     def replace(self) -> None:
-        """Put the model in the place of the system."""
-        code, ask = self.module, self.ask
+        code, ask, space = self.module, self.ask, types.SimpleNamespace
         names = {name: value for name, value in vars(posix).items() if name.isupper()}
-        code.posix = types.SimpleNamespace(
+        code.posix = space(
             **names,
             open=lambda path, flags, mode=0, dir_fd=-1: 2 if path[:4] == "/dev" else ask("open", path, flags, dir_fd),
             close=lambda fd: ask("close", fd),
@@ -482,8 +473,8 @@ class Code:
             write=lambda fd, data: ask("write", fd, bytes(data)),
             ftruncate=lambda fd, size: ask("ftruncate", fd),
             lseek=lambda fd, offset, whence: len(ask("read", fd)),
-            stat=lambda path, dir_fd=-1, follow_symlinks=True: self.status(ask("stat", path, dir_fd)),
-            fstat=lambda fd: self.status(ask("fstat", fd)),
+            stat=lambda path, dir_fd=-1, follow_symlinks=True: status_of(*ask("stat", path, dir_fd)),
+            fstat=lambda fd: status_of(*ask("fstat", fd)),
             listdir=lambda fd: list(ask("fds") if fd == "/proc/self/fd" else ask("listdir", fd)),
             mkdir=lambda path, mode=0, dir_fd=-1: ask("mkdir", path, dir_fd),
             unlink=lambda path, dir_fd=-1: ask("remove", path, dir_fd, "f"),
@@ -492,46 +483,36 @@ class Code:
             link=lambda old, new, src_dir_fd=-1, dst_dir_fd=-1: ask("link", old, new, src_dir_fd, dst_dir_fd),
             fork=lambda: ask("fork"),
             _exit=lambda status: ask("exit"),
-            getppid=lambda: FIRST_PID + self.scenario.role(self.who).parent if self.has_parent() else 1,
+            getppid=self.parent,
             getpid=lambda: FIRST_PID + self.who,
             geteuid=lambda: 1000,
             getsid=lambda pid: 1,
             isatty=lambda fd: False,
             umask=lambda mask: 0o22,
         )
-        for name in "fchown", "utime", "chdir", "dup2", "setsid", "sched_yield":
-            setattr(code.posix, name, lambda *words: None)
-        code.flock = self.flock
-        code.time = types.SimpleNamespace(
-            monotonic=lambda: self.now,
-            time=lambda: 0.0,
-            sleep=lambda seconds: ask("sleep"),
-            strftime=lambda *words: "",
-            localtime=lambda *words: None,
-        )
-        code._signal = types.SimpleNamespace(**vars(code._signal))
-        code._signal.setitimer, code._signal.signal = self.set_timer, self.set_handler
-        code._signal.pthread_sigmask = lambda how, mask: set()
+        code.time = space(monotonic=lambda: self.now, time=lambda: 0.0, sleep=lambda seconds: ask("sleep"))
+        code._signal = space(**vars(code._signal))
         code.PROC = "/proc"
         code.read_process = lambda pid: self.process(pid) if ask("process", pid) else None
         code.ancestors = lambda pid, table=None: [self.process(pid)]
         code.state_path = lambda root: self.scenario.role(self.who).state
         code.end_run = lambda scope, identity, record, *words: ask("end_run", str(identity)) or []
         code.end_processes = lambda find, *words: ask("join", True) or []
-        code.Run = lambda *words: types.SimpleNamespace(members=None)
-        code.Screen = lambda plan: types.SimpleNamespace(
-            pause=lambda *words: 9.0, update=lambda *words: None, clear=lambda: None
-        )
-        for name in "say", "append_line", "append_history", "find_legacy_holder", "recall_runs", "break_circle":
-            setattr(code, name, lambda *words: None)
-        for name in "show_name", "store_bytecode", "prepare":
-            setattr(code, name, lambda *words: None)
-        code.describe_wait = code.read_command = code.clock_time = lambda *words: ""
-        code.flock_holder = lambda fd: 0
-        code.settle = self.settle
+        code.Run = lambda *words: space(members=None)
+        code.Screen = lambda plan: space(pause=lambda *words: 9.0, update=lambda *words: None, clear=lambda: None)
         code.has_pipes = code.leads_ahead = lambda claim, *blocker: self.who in self.scenario.pipe
-        code.may_join = self.may_join
-        code.sleep_until_exit = self.sleep_until_exit
+        for name in "flock", "settle", "may_join", "sleep_until_exit":
+            setattr(code, name, getattr(self, name))
+        code._signal.setitimer, code._signal.signal = self.set_timer, self.set_handler
+        code._signal.pthread_sigmask = lambda how, mask: set()
+        for module, answer, idle in (
+            (code.posix, None, "fchown utime chdir dup2 setsid sched_yield"),
+            (code, None, "say append_line append_history find_legacy_holder recall_runs break_circle show_name"),
+            (code, None, "store_bytecode prepare flock_holder"),
+            (code, "", "describe_wait read_command clock_time"),
+        ):
+            for name in idle.split():
+                setattr(module, name, lambda *words, answer=answer: answer)
         has_moved = code.has_moved
 
         def cut_has_moved(claim: Any) -> Any:
@@ -544,17 +525,11 @@ class Code:
 
         code.has_moved, code.show_life = cut_has_moved, cut_show_life
 
-    def has_parent(self) -> bool:
-        return self.scenario.role(self.who).program == "line" and bool(
-            self.ask("process", FIRST_PID + self.scenario.role(self.who).parent)
-        )
-
-    def status(self, answer: Op) -> Any:
-        _, number, kind, links, size = answer
-        mode = 0o040700 if kind == "d" else 0o100600
-        return types.SimpleNamespace(
-            st_ino=number, st_dev=1, st_nlink=links, st_size=size, st_mode=mode, st_uid=1000, st_mtime_ns=0
-        )
+    def parent(self) -> int:
+        """Return the PID of a line's make, while that lives, and 1 for any other process."""
+        role = self.scenario.role(self.who)
+        is_there = role.program == "line" and self.ask("process", FIRST_PID + role.parent)
+        return FIRST_PID + role.parent if is_there else 1
 
     def flock(self, fd: int, how: int) -> None:
         """Take a flock. A tick before it has been got calls the handler; if that returns, the call goes on."""
@@ -576,22 +551,24 @@ class Code:
 
     def settle(self, claim: Any) -> None:
         if self.scenario.settles:
-            try:
+            with contextlib.suppress(OSError):
                 self.module.tidy(claim.scope)
-            except OSError:
-                pass
 
     def may_join(self, claim: Any) -> bool:
         holders = {each.pid - FIRST_PID for each in self.module.live_holders(claim.scope)}
         return any(each in holders and each != self.who for each in self.scenario.pipe)
 
     def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
-        frame = sys._getframe(2)  # keep(), behind persist()
-        words = frame.f_locals
-        nested = words.get("nested")
-        inner = nested and (nested.fd, nested.waiters)
-        self.remember("keep", words["claim"], words.get("idle"), inner, words.get("gives_back"))
-        return bool(self.ask("await", processes[0].pid, words.get("gives_back", False)))
+        words = sys._getframe(2).f_locals  # of keep(), behind persist()
+        nested, gives_back = words.get("nested"), words.get("gives_back")
+        self.remember("keep", words["claim"], words.get("idle"), nested and (nested.fd, nested.waiters), gives_back)
+        return bool(self.ask("await", processes[0].pid, bool(gives_back)))
+
+
+def status_of(name: str, number: int, kind: str, links: int, size: int) -> Any:
+    """Return what stat(2) tells of an inode."""
+    shape = {"st_mode": 0o040700 if kind == "d" else 0o100600, "st_nlink": links, "st_size": size}
+    return types.SimpleNamespace(st_ino=number, st_dev=1, st_uid=1000, st_mtime_ns=0, **shape)
 
 
 def identity_of(who: int, is_kept: bool = False) -> str:
