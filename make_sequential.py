@@ -2546,7 +2546,7 @@ class Run:
             inner = inner_scope(self.scope, self.identity, only_look=True)
         except OSError:
             return []
-        found = [process_of(each) for each in everyone(inner)]
+        found = [process_of(entry.identity) for _, entry in entries(inner, True)]
         close_inner(inner)
         return [each for each in found if each]
 
@@ -2625,23 +2625,6 @@ def end_process(process: Process, is_new: bool, is_over: bool) -> None:
     elif is_new:
         signal_process(process, _signal.SIGTERM)
         signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
-
-
-def everyone(scope: Scope) -> dict[Identity, dict[str, str]]:
-    """Return the record of every waiter and owner in a scope and in those inside it."""
-    found: dict[Identity, dict[str, str]] = {}
-    for name in list_waiters(scope):
-        identity = Identity(name.lstrip("."))
-        if identity.is_valid() and identity.version == FORMAT:
-            waiters = open_waiters(scope)
-            path = name + "/" + identity
-            record = read_record(path, waiters)
-            found[identity] = dict(record, state=owner_state(identity, path, waiters))
-    for identity, state in owners(scope).items():
-        found[identity] = dict(record_in(LOCK, identity, scope.fd), state=state)
-    for inner in nested_scopes(scope):
-        found.update(everyone(inner))
-    return found
 
 
 # ---- keeper --------------------------------------------------------------------------------------
@@ -3012,9 +2995,12 @@ class Entry:
             self.place = " in another container" if is_near else " on " + printable(identity.host)
 
 
-def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
-    """Yield the owners in the lock, then the queue in its order, each with its kind: "holders",
-    "waiters", or "stale" for what a dead process has left."""
+def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry]]:
+    """Yield the owners in the lock, then the waiters in the queue's order, each with its kind:
+    "holders", "waiters", or "stale" for what a dead process has left.
+
+    with_inner: also those of the scopes inside this one.
+    """
     found = owners(scope)
     for identity, state in found.items():
         record = record_in(LOCK, identity, scope.fd)
@@ -3024,10 +3010,14 @@ def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
     if legacy and legacy.process:
         yield "holders", Entry(legacy)
     there = list_waiters(scope)
-    for identity in [each for each in read_queue(scope) if each in there]:
-        record = record_in(identity, identity, open_waiters(scope))
-        kind = "waiters" if is_waiting(scope, identity) else "stale"
-        yield kind, Entry(Blocker(identity, False, -1, record))
+    queue = [each for each in read_queue(scope) if each in there]
+    for identity in [*queue, *(Identity(name) for name in there.difference(queue))]:
+        if identity.is_valid() and identity.version == FORMAT:
+            record = record_in(identity, identity, open_waiters(scope))
+            kind = "waiters" if is_waiting(scope, identity) else "stale"
+            yield kind, Entry(Blocker(identity, False, -1, record))
+    for inner in nested_scopes(scope) if with_inner else ():
+        yield from entries(inner, True)
 
 
 class Screen:

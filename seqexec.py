@@ -2557,7 +2557,7 @@ class Run:
             inner = inner_scope(self.scope, self.identity, only_look=True)
         except OSError:
             return []
-        found = [process_of(each) for each in everyone(inner)]
+        found = [process_of(entry.identity) for _, entry in entries(inner, True)]
         close_inner(inner)
         return [each for each in found if each]
 
@@ -2636,23 +2636,6 @@ def end_process(process: Process, is_new: bool, is_over: bool) -> None:
     elif is_new:
         signal_process(process, _signal.SIGTERM)
         signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
-
-
-def everyone(scope: Scope) -> dict[Identity, dict[str, str]]:
-    """Return the record of every waiter and owner in a scope and in those inside it."""
-    found: dict[Identity, dict[str, str]] = {}
-    for name in list_waiters(scope):
-        identity = Identity(name.lstrip("."))
-        if identity.is_valid() and identity.version == FORMAT:
-            waiters = open_waiters(scope)
-            path = name + "/" + identity
-            record = read_record(path, waiters)
-            found[identity] = dict(record, state=owner_state(identity, path, waiters))
-    for identity, state in owners(scope).items():
-        found[identity] = dict(record_in(LOCK, identity, scope.fd), state=state)
-    for inner in nested_scopes(scope):
-        found.update(everyone(inner))
-    return found
 
 
 # ---- keeper --------------------------------------------------------------------------------------
@@ -3023,9 +3006,12 @@ class Entry:
             self.place = " in another container" if is_near else " on " + printable(identity.host)
 
 
-def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
-    """Yield the owners in the lock, then the queue in its order, each with its kind: "holders",
-    "waiters", or "stale" for what a dead process has left."""
+def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry]]:
+    """Yield the owners in the lock, then the waiters in the queue's order, each with its kind:
+    "holders", "waiters", or "stale" for what a dead process has left.
+
+    with_inner: also those of the scopes inside this one.
+    """
     found = owners(scope)
     for identity, state in found.items():
         record = record_in(LOCK, identity, scope.fd)
@@ -3035,10 +3021,14 @@ def entries(scope: Scope) -> Iterator[tuple[str, Entry]]:
     if legacy and legacy.process:
         yield "holders", Entry(legacy)
     there = list_waiters(scope)
-    for identity in [each for each in read_queue(scope) if each in there]:
-        record = record_in(identity, identity, open_waiters(scope))
-        kind = "waiters" if is_waiting(scope, identity) else "stale"
-        yield kind, Entry(Blocker(identity, False, -1, record))
+    queue = [each for each in read_queue(scope) if each in there]
+    for identity in [*queue, *(Identity(name) for name in there.difference(queue))]:
+        if identity.is_valid() and identity.version == FORMAT:
+            record = record_in(identity, identity, open_waiters(scope))
+            kind = "waiters" if is_waiting(scope, identity) else "stale"
+            yield kind, Entry(Blocker(identity, False, -1, record))
+    for inner in nested_scopes(scope) if with_inner else ():
+        yield from entries(inner, True)
 
 
 class Screen:
@@ -4077,7 +4067,8 @@ def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int
     began, parent = time.monotonic(), posix.getppid()
     end = began + (float("inf") if limit is None else limit)
     file, screen = posix.open(name, posix.O_RDONLY | FILE, dir_fd=scope.fd), Screen(plan)
-    waiting = [Claim(scope, each, -1, -1) for each in find_numbered(scope, number)]
+    found = find_numbered(scope, number)
+    waiting = [Claim(scope, entry.identity, -1, -1) for _, entry in found]
     seen = Seen(number, scope)
     if not flock_within(seen.file, min(end - began, 1e6), LOCK_EX):
         raise Failure("another onlooker follows %s" % shown, GAVE_UP)
@@ -4120,10 +4111,9 @@ def final_status(scope: Scope, number: int, shown: str) -> int:
     raise Failure(text % shown)
 
 
-def find_numbered(scope: Scope, number: int) -> dict[Identity, dict[str, str]]:
-    """Return the waiter or the holder of a background run, and its record."""
-    found = everyone(scope).items()
-    return {each: record for each, record in found if record.get("run") == str(number)}
+def find_numbered(scope: Scope, number: int) -> list[tuple[str, Entry]]:
+    """Return the waiter or the holder of a background run."""
+    return [each for each in entries(scope, True) if each[1].record.get("run") == str(number)]
 
 
 def named_run(plan: Command, scope: Scope | None, text: str) -> int:
@@ -4162,9 +4152,9 @@ def cancel(plan: Command, text: str) -> int:
     if not found:
         say("run %d has ended already" % number)
         return 0
-    status = end_runs(scope, [Run(scope, *each) for each in found.items()])
-    for identity in found:
-        reclaim_if_dead(scope, identity)
+    status = end_runs(scope, found)
+    for _, entry in found:
+        reclaim_if_dead(scope, entry.identity)
     return status
 
 
@@ -4656,15 +4646,15 @@ def kill_all(root: str) -> int:
     which does not end with that run.
     """
     scope = find_state(root)
-    records = everyone(scope) if scope else {}
-    if scope is None or not records and not find_legacy_holder(scope):
+    found = list(entries(scope, True)) if scope else []
+    if scope is None or not found:
         say("nothing runs or waits in %s" % printable(root))
         return 0
-    runs = [Run(scope, identity, record) for identity, record in records.items()]
     tokens = setting("SEQEXEC_RUN").split(":")
-    if any(each in tokens or is_above(each, scope) for each in records):
-        return from_outside(end_runs, scope, runs)
-    return end_runs(scope, runs)
+    names = [entry.identity for _, entry in found if entry.identity]
+    if any(each in tokens or is_above(each, scope) for each in names):
+        return from_outside(end_runs, scope, found)
+    return end_runs(scope, found)
 
 
 def from_outside(action: Callable[..., int], *arguments: Any) -> int:
@@ -4688,39 +4678,37 @@ def from_outside(action: Callable[..., int], *arguments: Any) -> int:
         posix._exit(0)
 
 
-def end_runs(scope: Scope, runs: list[Run]) -> int:
+def end_runs(scope: Scope, found: list[tuple[str, Entry]]) -> int:
     """End waiters, holders and their runs, say so, and leave the state clean. Return 125 if
     something is left."""
-    turns = [Entry(Blocker(run.identity, True, -1, run.record)) for run in runs]
-    living = [turn for turn in turns if turn.record["state"] == "alive"]
-    commands = {pid: turn.command for turn in turns for pid in (turn.identity.pid, turn.pid)}
+    living = [entry for kind, entry in found if kind != "stale"]
+    commands = {pid: each.command for _, each in found for pid in (each.identity.pid, each.pid)}
+    runs = [Run(scope, entry.identity, entry.record) for _, entry in found if entry.identity]
 
-    def find() -> list[Process]:
-        wrappers = [process_of(turn.identity) for turn in living]
-        found = [each for each in wrappers if each and each.state not in "ZX"]
-        found += [process for run in runs for process in run.members()]
-        return list({process.pid: process for process in found}.values())
+    def processes() -> list[Process]:
+        wrappers = [process_of(entry.identity) for entry in living]
+        alive = [each for each in wrappers if each and each.state not in "ZX"]
+        alive += [process for run in runs for process in run.members()]
+        return list({process.pid: process for process in alive}.values())
 
     denied: dict[tuple[int, str], Process] = {}
-    for process in end_processes(find, denied=denied):
+    for process in end_processes(processes, denied=denied):
         name = commands.get(process.pid)
         shown = "the turn of " + name if name else printable(process.name)
         say("ended PID %d (%s)" % (process.pid, printable(shown, 80)))
     say_denied(denied)
-    legacy = find_legacy_holder(scope)  # a bare PID in a file is not enough to end it
-    away = [turn for turn in living if turn.place]
-    away += [Entry(legacy)] if legacy and legacy.process else []
-    for turn in away:
+    away = [each for each in living if each.place or not each.identity]  # the latter: a bare PID
+    for entry in away:
         text = "PID %d%s (%s) lives on: end it by hand"
-        say(text % (turn.pid, turn.place, printable(turn.command, 80)))
-    return FAILED if denied or away else clean_up(scope)
+        say(text % (entry.pid, entry.place, printable(entry.command, 80)))
+    return FAILED if denied or away else clean_up(scope, {run.identity for run in runs})
 
 
-def clean_up(scope: Scope) -> int:
+def clean_up(scope: Scope, ended: set[Identity]) -> int:
     """Sweep what the dead have left. Return 125 where that fails."""
     limit = time.monotonic() + 1.0  # a keeper that has seen the end is about to release
     try:
-        while live_holders(scope) and time.monotonic() < limit:
+        while ended.intersection(live_holders(scope)) and time.monotonic() < limit:
             time.sleep(0.01)
         for identity in [each for each, state in owners(scope).items() if state == "dead"]:
             try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
