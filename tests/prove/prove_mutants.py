@@ -563,13 +563,13 @@ MUTANTS = [
     Mutant(
         "memmon.py's own memory limit is another",
         "",
-        (("DEFAULT_LIMIT = 2048 ", "DEFAULT_LIMIT = 99999 "),),
+        (("limit_name = 2048 * MB", "limit_name = 99999 * MB"),),
         ("test_promises.py", "-k", "memory_limit_has"),
     ),
     Mutant(
         "memmon.py's own grace period is 0.3 s",
         "",
-        (("DEFAULT_GRACE = 2.0", "DEFAULT_GRACE = 0.3"),),
+        (("grace, warn = 5.0, 2.0,", "grace, warn = 5.0, 0.3,"),),
         ("test_memmon.py", "-k", "after_the_grace_period"),
     ),
     Mutant(
