@@ -2565,7 +2565,8 @@ def has_token(process: Process, identity: Identity) -> bool:
     if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
         return False
     environment = read_environment(process.pid)
-    for _ in range(10 if PROC and environment == b"" and process.rss else 0):
+    is_user = process.rss or process.sid  # a kernel thread has neither; an exec has no rss at first
+    for _ in range(10 if PROC and environment == b"" and is_user else 0):
         time.sleep(0.001)
         environment = read_environment(process.pid)
         if environment != b"":
@@ -2614,7 +2615,8 @@ def end_processes(
             shown = (living[0].pid, printable(living[0].name))
             raise Failure("gave up: PID %d (%s) of a dead run lives on" % shown, GAVE_UP)
         if living:
-            sleep_until_exit(living, max(0.01, min(0.1, began + grace - time.monotonic())))
+            left = began + grace - time.monotonic()
+            sleep_until_exit(living, POLL_INTERVAL if only_wait else max(0.01, min(0.1, left)))
     return list(ended.values())
 
 

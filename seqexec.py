@@ -2576,7 +2576,8 @@ def has_token(process: Process, identity: Identity) -> bool:
     if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
         return False
     environment = read_environment(process.pid)
-    for _ in range(10 if PROC and environment == b"" and process.rss else 0):
+    is_user = process.rss or process.sid  # a kernel thread has neither; an exec has no rss at first
+    for _ in range(10 if PROC and environment == b"" and is_user else 0):
         time.sleep(0.001)
         environment = read_environment(process.pid)
         if environment != b"":
@@ -2625,7 +2626,8 @@ def end_processes(
             shown = (living[0].pid, printable(living[0].name))
             raise Failure("gave up: PID %d (%s) of a dead run lives on" % shown, GAVE_UP)
         if living:
-            sleep_until_exit(living, max(0.01, min(0.1, began + grace - time.monotonic())))
+            left = began + grace - time.monotonic()
+            sleep_until_exit(living, POLL_INTERVAL if only_wait else max(0.01, min(0.1, left)))
     return list(ended.values())
 
 
@@ -3276,10 +3278,7 @@ def execute(
         return execute(start, [real_shell(), name] + argv[1:], shell, environ)
     if not worst.errno:
         raise Failure(describe_missing(argv, paths), NOT_FOUND)
-    text = "%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror)
-    if worst.errno == errno.E2BIG:
-        text += ": arguments and environment are too long"
-    raise Failure(text, CANNOT_RUN)
+    raise Failure("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror), CANNOT_RUN)
 
 
 def describe_missing(argv: list[str], paths: list[str]) -> str:
@@ -3328,7 +3327,6 @@ MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watch
 ENDING_SIGNALS = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
 STOP_SIGNALS = {_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU}
 NOT_FORWARDED = {0, _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGCHLD}
-IGNORED_BY_DEFAULT = {_signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGURG, _signal.SIGIO}
 TERMINALS_SIGNALS = {_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP, _signal.SIGWINCH}
 
 
@@ -3360,25 +3358,25 @@ def run(plan: Command) -> int:
     plan.project = project_root()
     if is_recipe:
         take_turn_of_make(plan)
-    prepare(plan)
+    prepare(plan, own_identity())
     claim = take_turn(plan)
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
     Stderr.is_holder = True
     return run_in_turn(claim, plan, mask)
 
 
-def prepare(plan: Command) -> None:
+def prepare(plan: Command, identity: Identity) -> None:
     """Look up the command's path and environment: before the wait, where it costs no time."""
-    plan.environ = command_environment(own_identity())
+    plan.environ = command_environment(identity)
     plan.paths = find_command(plan.argv[0], plan.environ)
 
 
 def execute_in_place(plan: Command, more: dict[bytes, bytes]) -> int:
     """Be the command, without a turn: it only reads, or its make only looks."""
-    environ = {**command_environment(Identity()), **more}
+    prepare(plan, Identity())
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    return execute(posix.execve, plan.argv, find_command(plan.argv[0], environ), environ)
+    return execute(posix.execve, plan.argv, plan.paths, {**plan.environ, **more})
 
 
 def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
@@ -3388,10 +3386,8 @@ def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
     try:
         if plan.gits:
             held = hold_repositories(plan, claim, plan.gits)
-            prepare(plan)
-        if plan.verbose:
-            text = "runs, after %.1f s in the queue of %s"
-            say_verbose(plan, text % (plan.waited, claim.scope.path))
+        text = "runs, after %.1f s in the queue of %s"
+        say_verbose(plan, text % (plan.waited, claim.scope.path))
         status = job.start(mask)
         if status is None:
             status = job.wait_for_leftovers(job.supervise())
@@ -3403,15 +3399,12 @@ def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
     try_close(*held)
     if status:
         job.end_guard(status)  # before the release: it may say why
-    if claim.scope.outer:  # a scope that goes with its holder
-        append_history(claim, plan, status, seconds, job.peak)
     release(claim)
     Stderr.is_holder = False
     job.end_guard(status)
-    if not claim.scope.outer:
+    if not claim.scope.outer:  # else the scope goes with its holder, maybe now
         append_history(claim, plan, status, seconds, job.peak)
-    if plan.verbose:
-        say_verbose(plan, "ended with status %d after %.1f s" % (status, seconds))
+    say_verbose(plan, "ended with status %d after %.1f s" % (status, seconds))
     if status == 128:
         explain_git_failure(plan.gits)
     if not is_stored:
@@ -3420,8 +3413,9 @@ def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
 
 
 def say_verbose(plan: Plan, what: str) -> None:
-    """Say what happens, and when, for --verbose."""
-    say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
+    """Say what happens, and when, if --verbose asks for it."""
+    if plan.verbose:
+        say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
 
 
 class Job:
@@ -3430,13 +3424,13 @@ class Job:
     def __init__(self, claim: Claim, plan: Command) -> None:
         self.claim, self.plan, self.began = claim, plan, time.monotonic()
         self.deadline = self.began + (plan.timeout or float("inf"))
-        self.pid = self.guard = 0
-        self.peak = 0  # KiB
+        self.pid = 0
+        self.guard: Process | None = None
         self.report = -1  # a pipe from the guard
-        self.wait: Callable[..., Any] = posix.waitpid  # wait4() once `resource` is imported
+        self.peak = 0  # KiB, as the guard has seen it
         self.tasks: list[tuple[float, Callable[[], Any]]] = [  # not needed for the command's start
             (self.began + SETTLED, lambda: settle(claim)),
-            (self.began + MEMORY_WATCHED, self.watch_memory),
+            (self.began + MEMORY_WATCHED, self.start_memmon),
         ]
 
     def start(self, mask: set[int]) -> int | None:
@@ -3445,11 +3439,11 @@ class Job:
         for signum in _signal.sigpending() & ENDING_SIGNALS - mask:  # the terminal's, to this alone
             if _signal.getsignal(signum) is not _signal.SIG_IGN:
                 return -int(signum)
-        if setting("SEQEXEC_RUN").encode() != plan.environ[b"SEQEXEC_RUN"].rpartition(b":")[0]:
-            prepare(plan)  # the wait has found out what this is inside of
-        for signum in IGNORED_BY_DEFAULT:  # without a handler BSD drops these, and no status is kept
-            if signum == _signal.SIGCHLD or _signal.getsignal(signum) is not _signal.SIG_IGN:
-                _signal.signal(signum, lambda number, frame: None)
+        chain = plan.environ[b"SEQEXEC_RUN"].rpartition(b":")[0]
+        if plan.gits or chain != posix.environ.get(b"SEQEXEC_RUN", b""):
+            prepare(plan, self.claim.identity)  # the wait has found out what this is inside of
+        # BSD drops a blocked SIGCHLD that has no handler; ignored, it leaves no status: wait(2).
+        _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
         seconds = _signal.setitimer(_signal.ITIMER_REAL, 0)[0]
         if seconds:  # the caller's timer is the command's: `alarm 10; exec seqexec.py`
             alarm = time.monotonic() + seconds, lambda: self.forward(_signal.SIGALRM)
@@ -3464,7 +3458,10 @@ class Job:
             self.pid = execute(spawn, plan.argv, plan.paths, plan.environ)
         finally:
             posix.umask(0o077)
-        process = read_process(self.pid)
+        try:
+            process = read_process(self.pid)
+        except OSError:  # the token still marks the run
+            process = None
         record = "child %d %s\n" % (self.pid, process.start if process else "?")
         if plan.waited:
             record += "began %.3f\n" % (time.time() - time.monotonic() + self.began)
@@ -3481,10 +3478,8 @@ class Job:
     def supervise(self) -> int:
         """Wait for the command, and pass signals on to it. Return its status."""
         while True:
-            ended, status, *usage = self.wait(self.pid, posix.WNOHANG | posix.WUNTRACED)
+            ended, status = posix.waitpid(self.pid, posix.WNOHANG | posix.WUNTRACED)
             if ended and not posix.WIFSTOPPED(status):
-                if usage:
-                    self.peak = usage[0].ru_maxrss // (1024 if sys.platform == "darwin" else 1)
                 return wait_status(status)
             if ended:
                 self.stop_like(posix.WSTOPSIG(status))
@@ -3496,9 +3491,10 @@ class Job:
                 self.forward(signum)
 
     def forward(self, signum: int) -> None:
-        """Send the command a signal."""
+        """Send the command a signal, unless it has ended."""
         try:
-            posix.kill(self.pid, signum)
+            if self.pid:
+                posix.kill(self.pid, signum)
         except OSError:  # it may not be signalled: sudo
             pass
 
@@ -3557,15 +3553,19 @@ class Job:
         a call of it that has lost its environment finds itself inside.
         """
         plan, claim = self.plan, self.claim
+        pid, self.pid = self.pid, 0
         is_over = plan.finish == "timeout" or plan.leftovers == "leave"
-        if is_over or not may_have_left(claim.identity, self.pid):
+        if is_over or not may_have_left(claim.identity, pid):
             return status
         record = dict(read_record(claim.identity, claim.home), sid=str(posix.getsid(0)))
         run = Run(claim.scope, claim.identity, record)
         if plan.leftovers == "kill" or -status in ENDING_SIGNALS:
             end_processes(run.members)
             return status
-        began, is_named, clean, left = time.monotonic(), False, 0, ""
+        text = "the command has ended; waiting for what it left behind: "
+        naming = time.monotonic() + LEFTOVERS_NAMED, lambda: say(text + name_all(run.members()))
+        self.tasks.append(naming)
+        clean, left = 0, ""
         while clean < 2:
             living = [each for each in run.members() if str(each.sid) == record["sid"]]
             clean = 0 if living else clean + 1
@@ -3575,9 +3575,6 @@ class Job:
             seconds = self.do_what_is_due()
             if living and seconds <= 0:
                 return self.end_in_time()
-            if living and not is_named and time.monotonic() - began >= LEFTOVERS_NAMED:
-                is_named = True
-                say("the command has ended; waiting for what it left behind: " + name_all(living))
             if living:
                 sleep_until_exit(living, min(POLL_INTERVAL, seconds))
             signum = next_signal(0)[0]
@@ -3588,20 +3585,37 @@ class Job:
                 return -signum
         return status
 
-    def watch_memory(self) -> None:
-        """Measure the command's memory from now on, and start the guard of its limit. The absence
-        of either is no failure of the run."""
-        try:
-            import resource  # wait4() needs it, and not first at the command's end
+    def start_memmon(self) -> None:
+        """Start the memmon.py beside this file, if there is one: its absence is no failure.
 
-            self.wait = posix.wait4
-        except (ImportError, OSError):  # a command that installs another Python
-            pass
+        It is in a session of its own and has no token. stderr is all that it has of the command's
+        descriptors; its stdout is a pipe, for its report.
+        """
+        plan, here = self.plan, __file__.rpartition("/")[0] or "."
         try:
-            if self.plan.memory != "0":
-                self.report, writer = posix.pipe()
-                self.guard = start_memmon(self.claim, self.plan, writer)
-                posix.close(writer)
+            place = join_path(here, posix.readlink(__file__))
+        except OSError:  # no link, or the command has taken the file away: git checkout
+            place = __file__
+        path = (place.rpartition("/")[0] or ".") + "/memmon.py"
+        if plan.memory == "0" or not look_up(path):
+            if plan.memory not in ("", "0"):
+                say("no memory limit: there is no %s" % printable(path))
+            return
+        arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only", "--token"]
+        arguments += [self.claim.identity, "--limit", plan.memory or "2048", "--limit-name"]
+        arguments.append(plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB"))
+        arguments += ["--report", "/dev/fd/1"] + (["--quiet"] if plan.quiet else [])
+        listing = "/proc/self/fd" if PROC == "/proc" else "/dev/fd"
+        try:
+            self.report, writer = posix.pipe()
+            fds = [int(name) for name in posix.listdir(listing) if look_up(listing + "/" + name)]
+            actions: list[Any] = [(posix.POSIX_SPAWN_OPEN, 0, "/dev/null", posix.O_RDWR, 0)]
+            actions.append((posix.POSIX_SPAWN_DUP2, writer, 1))
+            actions += [(posix.POSIX_SPAWN_CLOSE, fd) for fd in fds if fd > 2]
+            more: Any = {"file_actions": actions, "setsigmask": (), "setsid": True}
+            pid = posix.posix_spawn("/bin/sh", arguments, posix.environ, **more)
+            self.guard = read_process(pid)
+            posix.close(writer)
         except OSError as error:
             say("no memory limit: %s" % describe_oserror(error))
 
@@ -3611,59 +3625,25 @@ class Job:
         Once the lock is free it must take no processor from the next command: sched(7),
         SCHED_BATCH.
         """
-        pid, self.guard = self.guard, 0
-        process = read_process(pid) if pid else None
-        if not process:
+        guard, self.guard = self.guard, None
+        if not guard:
             return
         try:
             if not Stderr.is_holder:
-                posix.sched_setscheduler(pid, posix.SCHED_BATCH, posix.sched_param(0))
+                posix.sched_setscheduler(guard.pid, posix.SCHED_BATCH, posix.sched_param(0))
         except (AttributeError, OSError):  # macOS has none
             pass
-        posix.kill(pid, _signal.SIGTERM)
-        if not sleep_until_exit([process], GUARD_PATIENCE):
-            posix.kill(pid, _signal.SIGKILL)
-        guard_status = wait_status(posix.waitpid(pid, 0)[1])
+        posix.kill(guard.pid, _signal.SIGTERM)
+        if not sleep_until_exit([guard], GUARD_PATIENCE):
+            posix.kill(guard.pid, _signal.SIGKILL)
+        ended = wait_status(posix.waitpid(guard.pid, 0)[1])
         peak = posix.read(self.report, 65536).partition(b'"peak": ')[2].partition(b",")[0]
-        if peak.isdigit():  # wait4() tells the largest process, and counts this one before its exec
-            self.peak = int(peak) // 1024
-        if guard_status == GUARD_ENDED_SOMETHING:
+        self.peak = int(peak) // 1024 if peak.isdigit() else 0
+        if ended == GUARD_ENDED_SOMETHING:
             self.plan.finish = "memory"
             shown = (128 - status if status < 0 else status, printable(self.plan.shown, 200))
             text = "the memory guard ended processes of this run, which ended with status %d: %s"
             say(text % shown)
-
-
-def start_memmon(claim: Claim, plan: Plan, report: int) -> int:
-    """Start the memmon.py beside this file. Return its PID; 0 without one, said only where a limit
-    was asked for.
-
-    report: a pipe for its --report.
-
-    It is in a session of its own, has stderr alone of the command's descriptors, and no token.
-    """
-    here = __file__.rpartition("/")[0] or "."
-    try:
-        place = join_path(here, posix.readlink(__file__))
-    except OSError:  # no link, or the command has taken the file away: git checkout
-        place = __file__
-    path = (place.rpartition("/")[0] or ".") + "/memmon.py"
-    if not look_up(path):
-        if plan.memory:
-            say("no memory limit: there is no %s" % printable(path))
-        return 0
-    arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only"]
-    arguments += ["--token", claim.identity, "--limit", plan.memory or "2048", "--limit-name"]
-    arguments.append(plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB"))
-    arguments += ["--report", "/dev/fd/1"] + (["--quiet"] if plan.quiet else [])
-    actions: list[Any] = [(posix.POSIX_SPAWN_OPEN, 0, "/dev/null", posix.O_RDWR, 0)]
-    actions.append((posix.POSIX_SPAWN_DUP2, report, 1))
-    listing = "/proc/self/fd" if PROC == "/proc" else "/dev/fd"
-    for fd in map(int, posix.listdir(listing)):
-        if fd > 2 and look_up("%s/%d" % (listing, fd)):
-            actions.append((posix.POSIX_SPAWN_CLOSE, fd))
-    more: Any = {"file_actions": actions, "setsigmask": (), "setsid": True}
-    return posix.posix_spawn("/bin/sh", arguments, posix.environ, **more)
 
 
 def name_all(processes: list[Process]) -> str:
@@ -3692,13 +3672,13 @@ def may_have_left(identity: Identity, pid: int) -> bool:
     """
     # 0.20 0.18 0.12 1/80 11206
     try:
-        last = int(read_file(PROC + "/loadavg").split()[-1])
-    except (OSError, ValueError, IndexError):  # macOS
+        last = int(read_file("/proc/loadavg").split()[-1])
+        if PROC != "/proc" or not pid <= last < pid + 1000:
+            return True
+        processes = map(read_process, range(pid + 1, last + 1))
+        return any(process and has_token(process, identity) for process in processes)
+    except OSError:  # macOS; or a closer look will tell
         return True
-    if not pid <= last < pid + 1000:
-        return True
-    processes = filter(None, map(read_process, range(pid + 1, last + 1)))
-    return any(has_token(process, identity) for process in processes)
 
 
 def next_signal(seconds: float) -> tuple[int, int]:
@@ -3760,16 +3740,13 @@ def take_turn_of_make(plan: Command) -> None:
 
 def has_turn(make: Process, root: str) -> bool:
     """Tell whether a make has a turn of its own, in any scope that this process is inside of."""
-    scope: Scope | None = enter_scope(root)
-    first = scope
-    named = "%d %s" % (make.pid, make.start)
-    found = False
-    while scope and scope.outer:
-        record = record_in(LOCK, scope.identity, scope.outer.fd)
-        found = found or record.get("for") == named
+    scope = innermost = enter_scope(root)
+    found = set()
+    while scope.outer:
+        found.add(record_in(LOCK, scope.identity, scope.outer.fd).get("for"))
         scope = scope.outer
-    close_scope(first)
-    return found
+    close_scope(innermost)
+    return "%d %s" % (make.pid, make.start) in found
 
 
 def lead(make: Process, kept: Plan, began: float) -> None:

@@ -378,7 +378,7 @@ MUTANTS = [
     Mutant(
         "what is left behind is not waited for",
         "may_have_left",
-        (("    if not pid <=", "    return False\n    if not pid <="),),
+        (("    if PROC", "    return False\n    if PROC"),),
         ("test_shell.py", "-k", "waited_for_unless"),
     ),
     Mutant(
@@ -407,7 +407,7 @@ MUTANTS = [
     Mutant(
         "VERBOSE says nothing at the end",
         "run_in_turn",
-        (('        say_verbose(plan, "ended', '        str("ended'),),
+        (('    say_verbose(plan, "ended', '    str("ended'),),
         ("test_order.py", "-k", "verbose"),
     ),
     Mutant(
