@@ -2964,20 +2964,17 @@ LONGEST_ESTIMATE = 20  # commands ahead
 LARGEST_SPREAD = 0.3  # between the shortest and the longest, as a part of what is likely
 
 
-def clock_time(text: str) -> str:
-    """Return the local time of an epoch second from a file; ? for junk."""
-    try:
-        return time.strftime("%H:%M:%S", time.localtime(float(text)))
-    except (ValueError, OverflowError, OSError):
-        return "?"
-
-
 def seconds_since(text: str) -> float:
     """Return the seconds since an epoch second from a file; 0 for junk or the future."""
     try:
-        return max(0.0, time.time() - float(text))
-    except (ValueError, OverflowError):
+        return max(0.0, min(time.time() - float(text), 1e9))
+    except ValueError:
         return 0.0
+
+
+def clock_time(text: str) -> str:
+    """Return the local time of an epoch second from a file; now for junk or the future."""
+    return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
 class Entry:
@@ -2986,6 +2983,7 @@ class Entry:
     def __init__(self, found: Blocker) -> None:
         identity, process = found.identity, found.process
         self.identity, self.record, self.process = identity, found.record, process
+        self.holds = found.holds  # the lock
         self.pid = pid_of(identity, self.record) or (process.pid if process else 0)
         self.command = printable(self.record.get("command", process.name if process else "?"))
         self.seconds = seconds_since(self.record.get("began", self.record.get("since", "")))
