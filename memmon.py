@@ -1058,7 +1058,7 @@ class MemoryGuard:
             cost = 300 * (cpu_time() - listed) if self.credit < BURST / 2 else 0.0
             self.refresh_at = now + max(REFRESH, cost)
             if is_thorough:
-                self.thorough_at = now + max(self.limits.interval, 1000 * (cpu_time() - began))
+                self.thorough_at = now + max(self.limits.interval, 150 * (cpu_time() - began))
         elif self.handed >= self.next_key:
             for member in list(self.members.values()):
                 if member.key <= self.handed:

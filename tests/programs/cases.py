@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""cases.py CASE: hold memory in one of the ways that are easily counted wrongly.
+"""cases.py CASE [MB]: hold memory in one of the ways that are easily counted wrongly.
 
 Prints "ready PID", waits for a line on stdin, does what the case says, prints
 "done", and waits for the end of stdin. Each process has a hard cap on its
@@ -54,9 +54,34 @@ def run_commands():
     return kept
 
 
-def run_beside_threads():
-    """300 MB; a thread maps and unmaps 4 MB while another starts commands."""
-    kept = take(300)
+def borrow():
+    """600 MB, and a posix_spawn that waits before its exec, for a second or two."""
+    os.mkfifo("held-open")
+    if not os.fork():
+        time.sleep(2)
+        os.open("held-open", os.O_WRONLY)
+        os._exit(0)
+    kept = take(600)
+    actions = [(os.POSIX_SPAWN_OPEN, 0, "held-open", os.O_RDONLY, 0)]  # it waits for the writer
+    pid = os.posix_spawn("/bin/true", ["true"], os.environ, file_actions=actions)
+    os.waitpid(pid, 0)
+    return kept
+
+
+def rewrite():
+    """200 MB; a fork keeps them as they were while the parent rewrites them all."""
+    kept = take(200)
+    fork(lambda: None)
+    kept.seek(0)
+    for _ in range(200):
+        kept.write(b"y" * MB)
+    time.sleep(2)
+    return kept
+
+
+def run_beside_threads(megabytes=300):
+    """Memory; a thread maps and unmaps 4 MB while another starts commands."""
+    kept = take(megabytes)
     end = time.monotonic() + 1.5
 
     def spawn():
@@ -146,6 +171,6 @@ resource.setrlimit(resource.RLIMIT_AS, (1300 * MB, 1300 * MB))
 signal.alarm(60)
 os.write(1, b"ready %d\n" % os.getpid())
 sys.stdin.readline()
-kept = {name: value for name, value in globals().items() if callable(value)}[sys.argv[1]]()
+kept = {name: value for name, value in globals().items() if callable(value)}[sys.argv[1]](*map(int, sys.argv[2:]))
 os.write(1, b"done\n")
 sys.stdin.read()

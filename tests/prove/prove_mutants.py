@@ -573,6 +573,42 @@ MUTANTS = [
         ("test_memmon.py", "-k", "after_the_grace_period"),
     ),
     Mutant(
+        "a child that borrows its parent's memory is counted",
+        "held",
+        (("if is_fork and is_borrower(", "if False and is_borrower("),),
+        ("test_memmon.py", "-k", "borrows_its_parents_memory"),
+    ),
+    Mutant(
+        "a fork with as much memory as its parent borrows it",
+        "is_borrower",
+        (("    return any((read_proc(", "    return True or any((read_proc("),),
+        ("test_memmon.py", "-k", "does_not_hold"),
+    ),
+    Mutant(
+        "a fork is ended for pages of its parent",
+        "confirm",
+        (("        private = min(", "        return size\n        private = min("),),
+        ("test_memmon.py", "-k", "own_alone"),
+    ),
+    Mutant(
+        "the files that a command maps are in its peak",
+        "reap",
+        (("min(resident, guard.possible)", "resident"),),
+        ("test_memmon.py", "-k", "file_that_is_read"),
+    ),
+    Mutant(
+        "pages that were given back count",
+        "sum_rollup",
+        (('- fields.get(b"LazyFree", 0)', ""),),
+        ("test_memmon.py", "-k", "does_not_hold"),
+    ),
+    Mutant(
+        "each process near the limit has a line of its own",
+        "warn",
+        (("        if said in self.warned:", "        if False:"),),
+        ("test_memmon.py", "-k", "forty_workers"),
+    ),
+    Mutant(
         "the README invents a variable",
         "",
         (("| `SEQEXEC_GRACE` |", "| `SEQEXEC_PATIENCE` |"),),
