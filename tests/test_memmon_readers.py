@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, Iterator
 
 import pytest
+from pages import default
 from support import LINUX, PRODUCT_DIRECTORY, Project, program, read_line
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -447,3 +448,10 @@ def test_a_reused_pid_is_not_signalled(project: Project) -> None:
     python = [sys.executable, "-B", "-c", REUSE, str(PRODUCT_DIRECTORY / "memmon.py")]
     result = project.run([*unshare, *python])
     assert result.stdout.decode() == "True False (0, 0)\n", result.stderr.decode()
+
+
+def test_the_defaults_are_those_of_the_readme(memmon: ModuleType) -> None:
+    options = memmon.Options()
+    assert options.interval == float(default("CHECK_INTERVAL"))
+    assert options.limit == float(default("MEMORY_LIMIT_MB")) * (1 << 20)
+    assert options.grace == float(default("SEQEXEC_GRACE"))

@@ -32,7 +32,6 @@ from support import (
     Tool,
     Witness,
     as_stranger,
-    command_of,
     ended,
     finish,
     json_of,
@@ -499,9 +498,6 @@ def test_the_memory_limit_has_the_default_of_the_readme(project: Project, tool: 
     process = project.start(command, stdout=subprocess.DEVNULL)
     said = read_line(process, "stderr")
     assert "limit of %s MB" % default("MEMORY_LIMIT_MB") in said, said
-    if tool == "seqexec.py":
-        guards = [each for each in map(command_of, marked(project.word)) if " --limit-name " in each]
-        assert guards and guards[0].endswith(" --interval " + default("CHECK_INTERVAL"))
     process.terminate()
     ended(process)
 
