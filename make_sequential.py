@@ -515,35 +515,9 @@ def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process
     return found
 
 
-def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
-    """Return all descendants of the roots, parents first, without the roots themselves.
-
-    No process is older than its parent: such a "child" has a parent whose PID was reused.
-    """
-    children: dict[int, list[Process]] = {}
-    for process in table.values():
-        children.setdefault(process.ppid, []).append(process)
-    found: list[Process] = []
-    queue = list(roots)
-    seen = set(queue)
-    for pid in queue:
-        for child in children.get(pid, ()):
-            if child.pid not in seen and not (pid in table and is_older(child, table[pid])):
-                seen.add(child.pid)
-                found.append(child)
-                queue.append(child.pid)
-    return found
-
-
 def is_older(process: Process, other: Process) -> bool:
     """Tell whether a process was started before another one that the same reader found."""
     return int(process.start[1:]) < int(other.start[1:])
-
-
-def is_same(process: Process) -> bool:
-    """Tell whether a process is still there, and no zombie."""
-    now = read_process(process.pid)
-    return now is not None and now.start == process.start and now.state not in "ZX"
 
 
 def signal_process(process: Process, signum: int) -> bool:
@@ -585,36 +559,6 @@ def open_pidfd(pid: int) -> int:
         return -1
 
 
-def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
-    """Sleep until one of some processes ends, or the time is up (False)."""
-    import select
-
-    began = time.monotonic()
-    watched = list(processes)
-    pidfds = [open_pidfd(process.pid) for process in watched]
-    poll = select.poll()
-    for pidfd in pidfds:
-        if pidfd >= 0:
-            poll.register(pidfd, select.POLLIN)
-    step = seconds
-    try:
-        while all(map(is_same, watched)):
-            waited = time.monotonic() - began
-            if waited >= seconds:
-                return False
-            if -1 in pidfds:  # short looks first: most processes end soon
-                step = min(POLL_INTERVAL, 0.005 + waited / 8) if PROC else POLL_INTERVAL
-            poll.poll(min(seconds - waited, step) * 1000)
-        return True
-    finally:
-        for pidfd in pidfds:
-            if pidfd >= 0:
-                posix.close(pidfd)
-
-
-POLL_INTERVAL = 0.2  # seconds between two looks where the system tells of no exit (no pidfd)
-
-
 def pid_is_free(pid: int) -> bool:
     """Tell whether no process has a PID, by kill(2) with signal 0.
 
@@ -633,16 +577,6 @@ def pid_is_free(pid: int) -> bool:
 def is_hidden(pid: int) -> bool:
     """Tell whether a process exists that cannot be seen: hidepid of proc(5), a ps that fails."""
     return PROC in ("", "/proc") and read_process(pid) is None and not pid_is_free(pid)
-
-
-def started_at(process: Process) -> float:
-    """Return the epoch seconds at which a process was started."""
-    # btime 1700000000
-    began = int(process.start[1:])
-    if process.start[0] == "s":
-        return began
-    boot = read_file(PROC + "/stat").partition(b"\nbtime ")[2].split()[0]
-    return int(boot) + began / posix.sysconf("SC_CLK_TCK")
 
 
 def parse_ps_line(line: str) -> Process | None:
@@ -691,6 +625,77 @@ def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
 
 
 # END SHARED processes
+
+# BEGIN SHARED trees
+# ---- trees: the descendants of a process, and its end --------------------------------------------
+
+POLL_INTERVAL = 0.2  # seconds between two looks where the system tells of no exit (no pidfd)
+
+
+def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
+    """Return all descendants of the roots, parents first, without the roots themselves.
+
+    No process is older than its parent: such a "child" has a parent whose PID was reused.
+    """
+    children: dict[int, list[Process]] = {}
+    for process in table.values():
+        children.setdefault(process.ppid, []).append(process)
+    found: list[Process] = []
+    queue = list(roots)
+    seen = set(queue)
+    for pid in queue:
+        for child in children.get(pid, ()):
+            if child.pid not in seen and not (pid in table and is_older(child, table[pid])):
+                seen.add(child.pid)
+                found.append(child)
+                queue.append(child.pid)
+    return found
+
+
+def is_same(process: Process) -> bool:
+    """Tell whether a process is still there, and no zombie."""
+    now = read_process(process.pid)
+    return now is not None and now.start == process.start and now.state not in "ZX"
+
+
+def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
+    """Sleep until one of some processes ends, or the time is up (False)."""
+    import select
+
+    began = time.monotonic()
+    watched = list(processes)
+    pidfds = [open_pidfd(process.pid) for process in watched]
+    poll = select.poll()
+    for pidfd in pidfds:
+        if pidfd >= 0:
+            poll.register(pidfd, select.POLLIN)
+    step = seconds
+    try:
+        while all(map(is_same, watched)):
+            waited = time.monotonic() - began
+            if waited >= seconds:
+                return False
+            if -1 in pidfds:  # short looks first: most processes end soon
+                step = min(POLL_INTERVAL, 0.005 + waited / 8) if PROC else POLL_INTERVAL
+            poll.poll(min(seconds - waited, step) * 1000)
+        return True
+    finally:
+        for pidfd in pidfds:
+            if pidfd >= 0:
+                posix.close(pidfd)
+
+
+def started_at(process: Process) -> float:
+    """Return the epoch seconds at which a process was started."""
+    # btime 1700000000
+    began = int(process.start[1:])
+    if process.start[0] == "s":
+        return began
+    boot = read_file(PROC + "/stat").partition(b"\nbtime ")[2].split()[0]
+    return int(boot) + began / posix.sysconf("SC_CLK_TCK")
+
+
+# END SHARED trees
 
 # BEGIN SHARED lock
 # ---- the lock ------------------------------------------------------------------------------------

@@ -22,12 +22,18 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 @pytest.fixture
 def memmon() -> Iterator[ModuleType]:
     """The module itself, fresh for every test."""
+    yield load("memmon")
+
+
+def load(name: str) -> ModuleType:
+    """Return one of the tools as a module."""
     sys.dont_write_bytecode = True
-    spec = importlib.util.spec_from_file_location("memmon_under_test", str(PRODUCT_DIRECTORY / "memmon.py"))
+    path = str(PRODUCT_DIRECTORY / (name + ".py"))
+    spec = importlib.util.spec_from_file_location(name + "_under_test", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
+    return module
 
 
 class Mock:
@@ -163,16 +169,17 @@ def test_what_vanishes_while_it_is_read_is_left_out(memmon: ModuleType, mock: Mo
     assert memmon.read_command(11) == ""
 
 
-def test_a_child_is_not_older_than_its_parent(memmon: ModuleType, mock: Mock) -> None:
+def test_a_child_is_not_older_than_its_parent(mock: Mock) -> None:
     mock.add(10, 1, start=500)
     mock.add(11, 10, start=500)
     mock.add(12, 11, start=499)  # its parent's PID was reused
     mock.add(13, 12, start=900)
     mock.add(14, 14, start=900)
-    memmon.PROC = str(mock.path)
-    table = memmon.read_processes()
-    assert [process.pid for process in memmon.descendants(table, [10])] == [11]
-    assert [process.pid for process in memmon.descendants(table, [14])] == []
+    seqexec = load("seqexec")
+    seqexec.PROC = str(mock.path)
+    table = seqexec.read_processes()
+    assert [process.pid for process in seqexec.descendants(table, [10])] == [11]
+    assert [process.pid for process in seqexec.descendants(table, [14])] == []
 
 
 def test_the_offender_is_found_by_what_cannot_be_taken_back(project: Project, mock: Mock) -> None:
@@ -391,7 +398,7 @@ def test_both_readers_see_the_same(memmon: ModuleType, project: Project) -> None
         entries = (memmon.read_environment(process.pid) or b"").split(b"\0")
         assert b"SEQEXEC_TEST=" + project.word.encode() in entries
         table = memmon.read_processes()
-        assert len(memmon.descendants(table, [process.pid])) == 1
+        assert [each.ppid for each in table.values()].count(process.pid) == 1
         assert memmon.signal_process(found, 0) is True
         found.start = found.start[:-1] + ("0" if found.start[-1] != "0" else "1")
         assert memmon.signal_process(found, signal.SIGKILL) is False
