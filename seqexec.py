@@ -909,8 +909,7 @@ def join_path(directory: str, path: str) -> str:
 def read_start(path: str) -> str:
     """Return the first page of a small file, "" if it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read(4096)
+        return read_file(path)[:4096].decode("utf-8", "surrogateescape")
     except (OSError, ValueError):
         return ""
 
@@ -963,16 +962,7 @@ def open_state(root: str) -> Scope:
 
 def open_state_directory(path: str, owner: int) -> int:
     """Return the descriptor of a state directory, made if there is none; -1: it may not be read."""
-    try:
-        return posix.open(path, DIRECTORY)
-    except FileNotFoundError:
-        pass
-    except PermissionError:
-        return -1
-    except OSError as error:
-        why = "is not a directory that can be used (%s)" % error.strerror
-        raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE)) from None
-    try:
+    if not look_up(path):
         for directory in filter(None, (setting("SEQEXEC_DIR"), path)):
             try:
                 posix.mkdir(directory, 0o700)
@@ -980,9 +970,10 @@ def open_state_directory(path: str, owner: int) -> int:
                     posix.chown(path, owner, -1, follow_symlinks=False)
             except FileExistsError:
                 pass
-    except OSError as error:
-        raise Failure("cannot make %s: %s; %s" % (path, error.strerror, OTHER_PLACE)) from None
-    return open_state_directory(path, owner)
+    try:
+        return posix.open(path, DIRECTORY)
+    except PermissionError:
+        return -1
 
 
 def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
@@ -1063,17 +1054,13 @@ def explain_oserror(error: OSError) -> str:
     """Say what went wrong with the state directory or the system, and what to do."""
     import errno
 
-    text, place = describe_oserror(error), setting("SEQEXEC_DIR") or "/tmp"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "%s; state is in %s: make room there, or %s" % (text, place, OTHER_PLACE)
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return "%s; state is in %s, which cannot be written to: %s" % (text, place, OTHER_PLACE)
-    if error.errno == errno.EFBIG:
-        return "%s: a file size limit (ulimit -f) leaves no room for the queue: raise it" % text
-    if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-        return "%s; the file system of %s has no flock(): %s" % (text, place, OTHER_PLACE)
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
-        return "%s; a limit of this system or session: see ulimit -a" % text
+    name, text = errno.errorcode.get(error.errno or 0, ""), describe_oserror(error)
+    if name in "EAGAIN EFBIG EMFILE ENFILE ENOMEM".split():
+        text += "; a limit of this system or session: see ulimit -a"
+    if name in "EACCES EDQUOT ELOOP ENOLCK ENOSPC ENOSYS ENOTDIR EOPNOTSUPP EPERM EROFS".split():
+        place = setting("SEQEXEC_DIR") or "/tmp"
+        text += "; state is in %s, which must be writable, have room and know flock()" % place
+        text += ": mend that, or " + OTHER_PLACE
     return text
 
 
@@ -1257,7 +1244,7 @@ def open_owner(
     try:
         fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
         if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
-            is_proven = share_flock(fd) and proves_death(identity, fd)
+            is_proven = proves_death(identity, fd)
             if not posix.fstat(fd).st_nlink:
                 state = "gone"
             elif not is_proven and not is_abandoned(identity, fd):
@@ -1281,18 +1268,6 @@ def open_owner(
     return state, -1
 
 
-def share_flock(fd: int) -> bool:
-    """Share a flock; False on a file system without flocks. Raise BlockingIOError where it is
-    taken."""
-    try:
-        flock(fd, LOCK_SH | LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
-
-
 def owner_state(identity: Identity, path: str, directory: int, reclaims: bool = False) -> str:
     """Return an owner's state: alive, dead or gone."""
     state, fd = open_owner(identity, path, directory, reclaims)
@@ -1301,12 +1276,18 @@ def owner_state(identity: Identity, path: str, directory: int, reclaims: bool = 
 
 
 def proves_death(identity: Identity, fd: int) -> bool:
-    """Tell whether a flock that could be taken proves its owner's death.
+    """Tell whether its flock can be shared, and proves an owner's death. Raise BlockingIOError.
 
     It does for an owner under this kernel: of this boot, on this host where boots have no ID, and
     any on a disk, which outlives a reboot and a change of the host's name. NFS, tmpfs and overlays
     have no major number.
     """
+    try:
+        flock(fd, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # no flock on this file system
+        return False
     own = own_identity()
     is_local = identity.host == own.host or identity.boot == own.boot != "0"
     return identity.version == FORMAT and (is_local or posix.major(posix.fstat(fd).st_dev) > 0)
@@ -1319,8 +1300,8 @@ def is_abandoned(identity: Identity, fd: int) -> bool:
     nothing.
     """
     if identity.version != FORMAT:
-        text = "%s is of a format that this copy (format %s) does not know: use the newer copy in"
-        text += " the whole project, or remove it when nothing runs"
+        text = "%s is not of format %s: use the newest copy in the whole project, or remove it when"
+        text += " nothing runs"
         try:
             path = posix.readlink("/proc/self/fd/%d" % fd)
         except OSError:

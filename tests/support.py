@@ -457,8 +457,8 @@ def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str
 
 def believing_nothing(project: Project, directory: Path) -> str:
     """Return the path of a copy to which no flock proves an owner's death, as on a network's file system."""
-    head = "def proves_death(identity: Identity, fd: int) -> bool:\n"
-    return changed(project, directory, (head, head + "    return False\n"))
+    proof = "    is_local = identity.host == own.host"
+    return changed(project, directory, (proof, "    return False\n" + proof))
 
 
 # ---- who holds, who waits ----------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ MUTANTS = [
     ),
     Mutant(
         "a sweeper takes no flock",
-        "share_flock",
+        "proves_death",
         "        flock(fd, LOCK_SH | LOCK_NB)\n",
         "        pass\n",
         "two, one killed, after a dead holder",
