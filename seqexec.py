@@ -720,7 +720,7 @@ def started_at(process: Process) -> float:
 # keeper for the process that forked it.
 # Mutual exclusion rests on this room alone: never on the queue, never on a PID.
 
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 
 LOCK = "executor.lock"  # the directory that is the lock
 QUEUE = "queue.txt"  # the waiters in order
@@ -1181,8 +1181,8 @@ def release(claim: Claim) -> None:
     try_close(claim.belt, claim.file)
     posix.sched_yield()  # the waiter that this woke may be on this processor
     try:
-        tidy(scope)
-        leave_scope(claim)
+        tidy(scope, TIDIER_PATIENCE)
+        leave_scope(scope)
     except (OSError, Failure):  # a name of an unknown format stays
         pass
     try_close(claim.home)
@@ -1493,33 +1493,42 @@ def waiters_in_order(scope: Scope) -> list[Identity]:
     return [each for each in read_queue(scope) if each in there and is_waiting(scope, each)]
 
 
-def tidy(scope: Scope) -> None:
+def tidy(scope: Scope, patience: float = 0.0) -> None:
     """Take dead lines out of the queue, and sweep what the dead have left.
 
     A waiter that can be seen in WAITERS may have a line; one that cannot will append it after this.
     One living waiter is enough to leave the rest to it: in a crowd each look would cost a probe.
+    patience: seconds to wait for an appender or another tidier; then the next tidies.
     """
-    fd, fresh, new = open_file(QUEUE, scope), -1, QUEUE + ".new"
+    fd = open_file(QUEUE, scope)
     try:
-        flock(fd, LOCK_EX | LOCK_NB)
+        if not flock_within(fd, patience, LOCK_EX):
+            return
         lines = read_lines(QUEUE, scope.fd)
         there = list_waiters(scope)
         kept = [line for line in lines if identity_in(line) in there]
         if any(is_waiting(scope, identity_in(line)) for line in reversed(kept)):
             if posix.fstat(fd).st_size > LONGEST_QUEUE and len(kept) < len(lines) // 2:
-                fresh = open_file(new, scope)
-                posix.ftruncate(fresh, 0)
-                write_all(fresh, b"".join(line + b"\n" for line in kept))
-                posix.rename(new, QUEUE, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+                replace_file(QUEUE, scope, kept)
             return
         if lines and is_same_file(fd, QUEUE, scope.fd):
             posix.ftruncate(fd, 0)
-        try_remove(posix.unlink, new, scope.fd)  # of a tidier that was killed
-    except BlockingIOError:  # an appender, or another tidier: leave it to the next
-        return
+        try_remove(posix.unlink, QUEUE + ".new", scope.fd)  # of a tidier that was killed
     finally:
-        try_close(fd, fresh)
+        posix.close(fd)
     sweep(scope)
+
+
+def replace_file(name: str, scope: Scope, lines: list[bytes]) -> None:
+    """Put a file with these lines in another one's place: a reader sees the old one or the new."""
+    new = name + ".new"
+    force_remove(new, scope.fd)
+    fd = open_file(new, scope)
+    try:
+        write_all(fd, b"".join(line + b"\n" for line in lines))
+        posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+    finally:
+        posix.close(fd)
 
 
 def sweep(scope: Scope) -> None:
@@ -1539,9 +1548,7 @@ def sweep(scope: Scope) -> None:
         except OSError:  # a line leads, or another process was faster
             pass
         try_close(fd)
-    for name in list_directory(NESTED, scope.fd):
-        if not exists(LOCK + "/" + name, scope.fd):
-            remove_nested(scope, name)
+    sweep_nested(scope)
 
 
 # ---- waiting -------------------------------------------------------------------------------------
@@ -1557,6 +1564,7 @@ LONGEST_TICK = 30.0
 PIPE_TICK = 0.1  # seconds between two looks of a waiter whose pipe leads to a process ahead
 HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next takes it
 ENDING = 1.0  # seconds that the keeper of an ended process is waited for without a word
+ENDING_TICK = 0.05  # seconds between two looks at it
 BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
 WANTED_NO_MORE = "not run: the process that wanted it (PID %d) is gone"
 
@@ -1591,69 +1599,54 @@ class Tick(Exception):
     """The timer of a sleep has run out."""
 
 
-class Alarm:
-    """A timer that ends a blocking flock(). A timer that the caller has set goes on, and still ends
-    the wait in time: `alarm 10; exec seqexec.py`."""
+def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
+    """Take a flock, asleep for some seconds at the most; False where the time was up before.
 
-    def __enter__(self) -> Alarm:
-        self.armed = False
-        self.began = time.monotonic()
-        self.callers = _signal.setitimer(_signal.ITIMER_REAL, 0)
-        self.before = _signal.signal(_signal.SIGALRM, self.ring)
-        self.mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGALRM})
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _signal.signal(_signal.SIGALRM, self.before)
-        seconds, interval = self.callers
-        if seconds:
-            left = seconds - (time.monotonic() - self.began)
-            _signal.setitimer(_signal.ITIMER_REAL, max(left, 0.000001), interval)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
-
-    def ring(self, signum: int, frame: object) -> None:
-        """Raise Tick once. A second one would escape from the `finally` that the first has led
-        to."""
-        if self.armed:
-            self.armed = False
-            raise Tick
-
-    def flock(self, fd: int, seconds: float, how: int = LOCK_SH) -> bool:
-        """Take a flock; False where the time was up before. The interval makes good a tick that
-        comes just before the system call."""
-        if self.callers[0]:
-            seconds = min(seconds, self.callers[0] - (time.monotonic() - self.began))
-        try:
-            try:
-                self.armed = True
-                _signal.setitimer(_signal.ITIMER_REAL, max(seconds, 0.001), 0.5)
-                flock(fd, how)
-                return True
-            finally:
-                self.armed = False
-        except Tick:
-            return False
-        finally:
-            _signal.setitimer(_signal.ITIMER_REAL, 0)
-            if self.callers[0] and time.monotonic() - self.began >= self.callers[0]:
-                self.__exit__()  # the caller's time is over: its signal comes now
-                self.__enter__()
-
-
-def flock_within(fd: int, seconds: float, how: int) -> bool:
-    """Take a flock, asleep for some seconds at the most; False where the time was up before."""
+    The interval makes good a tick that comes just before the system call. The handler raises once:
+    a second Tick would escape from the `finally` that the first has led to. A timer that the caller
+    has set goes on, and still ends the wait in time: `alarm 10; exec seqexec.py`.
+    """
     try:
         flock(fd, how | LOCK_NB)
         return True
     except BlockingIOError:
-        with Alarm() as alarm:
-            return alarm.flock(fd, seconds, how)
+        if seconds <= 0:
+            return False
+    armed: list[bool] = []
+
+    def ring(signum: int, frame: object) -> None:
+        if armed:
+            armed.clear()
+            raise Tick
+
+    began = time.monotonic()
+    left, interval = _signal.setitimer(_signal.ITIMER_REAL, 0)
+    before = _signal.signal(_signal.SIGALRM, ring)
+    mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGALRM})
+    try:
+        try:
+            armed.append(True)
+            _signal.setitimer(_signal.ITIMER_REAL, max(min(seconds, left or seconds), 0.001), 0.5)
+            flock(fd, how)
+            return True
+        finally:
+            armed.clear()
+    except Tick:
+        return False
+    finally:
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        _signal.signal(_signal.SIGALRM, before)
+        if left:
+            left = max(left - (time.monotonic() - began), 0.000001)
+            _signal.setitimer(_signal.ITIMER_REAL, left, interval)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
 class Blocker:
-    """The process that must be gone before this one can go on."""
+    """An owner in the lock or ahead in the queue, which has to be gone before this process goes
+    on."""
 
-    __slots__ = ("identity", "holds", "fd", "process", "record")
+    __slots__ = ("identity", "holds", "record", "fd", "process")
 
     def __init__(self, identity: Identity, holds: bool, fd: int, record: dict[str, str]) -> None:
         self.identity, self.holds = identity, holds  # holds the lock, or only waits ahead
@@ -1670,25 +1663,19 @@ class Wait:
         self.began = time.monotonic()
         self.parent = posix.getppid()
         self.screen = Screen(plan)
-        self.alarm = Alarm()
         self.blocker: Blocker | None = None
-        self.is_recalled = self.has_pipes = False
+        self.is_recalled = False
         claim.deadline = None if plan.wait is None else self.began + plan.wait
 
-    def waited(self) -> float:
-        """Return the seconds since the wait began."""
-        return time.monotonic() - self.began
-
     def check(self) -> None:
-        """Raise Failure, status 75, where the wait is over: its limit, or a recipe line's dead
-        make."""
+        """Raise Failure, status 75, where the time is up, or a recipe line's make has died."""
         if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
         if late >= 0 and self.blocker and not self.ends_soon() or late >= ENDING:
             self.screen.clear()
-            words = duration(self.waited()), self.plan.origin.get("wait", "--wait")
-            text = "gave up after %s (%s): " % words
+            waited = duration(time.monotonic() - self.began)
+            text = "gave up after %s (%s): " % (waited, self.plan.origin.get("wait", "--wait"))
             if self.blocker:
                 text += describe_wait(self.claim, self.blocker)
             raise Failure(text, GAVE_UP)
@@ -1698,40 +1685,31 @@ class Wait:
         blocker = self.blocker
         if blocker is None or not blocker.holds or "for" not in blocker.record:
             return False
-        return self.waited() < ENDING and kept_process(blocker.record) is None
+        return time.monotonic() - self.began < ENDING and kept_process(blocker.record) is None
 
-    def sleep_behind(self, blocker: Blocker) -> None:
-        """Sleep until the blocker releases or dies, or it is time for another look."""
+    def sleep_behind(self, blocker: Blocker, has_pipe: bool) -> None:
+        """Sleep until the blocker releases or dies, or it is time to look at what no release
+        tells."""
         self.blocker = blocker
-        self.check()
-        if self.ends_soon():
-            self.sleep_on(blocker, 0.05)
-            return
-        if not self.is_recalled and self.waited() >= TICK:
-            self.is_recalled = True
-            recall_runs(self.claim)
-        if setting("SEQEXEC_RUN"):  # only a process inside a run can close a circle
-            break_circle(self.claim)
-        self.screen.update(self.claim, blocker, self.waited())
-        seconds = min(self.screen.pause(self.waited()), self.tick(blocker))
-        if self.claim.deadline is not None:
-            seconds = min(seconds, max(0.0, self.claim.deadline - time.monotonic()))
-        self.sleep_on(blocker, seconds)
-        show_life(self.claim)
-
-    def tick(self, blocker: Blocker) -> float:
-        """Return the seconds until the next look at what no release tells."""
-        if self.has_pipes and leads_ahead(self.claim):
-            return PIPE_TICK
-        seconds = min(TICK * self.claim.position, LONGEST_TICK)
-        return min(seconds, TICK) if setting("SEQEXEC_RUN") else seconds
-
-    def sleep_on(self, blocker: Blocker, seconds: float) -> None:
-        """Sleep in flock() on the blocker's owner file, or where there is none just so long."""
+        seconds = ENDING_TICK
+        if not self.ends_soon():
+            waited = time.monotonic() - self.began
+            seconds = PIPE_TICK if has_pipe else min(TICK * self.claim.position, LONGEST_TICK)
+            if not self.is_recalled and waited >= TICK:
+                self.is_recalled = True
+                recall_runs(self.claim)
+            if setting("SEQEXEC_RUN"):  # only a process inside a run can close a circle
+                break_circle(self.claim)
+                seconds = min(seconds, TICK)
+            self.screen.update(self.claim, blocker, waited)
+            seconds = min(seconds, self.screen.pause(waited))
+            if self.claim.deadline is not None:
+                seconds = min(seconds, max(0.0, self.claim.deadline - time.monotonic()))
         if blocker.fd < 0:
             time.sleep(min(seconds, POLL_INTERVAL if blocker.identity else 0.02))
         else:
-            self.alarm.flock(blocker.fd, seconds)
+            flock_within(blocker.fd, seconds)
+        show_life(self.claim)
 
 
 def wait_for_turn(claim: Claim, plan: Plan) -> None:
@@ -1743,75 +1721,63 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     """
     wait = Wait(claim, plan)
     die_of_signals_as_pid_1()
-    with wait.alarm:
-        try:
-            while True:
-                wait.check()
-                blocker = None
-                try:
-                    if has_moved(claim):
-                        raise LostPlace
-                    blocker = find_blocker(claim)
-                    if blocker is None:
-                        if take_lock(claim):
-                            break
-                        continue
-                    if blocker.holds and holder_around(claim.scope):
-                        raise LostPlace
-                    wait.has_pipes = has_pipes(claim, blocker)
-                    if wait.has_pipes and join_pipeline(claim):
+    try:
+        while True:
+            wait.check()
+            blocker = None
+            try:
+                blocker = find_blocker(claim)
+                if blocker is None:
+                    if take_lock(claim):
                         break
-                    wait.sleep_behind(blocker)
-                except LostPlace:
-                    line_up_again(claim, plan)
-                except FileNotFoundError:  # something went while it was looked at
-                    time.sleep(0.001)
-                finally:
-                    if blocker and blocker.fd >= 0:
-                        posix.close(blocker.fd)
-        finally:
-            wait.screen.clear()
-    plan.waited = wait.waited()
+                    continue
+                if blocker.holds and holder_around(claim.scope):
+                    raise LostPlace
+                pipes = find_pipes(claim, blocker)
+                if pipes and join_pipeline(claim, pipes):
+                    break
+                wait.sleep_behind(blocker, pipes is not None and pipes.lead_ahead())
+            except LostPlace:
+                line_up_again(claim, plan)
+            except FileNotFoundError:  # something went while it was looked at
+                time.sleep(0.001)
+            finally:
+                if blocker:
+                    try_close(blocker.fd)
+    finally:
+        wait.screen.clear()
+    plan.waited = time.monotonic() - wait.began
 
 
 def wait_for_belt(claim: Claim, plan: Plan) -> None:
     """Wait, with the lock held, for another state directory's holder in this checkout."""
-    text = "waits for a command that runs in this checkout with another state directory%s"
-    if flock_within(claim.belt, BELT_PATIENCE, LOCK_EX):
-        return
-    holder = flock_holder(claim.belt)
-    if not plan.quiet:
-        say(text % (" (PID %d)" % holder if holder else ""), 0)
-    began = time.monotonic()
-    with Alarm() as alarm:
-        while True:
-            left = TICK
-            if plan.wait is not None:
-                left = plan.wait - plan.waited - (time.monotonic() - began)
-            if alarm.flock(claim.belt, min(left, TICK), LOCK_EX):
-                break
-            if left <= 0:
-                shown = (duration(plan.wait or 0), text % "")
-                raise Failure("gave up after %s: %s" % shown, GAVE_UP)
-            show_life(claim)
+    text = "waits for a command that runs in this checkout with another state directory"
+    began, seconds, is_told = time.monotonic(), BELT_PATIENCE, plan.quiet
+    limit = float("inf") if plan.wait is None else plan.wait - plan.waited
+    while not flock_within(claim.belt, seconds, LOCK_EX):
+        left = began + limit - time.monotonic()
+        if left <= 0:
+            shown = (duration(plan.wait or 0), text)
+            raise Failure("gave up after %s: %s" % shown, GAVE_UP)
+        holder = 0 if is_told else flock_holder(claim.belt)
+        is_told = is_told or say(text + (" (PID %d)" % holder if holder else ""), 0) or True
+        seconds = min(left, TICK)
+        show_life(claim)
     plan.waited += time.monotonic() - began
 
 
 def flock_holder(fd: int) -> int:
-    """Return the PID of the process that took the flock on an open file, 0 where that is not
-    told."""
+    """Return the PID that took the flock on an open file, 0 where that is not told."""
     # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF
     status = posix.fstat(fd)
     device = posix.major(status.st_dev), posix.minor(status.st_dev)
     place = b"%02x:%02x:%d" % (*device, status.st_ino)
     try:
-        for line in read_file("/proc/locks").split(b"\n"):
-            words = line.split()
-            if words[1:2] == [b"FLOCK"] and words[5:6] == [place]:
-                return int(words[4])
-    except (OSError, ValueError):
-        pass
-    return 0
+        lines = [line.split() for line in read_file("/proc/locks").split(b"\n")]
+        found = [line[4] for line in lines if line[1:2] == [b"FLOCK"] and line[5] == place]
+        return int(found[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def die_of_signals_as_pid_1() -> None:
@@ -1833,24 +1799,26 @@ def find_blocker(claim: Claim) -> Blocker | None:
     found = owners(scope)
     for identity, state in found.items():
         if state == "alive":
-            record = record_in(LOCK, identity, scope.fd)
-            _, fd = open_owner(identity, LOCK + "/" + identity, scope.fd)
-            return Blocker(identity, True, fd, record)
+            fd = open_owner(identity, LOCK + "/" + identity, scope.fd)[1]
+            return Blocker(identity, True, fd, record_in(LOCK, identity, scope.fd))
     for identity in found:
         recover(claim, identity)
     return None if found else find_legacy_holder(scope)
 
 
 def find_waiter_ahead(claim: Claim) -> Blocker | None:
-    """Return the nearest of the living ahead in the queue. Raise LostPlace where it has no line.
+    """Return the nearest of the living ahead in the queue.
 
-    Once no line stands ahead of a waiter, none ever will: lines are only appended behind it. One
-    list tells which of a crowd's lines are of the dead. A stopped waiter is passed over and keeps
-    its place, and so is one that leaves a free lock alone.
+    Raise LostPlace where this process has no line, or where the holder that its scope is inside of
+    is gone. Once no line stands ahead of a waiter, none ever will: lines are only appended behind
+    it. One list tells which of a crowd's lines are of the dead. A stopped waiter is passed over and
+    keeps its place, and so is one that leaves a free lock alone.
     """
     scope = claim.scope
     names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
     if claim.identity not in names:
+        raise LostPlace
+    if scope.outer and not exists(LOCK + "/" + scope.identity, scope.outer.fd):
         raise LostPlace
     there = list_waiters(scope)
     ahead = names[: names.index(claim.identity)]
@@ -1865,8 +1833,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
         is_stopped = blocker.process is not None and blocker.process.state in "TtZX"
         if not is_stopped and not has_hung(claim, identity):
             return blocker
-        if fd >= 0:
-            posix.close(fd)
+        try_close(fd)
     return None
 
 
@@ -1883,27 +1850,10 @@ def has_hung(claim: Claim, identity: Identity) -> bool:
     return identity in claim.passed
 
 
-def has_moved(claim: Claim) -> bool:
-    """Tell whether the claim's scope or place was taken away: removed by hand, or its holder is
-    gone."""
-    scope = claim.scope
-    if not posix.fstat(claim.file).st_nlink:
-        return True
-    if scope.outer:
-        return not exists(LOCK + "/" + scope.identity, scope.outer.fd)
-    try:
-        there = posix.stat(scope.path)
-    except OSError:
-        return True
-    here = posix.fstat(scope.fd)
-    return (here.st_ino, here.st_dev) != (there.st_ino, there.st_dev)
-
-
 def line_up_again(claim: Claim, plan: Plan) -> None:
     """Come back after the line, the private directory or the whole scope was taken away."""
-    scope = claim.scope
     abandon(claim)
-    close_scope(scope)
+    close_scope(claim.scope)
     new = open_claim(plan)
     claim.scope, claim.home, claim.file = new.scope, new.home, new.file
     try:
@@ -1916,23 +1866,18 @@ def find_legacy_holder(scope: Scope) -> Blocker | None:
     """Return the old shell script that holds an empty executor.lock, and is named by current.pid.
 
     A lock of this tool has the sticky bit. A script that has just made its directory has a second
-    to write its PID. None for a process that is younger than the file, or an ancestor of this one.
+    to write its PID. None for a process that is younger than the lock, or an ancestor of this one.
     """
     try:
         status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
-        written = posix.stat(HOLDER_PID, dir_fd=scope.fd, follow_symlinks=False).st_mtime
     except FileNotFoundError:
-        written = 0.0
-        try:
-            status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        return None
     if status.st_mode & OUR_MODE_BIT:
         return None
     blocker = Blocker(Identity(), True, -1, {})
     text = (read_lines(HOLDER_PID, scope.fd) or [b""])[0].strip().decode("ascii", "replace")
     process = read_process(int(text)) if is_pid(text) else None
-    if process and process.state not in "ZX" and started_at(process) <= written + 1:
+    if process and process.state not in "ZX" and started_at(process) <= status.st_mtime + 1:
         if process.pid not in [each.pid for each in own_ancestors()]:
             blocker.process = process
             return blocker
@@ -1949,9 +1894,23 @@ def is_pid(word: str) -> bool:
 # One rule, asked by nesting, circles, --kill-all and what is left behind: a process is inside a
 # holder's run when the holder's identity is in its SEQEXEC_RUN, or when one of its ancestors (PID
 # and start time) is the holder or a process that the holder's record names. Its turn is then in the
-# scope nested/<that identity>, and while it is there it shares a flock on that directory. A holder
-# removes the directory only under an exclusive flock, and a keeper sees by it whether its make is
+# scope nested/<that identity>, and while it is there it shares a flock on that directory. The
+# directory is removed only under an exclusive flock, and a keeper sees by it whether its make is
 # idle.
+
+
+def is_inside(identity: Identity, record: dict[str, str]) -> bool:
+    """Tell whether this process is inside a holder's run."""
+    tokens = setting("SEQEXEC_RUN").split(":")
+    if identity in tokens or not shares_pids(identity):
+        return identity in tokens
+    named = {"%d %s" % (identity.pid, identity.start), record.get("child"), record.get("for")}
+    named.update(record.get("left", "").split(","))
+    above = list(own_ancestors())
+    for token in map(Identity, filter(None, tokens)):  # what is above a run around this one
+        process = process_of(token) if token.is_valid() else None
+        above += ancestors(process.pid) if process else []
+    return any("%d %s" % (each.pid, each.start) in named for each in above)
 
 
 def holder_around(scope: Scope) -> Identity | None:
@@ -1959,28 +1918,13 @@ def holder_around(scope: Scope) -> Identity | None:
 
     Raise Failure for a dead one with a token here: what is left of its run is about to be ended.
     """
-    tokens = setting("SEQEXEC_RUN").split(":")
     for identity, state in owners(scope).items():
-        if state == "alive" and (identity in tokens or is_above(identity, scope)):
+        if state == "alive" and is_inside(identity, record_in(LOCK, identity, scope.fd)):
             return identity
-        if state == "dead" and identity in tokens:
+        if state == "dead" and identity in setting("SEQEXEC_RUN").split(":"):
             text = "not run: the run that this belongs to has lost its seqexec (PID %d)"
             raise Failure(text % identity.pid)
     return None
-
-
-def is_above(identity: Identity, scope: Scope) -> bool:
-    """Tell whether a holder, or a process that its record names, is this process or an ancestor."""
-    if not shares_pids(identity):
-        return False
-    record = record_in(LOCK, identity, scope.fd)
-    named = {"%d %s" % (identity.pid, identity.start), record.get("child"), record.get("for")}
-    named.update(record.get("left", "").split(","))
-    above = list(own_ancestors())
-    for token in map(Identity, filter(None, setting("SEQEXEC_RUN").split(":"))):
-        process = process_of(token) if token.is_valid() else None
-        above += ancestors(process.pid) if process else []  # a run around this one is inside, too
-    return any("%d %s" % (each.pid, each.start) in named for each in above)
 
 
 def enter_scope(root: str) -> Scope:
@@ -2025,61 +1969,46 @@ def remember_run(holder: Identity) -> None:
         posix.environ[b"SEQEXEC_RUN"] = ":".join(chain + [holder]).encode()
 
 
-def leave_scope(claim: Claim) -> None:
-    """Remove the scope inside this run, and the one around it whose holder has gone meanwhile."""
-    scope = claim.scope
-    remove_nested(scope, claim.identity)
-    around = scope
-    while around.outer:  # so that the last to leave finds all of them free
-        flock(around.fd, 8)  # LOCK_UN
-        around = around.outer
+def leave_scope(scope: Scope) -> None:
+    """Leave a scope and those around it; remove those whose holders have gone."""
+    sweep_nested(scope)
     while scope.outer:
-        if exists(LOCK + "/" + scope.identity, scope.outer.fd):
-            return
-        remove_nested(scope.outer, scope.identity)
+        flock(scope.fd, LOCK_UN)
         scope = scope.outer
+        sweep_nested(scope)
 
 
-def remove_nested(scope: Scope, name: str) -> None:
-    """Remove the scope inside a run unless a process is in it; end what its own dead have left."""
-    try:
-        inner = inner_scope(scope, name, only_look=True)
-    except OSError:
-        return
-    try:
-        flock(inner.fd, LOCK_EX | LOCK_NB)
-        remove_scope(inner)
-    except BlockingIOError:
-        pass
-    finally:
-        close_inner(inner)
-
-
-def close_inner(scope: Scope) -> None:
-    """Close a nested scope, but none around it."""
-    try_close(scope.fd, scope.waiters)
-
-
-def remove_scope(scope: Scope) -> None:
-    """Remove a nested scope, whose exclusive flock the caller has."""
-    assert scope.outer
-    for identity in owners(scope):
-        end_run(scope, identity, record_in(LOCK, identity, scope.fd))
-    for name in posix.listdir(scope.fd):
-        force_remove(name, scope.fd)
-    try_remove(posix.rmdir, NESTED + "/" + scope.identity, scope.outer.fd)
-    try_remove(posix.rmdir, NESTED, scope.outer.fd)
+def sweep_nested(scope: Scope) -> None:
+    """Remove the scopes inside of one whose holders are gone, unless a process is in them; end what
+    their own dead have left."""
+    for inner in nested_scopes(scope):
+        try:
+            if not exists(LOCK + "/" + inner.identity, scope.fd):
+                flock(inner.fd, LOCK_EX | LOCK_NB)
+                end_dead_runs(inner)
+                for name in posix.listdir(inner.fd):
+                    force_remove(name, inner.fd)
+                try_remove(posix.rmdir, NESTED + "/" + inner.identity, scope.fd)
+                try_remove(posix.rmdir, NESTED, scope.fd)
+        except BlockingIOError:
+            pass
 
 
 def nested_scopes(scope: Scope) -> Iterator[Scope]:
     """Yield the scopes inside of one that are there."""
     for name in list_directory(NESTED, scope.fd):
-        try:
-            inner = inner_scope(scope, name, only_look=True)
-        except OSError:  # gone, or no scope
-            continue
-        yield inner
-        close_inner(inner)
+        inner = find_inner(scope, Identity(name))
+        if inner:
+            yield inner
+            try_close(inner.fd, inner.waiters)
+
+
+def find_inner(scope: Scope, identity: Identity, only_look: bool = True) -> Scope | None:
+    """Return the scope inside a holder's run, None where there is none, or none can be made."""
+    try:
+        return inner_scope(scope, identity, only_look)
+    except OSError:
+        return None
 
 
 # ---- circles over projects -----------------------------------------------------------------------
@@ -2088,49 +2017,42 @@ def nested_scopes(scope: Scope) -> Iterator[Scope]:
 # waits for before it looks, so the last to come sees the circle. The greatest identity gives up.
 
 
-class WaiterRecord:
-    """A waiter of this user in any project, for the search of circles."""
-
-    def __init__(self, ahead: list[Identity], record: dict[str, str], identity: Identity) -> None:
-        self.ahead = ahead  # the identities, and "flock DEVICE:INODE" of git's, that it waits for
-        self.chain = record.get("chain", "").split(":")
-        shown = printable(record.get("command", "?"), 60)
-        self.text = "PID %d (%s) in %s" % (identity.pid, shown, record.get("project", "?"))
-
-
 def break_circle(claim: Claim) -> None:
-    """Raise Failure, status 75, when this process has the greatest identity of a circle."""
-    waiting = all_waiters()
-    circle = find_circle([claim.identity], waiting, set()) if claim.identity in waiting else []
-    if circle and claim.identity == max(circle):
-        shown = "; ".join(waiting[identity].text for identity in circle)
-        text = "gave up: these wait for one another in a circle, and one has to: "
-        raise Failure(text + shown, GAVE_UP)
+    """Raise Failure, status 75, when this process has the greatest identity of a circle.
 
-
-def find_circle(
-    path: list[Identity], waiting: dict[Identity, WaiterRecord], seen: set[Identity]
-) -> list[Identity]:
-    """Return the waiters of a circle through the first of a path, [] if there is none.
-
-    A waiter waits for those ahead in the queue and for the holders. A holder waits for the waiters
-    inside its run.
+    A waiter waits for those ahead in the queue and for the holders; a holder for the waiters inside
+    its run, and for the flock of git's that its record names.
     """
-    for ahead in waiting[path[-1]].ahead:
-        for identity in waiting:
-            if ahead == identity or ahead in waiting[identity].chain:
-                if identity == path[0]:
-                    return path
-                if identity not in seen:
-                    seen.add(identity)
-                    circle = find_circle(path + [identity], waiting, seen)
-                    if circle:
-                        return circle
-    return []
+    wanted: dict[Identity, list[str]] = {}  # what each waits for: identities, or DEVICE:INODE
+    found: dict[str, Entry] = {}
+    for scope in all_scopes():
+        ahead: list[str] = []
+        for kind, entry in entries(scope):
+            if kind != "stale" and entry.identity:
+                mark = entry.record.get("waits-for", "-")
+                wanted[entry.identity] = [mark] if kind == "holders" else list(ahead)
+                found[entry.identity] = entry
+                ahead.append(entry.identity)
+    blocked: dict[Identity, set[str]] = {}  # what goes on when each one does
+    for each in wanted:
+        runs = [found[run] for run in found[each].record.get("chain", "").split(":") if run in found]
+        flocks = [run.record.get("holds", "").split() for run in [found[each], *runs]]
+        blocked[each] = {each}.union([run.identity for run in runs], *flocks)
+    paths, seen = [[claim.identity]], {Identity()}
+    for path in paths:
+        nearest = {each for each in wanted if blocked[each].intersection(wanted.get(path[-1], ()))}
+        if claim.identity in nearest and claim.identity == max(path):
+            text = "gave up: these wait for one another in a circle, and one has to: "
+            for entry in [found[each] for each in path]:
+                shown = entry.pid, fit(entry.command, 60), entry.record.get("project", "?")
+                text += "PID %d (%s) in %s; " % shown
+            raise Failure(text[:-2], GAVE_UP)
+        paths += [[*path, each] for each in nearest - seen]
+        seen |= nearest
 
 
-def state_directories() -> Iterator[Scope]:
-    """Yield this user's state directories of all projects."""
+def all_scopes() -> Iterator[Scope]:
+    """Yield this user's state directories of all projects, each with the scopes inside it."""
     base = state_path("/").rpartition("/")[0]
     for name in posix.listdir(base):
         if name.startswith("seq-exec-"):
@@ -2139,47 +2061,25 @@ def state_directories() -> Iterator[Scope]:
             except OSError:
                 continue
             scope = Scope(base + "/" + name, fd, -1)
-            if posix.fstat(fd).st_uid == posix.geteuid() or posix.geteuid() == 0:
-                yield scope
+            if posix.geteuid() in (0, posix.fstat(fd).st_uid):
+                yield from with_inner(scope)
             close_scope(scope)
 
 
-def all_waiters() -> dict[Identity, WaiterRecord]:
-    """Return every waiter of this user in every project. A chain also has its runs' flocks."""
-    found: dict[Identity, WaiterRecord] = {}
-    flocks: dict[str, list[str]] = {}
-    for scope in state_directories():
-        add_waiters(scope, found, flocks)
-    for waiter in found.values():
-        waiter.chain += [mark for each in waiter.chain for mark in flocks.get(each, ())]
-    return found
-
-
-def add_waiters(
-    scope: Scope, found: dict[Identity, WaiterRecord], flocks: dict[str, list[str]]
-) -> None:
-    """Add the waiters of a scope and of those inside it, and the flocks that its holders have."""
-    holders, queue = live_holders(scope), waiters_in_order(scope)
-    for place, identity in enumerate(queue):
-        record = record_in(identity, identity, open_waiters(scope))
-        found[identity] = WaiterRecord(queue[:place] + holders, record, identity)
-    for identity in holders:
-        record = record_in(LOCK, identity, scope.fd)
-        flocks[identity] = ["flock " + mark for mark in record.get("holds", "").split()]
-        wanted = record.get("waits-for", "-")
-        if wanted != "-":
-            found[identity] = WaiterRecord([Identity("flock " + wanted)], record, identity)
+def with_inner(scope: Scope) -> Iterator[Scope]:
+    """Yield a scope, and those inside it."""
+    yield scope
     for inner in nested_scopes(scope):
-        add_waiters(inner, found, flocks)
+        yield from with_inner(inner)
 
 
 def recall_runs(claim: Claim) -> None:
     """Put the runs of other projects that this process is inside of into its chain and its record:
     a cleared environment has lost them."""
     before = setting("SEQEXEC_RUN")
-    for scope in state_directories():
+    for scope in all_scopes():
         for identity in live_holders(scope):
-            if is_above(identity, scope):
+            if is_inside(identity, record_in(LOCK, identity, scope.fd)):
                 remember_run(identity)
     if setting("SEQEXEC_RUN") != before:
         write_all(claim.file, b"chain %s\n" % posix.environ[b"SEQEXEC_RUN"])
@@ -2195,10 +2095,10 @@ def recall_runs(claim: Claim) -> None:
 # Only /proc tells; elsewhere there are no pipes.
 
 
-def pipe_ends(pid: int) -> tuple[set[str], set[str]]:
-    """Return the pipes that a process reads from, and those it writes to."""
-    reads: set[str] = set()
-    writes: set[str] = set()
+def pipe_ends(pid: int) -> set[tuple[str, int]]:
+    """Return the ends of pipes that a process has: a name, and 0 to read or 1 to write. A pipe of
+    which it has both does not count."""
+    found: set[tuple[str, int]] = set()
     here = "%s/%d/fd/" % (PROC, pid)
     try:
         fds = posix.listdir(here) if PROC else []
@@ -2209,94 +2109,126 @@ def pipe_ends(pid: int) -> tuple[set[str], set[str]]:
             target = posix.readlink(here + fd)
             if target.startswith("pipe:["):  # the link's mode tells how it is open: proc_pid_fd(5)
                 mode = posix.lstat(here + fd).st_mode
-                reads |= {target} if mode & 0o400 else set()
-                writes |= {target} if mode & 0o200 else set()
+                found |= {(target, side) for side, bit in enumerate((0o400, 0o200)) if mode & bit}
         except OSError:  # closed by now
             pass
-    return reads - writes, writes - reads
+    return found - other_ends(found)
 
 
-class PipeMap:
-    """The pipes between a waiter and the processes of a turn, at one moment."""
+def other_ends(ends: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Return the opposite ends of some pipes."""
+    return {(pipe, 1 - side) for pipe, side in ends}
+
+
+class Pipes:
+    """The pipes between a waiter and those that hold the lock or wait ahead, at one moment."""
 
     def __init__(self, claim: Claim) -> None:
-        self.table = read_processes()
-        self.own = ancestors(posix.getpid(), self.table)
-        self.waiters = {each.pid for each in waiters_in_order(claim.scope)}
-        self.known: dict[int, tuple[set[str], set[str]]] = {}
+        self.claim = claim
+        self.own = [each.pid for each in ancestors(posix.getpid())]
+        self.known: dict[int, set[tuple[str, int]]] = {}
+        self.table: dict[int, Process] = {}
 
-    def ends(self, pid: int) -> tuple[set[str], set[str]]:
-        """Return a process's pipe ends, read once."""
-        if pid not in self.known:
-            self.known[pid] = pipe_ends(pid)
-        return self.known[pid]
-
-    def members(self, blocker: Blocker) -> set[int]:
-        """Return the PIDs that have a holder's pipe ends: its own; of a kept turn the process's and
-        its descendants'."""
-        if not blocker.process:
-            return set()
-        pids = {blocker.process.pid}
-        if "for" in blocker.record:
-            pids |= {each.pid for each in descendants(self.table, pids)}
-        return pids - {posix.getpid()}
-
-    def routes(self, blocker: Blocker) -> list[Route]:
-        """Return the ways that data takes between this process and a holder."""
-        members = self.members(blocker)
-        above = {each.pid for pid in members for each in ancestors(pid, self.table)}
-        common = {each.pid for each in self.own[1:]} & above - members
-        mine = {each.pid for each in self.own} - common - members
-        session = posix.getsid(0)
-        others = [
-            each.pid
-            for each in self.table.values()
-            if each.sid == session and each.pid not in common | self.waiters
-        ]
-        found = []
-        for side in 0, 1:
-            barred = set().union(*(self.ends(pid)[side] for pid in common))
-            for pipe in set().union(*(self.ends(pid)[side] for pid in mine)) - barred:
-                route = self.route(pipe, side, members, others)
-                found += [route] if route else []
+    def ends(self, pids: Iterable[int]) -> set[tuple[str, int]]:
+        """Return the ends that some processes have, each read once."""
+        found: set[tuple[str, int]] = set()
+        for pid in pids:
+            if pid not in self.known:
+                self.known[pid] = pipe_ends(pid)
+            found |= self.known[pid]
         return found
 
-    def route(self, pipe: str, side: int, members: set[int], others: list[int]) -> Route | None:
-        """Return the way from a pipe to a member, upstream (0) or downstream (1); None for none."""
-        before = {pipe: Route(side, [pipe], set())}
-        pipes = [pipe]
-        for each in pipes:
-            for pid in [*members, *others]:
-                ends = self.ends(pid)
-                if each not in ends[1 - side]:
-                    continue
-                if pid in members:
-                    return before[each]
-                for further in ends[side] - before.keys():
-                    way = before[each]
-                    before[further] = Route(side, [*way.pipes, further], way.filters | {pid})
-                    pipes.append(further)
+    def starts(self, owner: Blocker) -> set[tuple[str, int]]:
+        """Return the ends that may lead to an owner: of this process, and of its ancestors below
+        the first common one. Most others lead to an ancestor, as to a harness."""
+        if not owner.process:
+            return set()
+        common = {each.pid for each in ancestors(owner.process.pid)}.intersection(self.own[1:])
+        found = self.ends(set(self.own) - common) - self.ends(common)
+        return found - other_ends(self.ends(self.own) - self.ends([owner.process.pid]))
+
+    def members(self, owner: Blocker) -> set[int]:
+        """Return the processes that have an owner's ends: itself; of a kept turn all of it."""
+        self.table = self.table or read_processes()
+        pids = {owner.process.pid} if owner.process else set()
+        if "for" in owner.record:
+            pids |= {each.pid for each in descendants(self.table, pids)}
+        return pids.difference(self.own[:1])
+
+    def lineage(self, pids: Iterable[int]) -> set[int]:
+        """Return processes and their ancestors."""
+        return {each.pid for pid in pids for each in ancestors(pid, self.table)}
+
+    def routes(self, owner: Blocker) -> list[tuple[set[tuple[str, int]], set[int]]]:
+        """Return the ways of data between this process and an owner: the ends on this side, and the
+        filters between them."""
+        starts = self.starts(owner)
+        if not starts:
+            return []
+        members = self.members(owner)
+        others = {pid for pid, each in self.table.items() if each.sid == posix.getsid(0)}
+        others -= self.lineage(members).intersection(self.own[1:])
+        others -= {each.pid for each in waiters_in_order(self.claim.scope)} | members
+        found = [self.route(start, members, others) for start in starts]
+        return [each for each in found if each]
+
+    def route(
+        self, start: tuple[str, int], members: set[int], others: set[int]
+    ) -> tuple[set[tuple[str, int]], set[int]] | None:
+        """Return the shortest way from an end to a member, None for none."""
+        filters: set[int] = set()
+        ways = {start: ({start}, filters)}
+        for pipe, side in (queue := [start]):
+            here = [pid for pid in members | others if (pipe, 1 - side) in self.ends([pid])]
+            if members.intersection(here):
+                return ways[pipe, side]
+            for pid in here:
+                ends, filters = ways[pipe, side]
+                for further in [each for each in self.ends([pid]) - ways.keys() if each[1] == side]:
+                    ways[further] = ends | {further}, filters | {pid}
+                    queue.append(further)
         return None
 
-    def is_used(self, route: Route, blocker: Blocker) -> bool:
-        """Tell whether another process, or an ancestor of it, uses an end of a route already.
+    def uses(self, owner: Blocker, ends: set[tuple[str, int]], filters: set[int]) -> bool:
+        """Tell whether another owner, or an ancestor of it, uses an end of a way already.
 
-        Not so the filters on the way: tee may not go on before both of its readers do. Nor do those
-        ends count that a process has from such a filter: `paste <(a) <(b)`.
+        Not so the filters on it: tee may not go on before both of its readers do. Nor do those ends
+        count that a process has from such a filter: `paste <(a) <(b)`.
         """
-        members = self.members(blocker)
-        pids = members | {each.pid for pid in members for each in ancestors(pid, self.table)}
-        ends = [self.ends(pid)[route.side] for pid in pids - route.filters]
-        leaked = set().union(*(self.ends(pid)[route.side] for pid in pids & route.filters))
-        return any(pipe in used - leaked for pipe in route.pipes for used in ends)
+        pids = self.lineage(self.members(owner))
+        leaked = self.ends(pids & filters)
+        return not ends.isdisjoint(self.ends(pids - filters) - leaked)
+
+    def may_join(self) -> bool:
+        """Tell whether a way leads to a holder by ends that no other holder uses, and no waiter
+        ahead: of several at one end the first joins, and the others wait for it."""
+        owners = self.owners()
+        for holder in owners:
+            runs = self.claim.scope.outer or holder.record.keys() & {"child", "for"}
+            if holder.holds and runs:  # else it may wait for the checkout
+                rivals = [each for each in owners if each is not holder]
+                for way in self.routes(holder):
+                    if not any(self.uses(rival, *way) for rival in rivals):
+                        return True
+        return False
+
+    def lead_ahead(self) -> bool:
+        """Tell whether a way leads to a holder or a waiter ahead, which this one may join soon."""
+        return any(self.routes(each) for each in self.owners())
+
+    def owners(self) -> list[Blocker]:
+        """Return the holders, and the living waiters ahead in the queue."""
+        names, waiters = waiters_in_order(self.claim.scope), open_waiters(self.claim.scope)
+        ahead = names[: names.index(self.claim.identity)] if self.claim.identity in names else []
+        found = [Blocker(each, False, -1, record_in(each, each, waiters)) for each in ahead]
+        return holders_of(self.claim) + found
 
 
-class Route:
-    """A way from a process to a holder: pipes, all read (side 0) or all written (1) on this side,
-    and the filters between them."""
-
-    def __init__(self, side: int, pipes: list[str], filters: set[int]) -> None:
-        self.side, self.pipes, self.filters = side, pipes, filters
+def find_pipes(claim: Claim, blocker: Blocker) -> Pipes | None:
+    """Return the pipes of this process, None where none may lead to a process ahead."""
+    pipes = Pipes(claim) if PROC else None
+    others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
+    return pipes if pipes and any(map(pipes.starts, others)) else None
 
 
 def holders_of(claim: Claim) -> list[Blocker]:
@@ -2306,7 +2238,7 @@ def holders_of(claim: Claim) -> list[Blocker]:
     return [Blocker(each, True, -1, record_in(LOCK, each, scope.fd)) for each in found]
 
 
-def join_pipeline(claim: Claim) -> bool:
+def join_pipeline(claim: Claim, pipes: Pipes) -> bool:
     """Share the lock of a holder that a pipe leads to.
 
     The owner file is linked into the very directory that was looked at. A holder that is still in
@@ -2317,76 +2249,24 @@ def join_pipeline(claim: Claim) -> bool:
         home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
     except OSError:
         return False
-    if may_join(claim):
+    try:
+        if not pipes.may_join():
+            return False
         before = [Identity(name) for name in posix.listdir(home)]
         try:
             posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
         except OSError:
-            posix.close(home)
             return False
         if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
             try_remove(posix.unlink, claim.identity, claim.home)
             try_remove(posix.rmdir, claim.identity, open_waiters(scope))
-            posix.close(claim.home)
-            claim.home, claim.is_founder = home, False
+            claim.home, home, claim.is_founder = home, claim.home, False
             return True
         try_remove(posix.unlink, claim.identity, home)
         try_remove(posix.rmdir, LOCK, scope.fd)
-    posix.close(home)
-    return False
-
-
-def may_join(claim: Claim) -> bool:
-    """Tell whether a pipe leads to a holder, by ends that no other member of the turn uses, and no
-    waiter ahead: of several at one end the first joins, and the others wait for it."""
-    pipes, ahead = PipeMap(claim), waiters_ahead(claim)
-    holders = holders_of(claim)
-    for holder in holders:
-        if not claim.scope.outer and not holder.record.keys() & {"child", "for"}:
-            continue  # it does not run yet, and may wait for the checkout
-        rivals = [each for each in ahead + holders if each is not holder]
-        for route in pipes.routes(holder):
-            if not any(pipes.is_used(route, rival) for rival in rivals):
-                return True
-    return False
-
-
-def waiters_ahead(claim: Claim) -> list[Blocker]:
-    """Return the living waiters ahead in the queue."""
-    names = waiters_in_order(claim.scope)
-    names = names[: names.index(claim.identity)] if claim.identity in names else []
-    waiters = open_waiters(claim.scope)
-    return [Blocker(each, False, -1, record_in(each, each, waiters)) for each in names]
-
-
-def has_pipes(claim: Claim, blocker: Blocker) -> bool:
-    """Tell whether a pipe may lead to a process ahead.
-
-    It is the quick look, at this process and its ancestors below the first common one. Most pipes
-    lead to an ancestor, the harness or the CI runner, and not to the process ahead itself.
-    """
-    others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
-    for process in [each.process for each in others if each.process and PROC]:
-        above = {each.pid for each in ancestors(process.pid)} - {posix.getpid()}
-        near = [pipe_ends(each.pid) for each in own_ancestors() if each.pid not in above]
-        reads: set[str] = set().union(*(each[0] for each in near))
-        writes: set[str] = set().union(*(each[1] for each in near))
-        if reads or writes:
-            theirs = pipe_ends(process.pid)
-            every = [pipe_ends(each.pid) for each in own_ancestors()]
-            if reads & theirs[1] or writes & theirs[0]:
-                return True
-            if reads - set().union(*(each[1] for each in every)):
-                return True
-            if writes - set().union(*(each[0] for each in every)):
-                return True
-    return False
-
-
-def leads_ahead(claim: Claim) -> bool:
-    """Tell whether a pipe leads to a process ahead, so that this one may have to join it soon."""
-    pipes = PipeMap(claim)
-    return any(pipes.routes(each) for each in waiters_ahead(claim) + holders_of(claim))
+        return False
+    finally:
+        posix.close(home)
 
 
 # ---- recovery: what is left of a dead holder's run -----------------------------------------------
@@ -2407,14 +2287,15 @@ def recover(claim: Claim, identity: Identity) -> None:
     ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
     try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
     force_remove(LOCK + "/" + identity, scope.fd)
-    remove_nested(scope, identity)
+    sweep_nested(scope)
     has_begun = "child" in record or kept_process(record) is not None
     if not has_begun and not ended:  # no command yet; or a container's end took make and keeper
         return
     shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5])
-    who = printable(record.get("command", ""), 60) or "a command"
-    who += " (PID %d, started %s)" % (pid_of(identity, record), clock_time(record.get("since", "")))
-    text = "%s died without a goodbye; ended of its run: %s" % (who, shown or "nothing")
+    command = printable(record.get("command", ""), 60) or "a command"
+    since = clock_time(record.get("since", ""))
+    text = "%s (PID %d, started %s) died without a goodbye; ended of its run: %s"
+    text %= (command, pid_of(identity, record), since, shown or "nothing")
     say(text, READER_PATIENCE)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
@@ -2454,8 +2335,13 @@ def end_run(
     deadline: float | None = None,
 ) -> list[Process]:
     """End all that is left of a run, until two looks in a row find nothing."""
-    run = Run(scope, identity, record)
-    return end_processes(run.members, only_wait, deadline)
+    return end_processes(Run(scope, identity, record).members, only_wait, deadline)
+
+
+def end_dead_runs(scope: Scope) -> None:
+    """End what is left of the runs of a scope in which no process is any more."""
+    for identity in owners(scope):
+        end_run(scope, identity, record_in(LOCK, identity, scope.fd))
 
 
 class Run:
@@ -2470,27 +2356,20 @@ class Run:
     def members(self) -> list[Process]:
         """Return the living processes of the run, without this one and its ancestors."""
         table = read_processes()
-        recorded = self.recorded(table)
-        for process in recorded:
-            self.known.setdefault(process.pid, process)
-        sessions = self.sessions(table) | {process.sid for process in recorded}
-        found = {
-            pid: table[pid]
-            for pid, process in self.known.items()
-            if pid in table and table[pid].start == process.start
-        }
+        found = {each.pid: each for each in self.recorded(table)}
+        sessions = self.sessions(table) | {each.sid for each in found.values()}
+        for pid, process in self.known.items():
+            if pid in table and table[pid].start == process.start:
+                found[pid] = table[pid]
         for process in table.values():
-            if process.pid not in found and process.sid in sessions:
+            if process.sid in sessions and process.pid not in found:
                 if has_token(process, self.identity):
                     found[process.pid] = process
         for process in descendants(table, list(found)):
             if process.sid in sessions:
                 found[process.pid] = process
-        for process in recorded:  # also where it is hidden
-            found[process.pid] = process
         for process in ancestors(posix.getpid(), table):
             found.pop(process.pid, None)
-        found.pop(posix.getpid(), None)
         self.known.update(found)
         return [process for process in found.values() if process.state not in "ZX"]
 
@@ -2499,53 +2378,40 @@ class Run:
         sid = self.record.get("sid", "")
         if is_pid(sid):
             return {int(sid)}
-        carriers = {
-            each.pid: each.sid for each in table.values() if has_token(each, self.identity)
-        }
+        carriers = {each.pid: each.sid for each in table.values() if has_token(each, self.identity)}
         return {sid for sid in carriers.values() if sid not in carriers}
 
     def recorded(self, table: dict[int, Process]) -> list[Process]:
-        """Return the processes that the record and the scope inside the run name and that are
-        there.
+        """Return the living processes that the record and the scope inside the run name.
 
         A file alone is no proof. The command is younger than its holder and carries the token; or
         it has cleared its environment, and its parent is the holder or the reaper of orphans: init,
         or a child of init. Root believes another user's file only about processes of that user.
         """
         # child 4243 t148046
+        inner = find_inner(self.scope, self.identity)
+        named = [process_of(each.identity) for _, each in entries(inner, True)] if inner else []
+        try_close(*(inner.fd, inner.waiters) if inner else ())
+        named.append(kept_process(self.record))
         pid, _, start = self.record.get("child", "").partition(" ")
-        found = [self.believed(each, table) for each in self.inner_processes()]
-        kept = kept_process(self.record)
-        found.append(self.believed(kept, table) if kept else None)
-        process = table.get(int(pid)) if is_pid(pid) else None
-        if process is None and is_pid(pid) and shares_pids(self.identity) and is_hidden(int(pid)):
-            return [Process(int(pid), start, "hidden")]
-        if process and process.start == start and not is_younger(self.identity, process):
-            parent = table.get(process.ppid)
-            reapers = (1, self.identity.pid)
-            adopted = process.ppid in reapers or parent is not None and parent.ppid == 1
-            if has_token(process, self.identity) or adopted and self.believed(process, table):
-                found.append(process)
-        return [each for each in found if each]
+        child = table.get(int(pid)) if is_pid(pid) else None
+        found = []
+        if child and child.start == start and not is_younger(self.identity, child):
+            parent = table.get(child.ppid)
+            if has_token(child, self.identity):
+                found.append(child)
+            elif child.ppid in (1, self.identity.pid) or parent and parent.ppid == 1:
+                named.append(child)
+        elif not child and is_pid(pid) and shares_pids(self.identity) and is_hidden(int(pid)):
+            found.append(Process(int(pid), start, "hidden"))
+        return found + [each for each in named if each and self.may_name(each)]
 
-    def believed(self, process: Process, table: dict[int, Process]) -> Process | None:
-        """Return a process that a file names, unless root reads another user's file about a
-        third."""
+    def may_name(self, process: Process) -> bool:
+        """Tell whether the owner of the files may name a process: root believes no other user."""
         try:
-            is_owners = self.scope.owner in (-1, posix.stat("/proc/%d" % process.pid).st_uid)
+            return self.scope.owner in (-1, posix.stat("/proc/%d" % process.pid).st_uid)
         except OSError:
-            is_owners = self.scope.owner == -1
-        return table.get(process.pid) if is_owners else None
-
-    def inner_processes(self) -> list[Process]:
-        """Return the wrappers and waiters in the scope inside the run."""
-        try:
-            inner = inner_scope(self.scope, self.identity, only_look=True)
-        except OSError:
-            return []
-        found = [process_of(entry.identity) for _, entry in entries(inner, True)]
-        close_inner(inner)
-        return [each for each in found if each]
+            return self.scope.owner == -1
 
 
 def is_younger(identity: Identity, process: Process) -> bool:
@@ -2563,11 +2429,11 @@ def has_token(process: Process, identity: Identity) -> bool:
         return False
     environment = read_environment(process.pid)
     is_user = process.rss or process.sid  # a kernel thread has neither; an exec has no rss at first
-    for _ in range(10 if PROC and environment == b"" and is_user else 0):
-        time.sleep(0.001)
-        environment = read_environment(process.pid)
+    for _ in range(10 if PROC and is_user else 0):
         if environment != b"":
             break
+        time.sleep(0.001)
+        environment = read_environment(process.pid)
     for entry in (environment or b"").split(b"\0"):
         if entry.startswith(b"SEQEXEC_RUN="):
             return identity.encode() in entry[12:].split(b":")
@@ -2595,35 +2461,27 @@ def end_processes(
         clean = 0 if living else clean + 1
         now = time.monotonic()
         for process in living:
-            key = (process.pid, process.start)
+            key, shown = (process.pid, process.start), (process.pid, printable(process.name))
             ended.setdefault(key, process)
             try:
-                if not only_wait:
-                    end_process(process, key not in told, now - began >= grace)
+                if not only_wait and now - began >= grace:
+                    signal_process(process, _signal.SIGKILL)
+                elif not only_wait and key not in told:
+                    signal_process(process, _signal.SIGTERM)
+                    signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
             except PermissionError:
-                ended.pop(key, None)
+                ended.pop(key)
                 if denied is not None and now - began >= grace:
                     denied[key] = process
                 elif denied is None and key not in told:
-                    shown = (process.pid, printable(process.name))
                     say("waits for PID %d (%s): it may not be signalled" % shown, READER_PATIENCE)
             told.add(key)
-        if living and deadline is not None and now >= deadline:
-            shown = (living[0].pid, printable(living[0].name))
-            raise Failure("gave up: PID %d (%s) of a dead run lives on" % shown, GAVE_UP)
+            if deadline is not None and now >= deadline:
+                raise Failure("gave up: PID %d (%s) of a dead run lives on" % shown, GAVE_UP)
         if living:
             left = began + grace - time.monotonic()
             sleep_until_exit(living, POLL_INTERVAL if only_wait else max(0.01, min(0.1, left)))
     return list(ended.values())
-
-
-def end_process(process: Process, is_new: bool, is_over: bool) -> None:
-    """Send KILL when the grace period is over, TERM to a new one. Raise PermissionError."""
-    if is_over:
-        signal_process(process, _signal.SIGKILL)
-    elif is_new:
-        signal_process(process, _signal.SIGTERM)
-        signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
 
 
 # ---- keeper --------------------------------------------------------------------------------------
@@ -2670,17 +2528,26 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     idle = 0
     while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
         show_life(claim)
-        if gives_back:
-            nested = nested or try_inner_scope(claim)
-            idle = idle + 1 if nested is None or is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
-    if gives_back and idle < IDLE_LOOKS:  # the make has ended; lines of it may still run
-        nested = nested or try_inner_scope(claim)
+        if gives_back:  # the scope must be there: its flock keeps out a line that comes too late
+            nested = nested or find_inner(claim.scope, claim.identity, only_look=False)
+            idle = idle + 1 if nested and is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
+    try:
+        if gives_back and idle < IDLE_LOOKS:  # the make has ended; lines of it may still run
+            nested = nested or find_inner(claim.scope, claim.identity)
+            if nested:
+                persist(flock, nested.fd, LOCK_EX)
+        elif not gives_back and plan.leftovers != "leave":
+            run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
+            persist(end_processes, run.members, plan.leftovers != "kill")
         if nested:
-            persist(flock, nested.fd, LOCK_EX)
-    elif not gives_back and plan.leftovers != "leave":
-        persist(wait_for_leftovers, claim, plan)
+            end_dead_runs(nested)  # of lines that were killed
+    except (OSError, Failure):
+        pass
     append_history(claim, plan, None, time.monotonic() - began, 0)
-    release_kept(claim, nested)
+    release(claim)
+    if nested:  # a line that enters now finds its holder gone
+        try_close(nested.fd, nested.waiters)
+        sweep_nested(claim.scope)
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:
@@ -2692,20 +2559,6 @@ def persist(action: Callable[..., Any], *arguments: Any) -> Any:
             time.sleep(POLL_INTERVAL)
 
 
-def wait_for_leftovers(claim: Claim, plan: Plan) -> None:
-    """Wait for what a make has left behind, or end it."""
-    run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
-    end_processes(run.members, plan.leftovers != "kill")
-
-
-def try_inner_scope(claim: Claim) -> Scope | None:
-    """Return the scope inside the claim's turn if there is one."""
-    try:
-        return inner_scope(claim.scope, claim.identity, only_look=True)
-    except OSError:
-        return None
-
-
 def is_idle(nested: Scope, lets_in: bool) -> bool:
     """Tell whether no line runs in a nested scope. lets_in: free its flock again after the look."""
     try:
@@ -2713,40 +2566,19 @@ def is_idle(nested: Scope, lets_in: bool) -> bool:
     except OSError:  # taken, or that cannot be told
         return False
     if lets_in:
-        flock(nested.fd, 8)  # LOCK_UN
+        flock(nested.fd, LOCK_UN)
     return True
 
 
-def release_kept(claim: Claim, nested: Scope | None) -> None:
-    """Release, then remove the scope inside, whose exclusive flock bars it from the first moment
-    on: a line that enters now finds its holder gone."""
-    if nested is None:
-        release(claim)
-        return
-    try:
-        for identity in owners(nested):  # of lines that were killed: before the turn is free
-            end_run(nested, identity, record_in(LOCK, identity, nested.fd))
-        try_remove(posix.unlink, claim.identity, claim.home)
-        remove_scope(nested)
-    except (OSError, Failure):
-        pass
-    finally:
-        close_inner(nested)
-        release(claim)
-
-
 def become_daemon(claim: Claim) -> None:
-    """Leave the caller's session, terminal, directory and descriptors, but for those of the
-    turn."""
+    """Leave the caller's session, terminal, directory and descriptors, but for those of the turn.
+
+    All signals stay blocked but for SIGTERM, and one that the group was sent so far is forgotten.
+    """
     posix.setsid()
-    for signum in SIGNALS - {_signal.SIGCHLD}:  # what the group was sent so far is not for a keeper
-        try:
-            if _signal.getsignal(signum) is not None:
-                _signal.signal(signum, _signal.SIG_IGN)
-        except (OSError, ValueError):
-            pass
-    _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    for handler in _signal.SIG_IGN, _signal.SIG_DFL:
+        _signal.signal(_signal.SIGTERM, handler)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, SIGNALS - {_signal.SIGTERM})
     try:
         null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
     except OSError:  # a directory takes no writing either
@@ -2773,8 +2605,13 @@ def close_others(kept: set[int]) -> None:
 
 def settle(claim: Claim) -> None:
     """Do what a command that runs for some milliseconds need not wait for, and a short one never
-    has."""
-    show_name()
+    has. Be "seqexec" in ps and top, not "python3": proc_pid_comm(5)."""
+    try:
+        fd = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
+        posix.write(fd, TOOL[:15].encode())
+        posix.close(fd)
+    except OSError:
+        pass
     try:
         if claim.is_founder:
             fd = open_file(HOLDER_PID, claim.scope)
@@ -2789,30 +2626,18 @@ def settle(claim: Claim) -> None:
         store_bytecode()
 
 
-def show_name() -> None:
-    """Be "seqexec" in ps and top, not "python3": proc_pid_comm(5)."""
-    try:
-        fd = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
-        posix.write(fd, TOOL[:15].encode())
-        posix.close(fd)
-    except OSError:
-        pass
-
-
 # ---- taking a turn -------------------------------------------------------------------------------
 
 
 def make_record(plan: Plan) -> bytes:
     """Return what stands in the owner file: for people, and for the recovery of the run."""
-    environ = posix.environ
     place = "terminal" if posix.isatty(2) else "-"
     for key, name in (b"CI", "CI"), (b"GIT_INDEX_FILE", "git hook"), (b"MAKELEVEL", "make"):
-        if key in environ:
-            place = name
+        place = name if key in posix.environ else place
     text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n"
-    shown, chain = plan.shown[:LONGEST_LINE], setting("SEQEXEC_RUN")
-    fields = (shown, time.time(), posix.getsid(0), posix.getppid(), place, printable(plan.project))
-    text = text % (*fields, chain)
+    shown, project = plan.shown[:LONGEST_LINE], printable(plan.project)
+    ids = posix.getsid(0), posix.getppid()
+    text %= (shown, time.time(), *ids, place, project, setting("SEQEXEC_RUN"))
     if plan.kept:
         text += "for %d %s\n" % (plan.kept.pid, plan.kept.start)
     if plan.number:
@@ -2835,7 +2660,7 @@ def open_claim(plan: Plan) -> Claim:
         except FileNotFoundError:
             close_scope(scope)
             time.sleep(0.01)
-    return make_claim(enter_scope(plan.project), turn_identity(plan), make_record(plan))
+    raise Failure("%s is removed faster than it can be used" % state_path(plan.project))
 
 
 def take_turn(plan: Plan) -> Claim:
@@ -2862,15 +2687,12 @@ def take_at_once(claim: Claim, plan: Plan) -> bool:
     scope = claim.scope
     try:
         is_first = append_to_queue(claim, plan.shown)
-    except FileNotFoundError:  # the state directory is being removed
-        return False
-    if exists(LOCK, scope.fd):
-        return False
-    if not is_first and next(iter(read_queue(scope)), "") != claim.identity:
-        return False
-    try:
+        if exists(LOCK, scope.fd):
+            return False
+        if not is_first and next(iter(read_queue(scope)), "") != claim.identity:
+            return False
         return take_lock(claim)
-    except LostPlace:
+    except (LostPlace, FileNotFoundError):  # the state directory is being removed
         return False
 
 
@@ -2912,40 +2734,25 @@ def append_history(
 ) -> None:
     """Append when, status, waited, ran, peak KiB, ended by, command. Status ?: a kept turn's."""
     # 1700000000 0 0.0 12.3 10240 - make test; of run 7: 10240+7
-    shown = plan.shown[:LONGEST_LINE]
-    text = "%d %s %.1f %.2f %d%s %s %s"
-    ended = "?" if status is None else str(status)
+    ended, shown = "?" if status is None else str(status), plan.shown[:LONGEST_LINE]
     number = "+%d" % plan.number if plan.number else ""
     words = (time.time(), ended, plan.waited, seconds, peak, number, plan.finish, shown)
-    append_line(HISTORY, text % words, claim.scope)
+    append_line(HISTORY, "%d %s %.1f %.2f %d%s %s %s" % words, claim.scope)
 
 
 def append_line(name: str, line: str, scope: Scope) -> None:
-    """Append a line to a log for people. Their failures are none of the tool's."""
+    """Append a line to a log for people; shorten a long one. Failures are none of the tool's."""
     try:
         fd = open_file(name, scope)
         try:
             posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
             if posix.fstat(fd).st_size > LONGEST_LOG:
-                shorten(name, scope)
+                lines = read_lines(name, scope.fd)
+                replace_file(name, scope, lines[len(lines) // 2 : -1])
         finally:
             posix.close(fd)
     except OSError:
         pass
-
-
-def shorten(name: str, scope: Scope) -> None:
-    """Keep the newer half of a log. A reader sees the old file or the new one."""
-    lines = read_lines(name, scope.fd)
-    new = name + ".new"
-    force_remove(new, scope.fd)
-    fd = open_file(new, scope)
-    try:
-        write_all(fd, b"\n".join(lines[len(lines) // 2 :]))
-        posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
-    finally:
-        posix.close(fd)
-
 
 # END SHARED lock
 
@@ -4035,24 +3842,23 @@ def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int
         raise Failure("another onlooker follows %s" % shown, GAVE_UP)
     seen.read()
     fresh = time.monotonic()
-    with Alarm() as alarm:
-        while True:
-            is_over, now = has_ended(number, scope), time.monotonic()
-            while any([seen.print_piece(each, max(0.1, min(end - now, ONLOOK))) for each in (0, 1)]):
-                fresh = now = time.monotonic()
-                if now > end + ONLOOK:
-                    break
-            else:
-                if is_over:
-                    break
-            if now >= end or posix.getppid() != parent:
-                raise Failure(goes_on, GAVE_UP)
-            waiting = [each for each in waiting if is_waiting(scope, each.identity)]
-            for claim in waiting:
-                screen.update(claim, Blocker(claim.identity, False, -1, {}), now - began)
-            if not waiting:
-                screen.clear()
-            alarm.flock(file, min(end - now, ONLOOK, 0.05 + (now - fresh) / 4))
+    while True:
+        is_over, now = has_ended(number, scope), time.monotonic()
+        while any([seen.print_piece(each, max(0.1, min(end - now, ONLOOK))) for each in (0, 1)]):
+            fresh = now = time.monotonic()
+            if now > end + ONLOOK:
+                break
+        else:
+            if is_over:
+                break
+        if now >= end or posix.getppid() != parent:
+            raise Failure(goes_on, GAVE_UP)
+        waiting = [each for each in waiting if is_waiting(scope, each.identity)]
+        for claim in waiting:
+            screen.update(claim, Blocker(claim.identity, False, -1, {}), now - began)
+        if not waiting:
+            screen.clear()
+        flock_within(file, min(end - now, ONLOOK, 0.05 + (now - fresh) / 4))
     screen.clear()
     seen.is_complete = True
     seen.note()
@@ -4611,9 +4417,7 @@ def kill_all(root: str) -> int:
     if scope is None or not found:
         say("nothing runs or waits in %s" % printable(root))
         return 0
-    tokens = setting("SEQEXEC_RUN").split(":")
-    names = [entry.identity for _, entry in found if entry.identity]
-    if any(each in tokens or is_above(each, scope) for each in names):
+    if any(is_inside(entry.identity, entry.record) for _, entry in found if entry.identity):
         return from_outside(end_runs, scope, found)
     return end_runs(scope, found)
 

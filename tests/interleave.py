@@ -495,30 +495,29 @@ class Code:
         code.end_processes = lambda find, *words: ask("join", True) or []
         code.Run = lambda *words: space(members=None)
         code.Screen = lambda plan: space(pause=lambda *words: 9.0, update=lambda *words: None, clear=lambda: None)
-        code.has_pipes = code.leads_ahead = lambda claim, *blocker: self.who in self.scenario.pipe
-        for name in "flock", "settle", "may_join", "sleep_until_exit":
+        for name in "flock", "settle", "find_pipes", "sleep_until_exit":
             setattr(code, name, getattr(self, name))
         code._signal.setitimer, code._signal.signal = self.set_timer, self.set_handler
         code._signal.pthread_sigmask = lambda how, mask: set()
         for module, answer, idle in (
             (code.posix, None, "fchown utime chdir dup2 setsid sched_yield"),
-            (code, None, "say append_line append_history find_legacy_holder recall_runs break_circle show_name"),
+            (code, None, "say append_line append_history find_legacy_holder recall_runs break_circle"),
             (code, None, "store_bytecode prepare flock_holder"),
             (code, "", "describe_wait read_command clock_time"),
         ):
             for name in idle.split():
                 setattr(module, name, lambda *words, answer=answer: answer)
-        has_moved = code.has_moved
+        find_blocker = code.find_blocker
 
-        def cut_has_moved(claim: Any) -> Any:
+        def cut_find_blocker(claim: Any) -> Any:
             self.remember("wait", claim)
-            return has_moved(claim)
+            return find_blocker(claim)
 
         def cut_show_life(claim: Any) -> None:
             if sys._getframe(1).f_code.co_name == "wait_for_belt":
                 self.remember("belt", claim)
 
-        code.has_moved, code.show_life = cut_has_moved, cut_show_life
+        code.find_blocker, code.show_life = cut_find_blocker, cut_show_life
 
     def parent(self) -> int:
         """Return the PID of a line's make, while that lives, and 1 for any other process."""
@@ -548,6 +547,11 @@ class Code:
         if self.scenario.settles:
             with contextlib.suppress(OSError):
                 self.module.tidy(claim.scope)
+
+    def find_pipes(self, claim: Any, blocker: Any) -> Any:
+        if self.who in self.scenario.pipe:
+            return types.SimpleNamespace(may_join=lambda: self.may_join(claim), lead_ahead=lambda: True)
+        return None
 
     def may_join(self, claim: Any) -> bool:
         holders = {each.pid - FIRST_PID for each in self.module.live_holders(claim.scope)}

@@ -120,7 +120,7 @@ MUTANTS = [
     Mutant(
         "a newcomer lines up, but takes a free lock whoever waits",
         "take_at_once",
-        '    if not is_first and next(iter(read_queue(scope)), "") != claim.identity:\n        return False\n',
+        '        if not is_first and next(iter(read_queue(scope)), "") != claim.identity:\n            return False\n',
         "",
         "three",
     ),
@@ -148,15 +148,15 @@ MUTANTS = [
     Mutant(
         "the tidier takes no flock",
         "tidy",
-        "        flock(fd, LOCK_EX | LOCK_NB)\n",
+        "        if not flock_within(fd, patience, LOCK_EX):\n            return\n",
         "",
         "three, a long queue, two switches",
     ),
     Mutant(
         "the tidier shares the flock",
         "tidy",
-        "        flock(fd, LOCK_EX | LOCK_NB)\n",
-        "        flock(fd, LOCK_SH | LOCK_NB)\n",
+        "patience, LOCK_EX",
+        "patience, LOCK_SH",
         "three, a long queue, two switches",
     ),
     Mutant(
@@ -169,8 +169,8 @@ MUTANTS = [
     Mutant(
         "the tidier rewrites the queue with the first living line only",
         "tidy",
-        "for line in kept))",
-        "for line in kept[:1]))",
+        "replace_file(QUEUE, scope, kept)",
+        "replace_file(QUEUE, scope, kept[:1])",
         "three, a long queue, two switches",
     ),
     Mutant(
@@ -238,7 +238,7 @@ MUTANTS = [
     ),
     Mutant(
         "a nested scope is removed while a process is in it",
-        "remove_nested",
+        "sweep_nested",
         "LOCK_EX | LOCK_NB",
         "LOCK_SH | LOCK_NB",
         "a call inside, left behind",
@@ -267,8 +267,8 @@ MUTANTS = [
     Mutant(
         "a tick ends the wait for the belt",
         "wait_for_belt",
-        "            if alarm.flock(claim.belt, min(left, TICK), LOCK_EX):\n",
-        "            if not alarm.flock(claim.belt, min(left, TICK), LOCK_EX) or True:\n",
+        "while not flock_within(claim.belt, seconds, LOCK_EX):",
+        "while not flock_within(claim.belt, seconds, LOCK_EX) and seconds != TICK:",
         "two state directories",
     ),
 ]
