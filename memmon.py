@@ -608,8 +608,6 @@ class Member:
         self.size = process.rss  # at least what it holds
         self.part = 0  # of the total, when that was last counted
         self.threshold = 0  # the next size that calls for a warning or an end
-        self.key = 0  # a count of bytes handed out: then it has to be read again
-        self.danger = 0  # such a count: 1 ms later it can be at its limit
         self.status = -1  # a descriptor of its status file, -1: none
 
     def __del__(self) -> None:
@@ -900,7 +898,8 @@ class MemoryGuard:
         self.limit_words = "%s (%s)" % (show_size(limits.limit), limits.limit_name)
         self.counts, self.faults, self.handed = reader.counts, 0, reader.counts[0]
         self.lazy_count = 0  # of the reader, at the last look
-        self.total_key = self.next_key = self.danger = self.refreshed = 0
+        # counts of bytes handed out: at the next look at all, 1 ms before a limit, at the last look
+        self.key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
         self.peak = self.peak_process = self.possible = 0  # bytes: see note_peak(), bound_peak()
@@ -985,19 +984,14 @@ class MemoryGuard:
         self.discover(is_thorough)
         self.lazy_count = self.reader.lazy_count
         has_moved = self.handed - self.refreshed >= min(self.least_limit, 1 << 30) >> 6
-        is_full = is_thorough or is_last or self.handed >= self.total_key
-        if is_full or has_moved and now >= self.refresh_at:
+        is_due = is_thorough or is_last or self.handed >= self.key
+        if is_due or has_moved and now >= self.refresh_at:
             listed = cpu_time()
             self.check_all(is_thorough)
             cost = 300 * (cpu_time() - listed) if self.credit < BURST / 2 else 0.0
             self.refresh_at = now + max(REFRESH, cost)
             if is_thorough:
                 self.thorough_at = now + max(self.limits.interval, 150 * (cpu_time() - began))
-        elif self.handed >= self.next_key:
-            for member in list(self.members.values()):
-                if member.key <= self.handed:
-                    self.check_limit(member)
-            self.plan()
         if is_last:
             self.count_parts()
         for ending in list(self.endings):
@@ -1011,24 +1005,18 @@ class MemoryGuard:
     def check_all(self, is_thorough: bool = False) -> None:
         """Read every member, check the tree as a whole, and note its peak."""
         self.refreshed = self.handed
+        self.danger = self.handed + self.limits.limit
+        self.key = self.handed + self.limits.limit // 2
         if self.child:
             self.bound_peak(sum(map(int, read_stat_words(self.child)[7:11])))
         for member in list(self.members.values()):
             self.check_limit(member)
         self.check_total()
-        self.plan()
         self.most = max(self.most, len(self.members))
         held = sum(member.size for member in self.members.values())
         if held > self.peak and (is_thorough or self.credit > BURST / 2):
             if (self.danger - self.handed) / SPEED > held * SHARE_COST:
                 self.count_parts()
-
-    def plan(self) -> None:
-        """Work out when to read a member again, and when one is in danger."""
-        members = self.members.values()
-        self.next_key = min([member.key for member in members], default=NEVER)
-        nearest = min([member.danger for member in members], default=NEVER)
-        self.danger = min(nearest, self.handed + self.limits.limit, self.total_key)
 
     def pause(self) -> float:
         """Return how long to sleep, in seconds."""
@@ -1089,9 +1077,9 @@ class MemoryGuard:
         if size >= member.threshold:
             size = self.reader.confirm(member, size)
         room = member.limit - size - MARGIN
-        member.danger = self.handed + room
+        self.danger = min(self.danger, self.handed + room)
         # not at the danger itself: ever shorter sleeps would cost more than this reading
-        member.key = self.handed + max(min(room // 2, member.threshold - size), 0)
+        self.key = min(self.key, self.handed + max(min(room // 2, member.threshold - size), 0))
         if size >= member.limit and member.ending:
             self.escalate(member.ending, "still growing")
         elif size >= member.limit:
@@ -1100,27 +1088,24 @@ class MemoryGuard:
             self.select_victim(member, size, "%s, limit %s" % (show_size(size), self.limit_words))
         elif size >= member.threshold:
             member.threshold = self.next_threshold(size)
-            self.warn(member.process, size)
+            said = member.threshold, printable(member.process.name, 40)
+            if said in self.warned:
+                self.unwarned.setdefault(said[1], set()).add(member.process.pid)
+                return
+            self.warned.add(said)
+            self.warned_at = time.monotonic()
+            percent = 100 * size // self.limits.limit
+            words = (describe(member.process), show_size(size), percent, self.limit_words)
+            Output.say("%s holds %s, %d %% of its limit of %s" % words)
 
     def next_threshold(self, size: int) -> int:
         """Return the next size above a size at which there is work to do."""
         return min([step for step in self.steps if step > size], default=self.limits.limit)
 
-    def warn(self, process: Process, size: int) -> None:
-        """Tell of a process near its limit, once a level and program name."""
-        said = self.next_threshold(size), printable(process.name, 40)
-        if said in self.warned:
-            self.unwarned.setdefault(said[1], set()).add(process.pid)
-            return
-        self.warned.add(said)
-        self.warned_at = time.monotonic()
-        percent = 100 * size // self.limits.limit
-        words = (describe(process), show_size(size), percent, self.limit_words)
-        Output.say("%s holds %s, %d %% of its limit of %s" % words)
-
     def check_total(self) -> None:
         """End the largest members until the others are within the total."""
         total = self.limits.total
+        rest: list[Member] = []
         held = sum(member.size for member in self.members.values())
         if held > total:
             if self.count_parts() > total * (1 + STILL_GROWING):
@@ -1128,24 +1113,20 @@ class MemoryGuard:
                     self.escalate(ending, "the tree still grows")
             rest = [member for member in self.members.values() if not member.ending]
             held = sum(member.part for member in rest)
-            if held > total:
-                self.reduce(rest, held)
-        self.total_key = self.handed + max(total - held - MARGIN, min(total, 1 << 40) // 200)
-
-    def reduce(self, rest: list[Member], held: int) -> None:
-        """End the largest members until the rest fits."""
-        total = self.limits.total
         text = "the tree holds %s, limit %s (--total), " % (show_size(held), show_size(total))
         able = [m for m in rest if m.process.pid not in self.protected and m.limit != NEVER]
         was_hopeless = self.is_hopeless
         self.is_hopeless = held - sum(member.part for member in able) > total
         if self.is_hopeless and not was_hopeless:
             Output.say(text + "most of it in what may not be ended: nothing is")
+        is_over = held > total and not self.is_hopeless
         for member in sorted(able, key=lambda member: -member.part):
-            if held > total * ROOM and not member.ending and not self.is_hopeless:
+            if is_over and held > total * ROOM and not member.ending:
                 why = text + "and this had the most of it, " + show_size(member.part)
                 self.select_victim(member, member.part, why)
                 held = sum(member.part for member in rest if not member.ending)
+        key = self.handed + max(total - held - MARGIN, min(total, 1 << 40) // 200)
+        self.key, self.danger = min(self.key, key), min(self.danger, key)
 
     def select_victim(self, member: Member, size: int, why: str) -> None:
         """End a member with its descendants; where that cannot be, say so."""
