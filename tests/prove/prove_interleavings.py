@@ -206,14 +206,14 @@ MUTANTS = [
         "is_idle",
         "        return False\n",
         "        return True\n",
-        "a line of a make and its keeper, three switches",
+        "a line of a make and its keeper, two switches",
     ),
     Mutant(
         "a keeper frees the inner flock before it gives back",
         "is_idle",
         "    if lets_in:\n",
         "    if True:\n",
-        "a line of a make and its keeper, three switches",
+        "a line of a make and its keeper, two switches",
     ),
     Mutant(
         "a keeper releases while lines of its ended make run",
