@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from support import PRODUCT, ROOT, Project, finish
 
-sys.path.append(str(ROOT / "tests" / "prove"))
+sys.path += [str(ROOT / "tests" / "prove"), str(ROOT / "tests" / "tools")]
 import prove_interleavings
 import prove_mutants
+import run_tests
 
 FILES = [name for name in PRODUCT if (ROOT / name).exists()]
 
@@ -87,3 +88,7 @@ def test_what_a_tool_leaves_running_fails_its_test(project: Project) -> None:
     assert finish(project.start([str(tool)]))[0] == 0
     with pytest.raises(AssertionError, match="left running: .*sleep 60"):
         project.close()
+
+
+def test_what_ci_leaves_out_or_picks_are_files_that_exist() -> None:
+    assert set(run_tests.SAME_EVERYWHERE + run_tests.VERSION_FILES) <= set(run_tests.test_files())

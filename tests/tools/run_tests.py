@@ -49,7 +49,7 @@ REPORT_INTERVAL = 10.0
 MOST_TRIED_AGAIN = 10
 
 # Files that test what is the same under each Python: text, make's own syntax, a model of the lock.
-SAME_EVERYWHERE = ("test_files.py", "test_interleavings.py", "test_readme.py")
+SAME_EVERYWHERE = ("test_files.py", "test_interleavings.py", "test_pages.py", "test_recipes.py")
 # Files that touch what differs between versions: start, signals, pidfd, descriptors, locales, JSON, options.
 VERSION_FILES = ("test_everywhere.py", "test_transparency.py", "test_shell.py", "test_status.py", "test_input.py")
 
