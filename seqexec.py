@@ -733,6 +733,7 @@ FORMAT = "1"  # of all these; another one is never touched
 OUR_MODE_BIT = 0o1000  # the sticky bit: a lock of ours has it, an old shell script's has not
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # an open of a FIFO must not block
+KEPT_PLACE = 600.0  # seconds for which a waiter that has died or given up keeps its place
 ABANDONED = 300.0  # seconds of silence after which an owner beyond proof counts as dead
 HEARTBEAT = 60.0  # seconds between two signs of life
 LONGEST_IDENTITY = 200  # characters
@@ -848,6 +849,7 @@ class Claim:
         self.is_founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
         self.position = 1  # in the queue, as last seen
+        self.is_back = self.keeps_place = False  # at a dead waiter's place; for another call
         self.beat = time.monotonic()  # of the last sign of life
         self.passed: set[str] = set()  # waiters that have left the free lock alone for too long
         self.free_since: tuple[str, float] = ("", 0.0)  # the first in line, and since when
@@ -1351,12 +1353,28 @@ def is_waiting(scope: Scope, identity: Identity) -> bool:
     return identity.is_valid() and owner_state(identity, path, scope.fd) == "alive"
 
 
-def reclaim_if_dead(scope: Scope, name: str) -> None:
-    """Remove a private directory unless its owner lives, or may.
+def seconds_kept(scope: Scope, identity: str) -> float:
+    """Return for how long the place of a waiter, if that is dead, is still kept for another call.
+
+    Its last sign of life is the time of its file.
+    """
+    try:
+        path = "%s/%s/%s" % (WAITERS, identity, identity)
+        age = time.time() - posix.stat(path, dir_fd=scope.fd, follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
+    is_kept = 0 <= age < KEPT_PLACE and Identity(identity).is_valid()
+    return KEPT_PLACE - age if is_kept else 0.0
+
+
+def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> None:
+    """Remove a private directory unless its owner lives, or may, or its place is kept.
 
     Files are named by their path below WAITERS: a descriptor of the directory would follow a
     rename to LOCK, where no dead owner's file may go before its run was ended.
     """
+    if keeps_place and seconds_kept(scope, name):
+        return
     waiters = open_waiters(scope)
     for identity in map(Identity, list_directory(name, waiters)):
         path = name + "/" + identity
@@ -1511,7 +1529,10 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
             if posix.fstat(fd).st_size > LONGEST_QUEUE and len(kept) < len(lines) // 2:
                 replace_file(QUEUE, scope, kept)
             return
-        if lines and is_same_file(fd, QUEUE, scope.fd):
+        kept = [line for line in kept if seconds_kept(scope, identity_in(line))]
+        if kept and len(kept) < len(lines) - 1:
+            replace_file(QUEUE, scope, kept)
+        elif lines and not kept and is_same_file(fd, QUEUE, scope.fd):
             posix.ftruncate(fd, 0)
         try_remove(posix.unlink, QUEUE + ".new", scope.fd)  # of a tidier that was killed
     finally:
@@ -1529,6 +1550,45 @@ def replace_file(name: str, scope: Scope, lines: list[bytes]) -> None:
         posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
     finally:
         posix.close(fd)
+
+
+def return_to_place(claim: Claim) -> None:
+    """Take over the oldest place that is kept for this command, directory and user: the line goes
+    where the dead waiter's stood. Only the owner of the queue's flock does that, so each place is
+    taken over once. Exclusion does not rest on the queue's order, so a waiter behind loses no more
+    than a place."""
+    scope = claim.scope
+    if kept_line(claim, read_lines(QUEUE, scope.fd)) < 0:
+        return
+    fd = open_file(QUEUE, scope)
+    try:
+        if not flock_within(fd, TIDIER_PATIENCE, LOCK_EX) or not is_same_file(fd, QUEUE, scope.fd):
+            return
+        lines = read_lines(QUEUE, scope.fd)
+        place = kept_line(claim, lines)
+        if place >= 0:
+            own = [line for line in lines if identity_in(line) == claim.identity]
+            rest = [line for line in lines[place + 1 :] if line and line not in own]
+            replace_file(QUEUE, scope, lines[:place] + own[:1] + rest)
+            reclaim_if_dead(scope, identity_in(lines[place]), keeps_place=False)
+            claim.is_back = True
+    finally:
+        posix.close(fd)
+
+
+def kept_line(claim: Claim, lines: list[bytes]) -> int:
+    """Return the first line ahead whose waiter is dead and has waited for the same; -1 for none."""
+    scope, own = claim.scope, read_record(claim.identity, claim.home)
+    identities = [identity_in(line) for line in lines]
+    ahead = identities.index(claim.identity) if claim.identity in identities else 0
+    wanted = own["command"].encode("utf-8", "backslashreplace")
+    for place, identity in enumerate(identities[:ahead]):
+        if lines[place].rpartition(b"\t")[0].endswith(wanted) and seconds_kept(scope, identity):
+            theirs = record_in(identity, identity, open_waiters(scope))
+            if [theirs.get(key) for key in ("command", "by")] == [own["command"], own["by"]]:
+                if not is_waiting(scope, identity):
+                    return place
+    return -1
 
 
 def sweep(scope: Scope) -> None:
@@ -1678,6 +1738,8 @@ class Wait:
             text = "gave up after %s (%s): " % (waited, self.plan.origin.get("wait", "--wait"))
             if self.blocker:
                 text += describe_wait(self.claim, self.blocker)
+            self.claim.keeps_place = True
+            text += "; call again within %d min: your place is kept" % (KEPT_PLACE / 60)
             raise Failure(text, GAVE_UP)
 
     def ends_soon(self) -> bool:
@@ -1720,6 +1782,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     dead line to pass over.
     """
     wait = Wait(claim, plan)
+    return_to_place(claim)
     die_of_signals_as_pid_1()
     try:
         while True:
@@ -1810,9 +1873,9 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
     """Return the nearest of the living ahead in the queue.
 
     Raise LostPlace where this process has no line, or where the holder that its scope is inside of
-    is gone. Once no line stands ahead of a waiter, none ever will: lines are only appended behind
-    it. One list tells which of a crowd's lines are of the dead. A stopped waiter is passed over and
-    keeps its place, and so is one that leaves a free lock alone.
+    is gone. A line comes up ahead only where a call takes over a dead waiter's place. One list
+    tells which of a crowd's lines are of the dead. A stopped waiter is passed over and keeps its
+    place, and so is one that leaves a free lock alone.
     """
     scope = claim.scope
     names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
@@ -2640,6 +2703,7 @@ def make_record(plan: Plan) -> bytes:
     text %= (shown, time.time(), *ids, place, project, setting("SEQEXEC_RUN"))
     if plan.kept:
         text += "for %d %s\n" % (plan.kept.pid, plan.kept.start)
+    text += "by %d in %s\n" % (posix.geteuid(), printable(posix.getcwd()))
     if plan.number:
         text += "run %d\n" % plan.number
     return text.encode("utf-8", "backslashreplace")
@@ -2677,7 +2741,13 @@ def take_turn(plan: Plan) -> Claim:
             if not setting("SEQEXEC_RUN"):
                 wait_for_belt(claim, plan)
     except BaseException:
-        release(claim) if is_mine else abandon(claim)
+        if is_mine:
+            release(claim)
+        elif claim.keeps_place:
+            posix.utime(claim.file)
+            try_close(claim.file, claim.home)
+        else:
+            abandon(claim)
         raise
     return claim
 
@@ -2784,7 +2854,8 @@ def clock_time(text: str) -> str:
 class Entry:
     """A holder or a waiter, as people see it."""
 
-    def __init__(self, found: Blocker) -> None:
+    def __init__(self, found: Blocker, kept: float = 0.0) -> None:
+        self.kept = kept  # seconds for which its place is, if it is dead
         identity, process = found.identity, found.process
         self.identity, self.record, self.process = identity, found.record, process
         self.holds = found.holds  # the lock
@@ -2801,7 +2872,8 @@ class Entry:
 
 def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry]]:
     """Yield the owners in the lock, then the waiters in the queue's order, each with its kind:
-    "holders", "waiters", or "stale" for what a dead process has left.
+    "holders", "waiters", "away" for a dead waiter whose place is kept, or "stale" for what another
+    dead process has left.
 
     with_inner: also those of the scopes inside this one.
     """
@@ -2818,8 +2890,9 @@ def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry
     for identity in [*queue, *(Identity(name) for name in there.difference(queue))]:
         if identity.is_valid() and identity.version == FORMAT:
             record = record_in(identity, identity, open_waiters(scope))
-            kind = "waiters" if is_waiting(scope, identity) else "stale"
-            yield kind, Entry(Blocker(identity, False, -1, record))
+            kept = seconds_kept(scope, identity)
+            kind = "waiters" if is_waiting(scope, identity) else "away" if kept else "stale"
+            yield kind, Entry(Blocker(identity, False, -1, record), kept)
     for inner in nested_scopes(scope) if with_inner else ():
         yield from entries(inner, True)
 
@@ -2913,12 +2986,14 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
     room: columns, 0 for any number. Where they are few, words go, then a part of the command, then
     all after it: a number is never cut.
     """
-    there = list_waiters(claim.scope)
-    lines = [line for each, line in read_queue(claim.scope).items() if each in there]
+    queue, names = read_queue(claim.scope), waiters_in_order(claim.scope)
+    claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
+    lines = [queue[each] for each in names if each in queue]
     holders = holders_of(claim)
     holder = holders[-1] if holders else blocker
     entry = Entry(holder)
-    place = "%d of %d in the queue, behind " % (claim.position, len(lines))
+    place = "back at its place, " if claim.is_back else ""
+    place += "%d of %d in the queue, behind " % (claim.position, len(lines))
     if not entry.pid:
         return place + "a lock that names no process"
     before = place + "PID %d%s (" % (entry.pid, entry.place)
@@ -2935,7 +3010,7 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
     command = printable(entry.command, 60)
     after = ")" + ran + about + sibling
     if 0 < room < len(before + command + after):
-        before = before.replace(" in the queue", "")
+        before = before.replace(" in the queue", "").replace("back at its place, ", "")
         ran = ran.partition(":")[0].replace("which is ", "").replace("which has run", "running")
         after = ")" + ran + about
         space = room - len(before + after)
@@ -2957,8 +3032,7 @@ def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
     commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
     if len(ahead) >= LONGEST_ESTIMATE or not expected_seconds(history, commands, running.seconds):
         return ""
-    living = [line for line in ahead if is_waiting(claim.scope, identity_in(line))]
-    commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in living]
+    commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in ahead]
     seconds = expected_seconds(history, commands, running.seconds)
     if seconds < 1:
         return ""
@@ -3879,8 +3953,9 @@ def final_status(scope: Scope, number: int, shown: str) -> int:
 
 
 def find_numbered(scope: Scope, number: int) -> list[tuple[str, Entry]]:
-    """Return the waiter or the holder of a background run."""
-    return [each for each in entries(scope, True) if each[1].record.get("run") == str(number)]
+    """Return the living waiter or the holder of a background run."""
+    found = [each for each in entries(scope, True) if each[0] in ("holders", "waiters")]
+    return [each for each in found if each[1].record.get("run") == str(number)]
 
 
 def named_run(plan: Command, scope: Scope | None, text: str) -> int:
@@ -3919,10 +3994,7 @@ def cancel(plan: Command, text: str) -> int:
     if not found:
         say("run %d has ended already" % number)
         return 0
-    status = end_runs(scope, found)
-    for _, entry in found:
-        reclaim_if_dead(scope, entry.identity)
-    return status
+    return end_runs(scope, found)
 
 
 # ---- git -----------------------------------------------------------------------------------------
@@ -4206,13 +4278,16 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
     """Return what is in a scope: holders, waiters, what the dead left, and the scopes inside it."""
     path = scope.path if scope else state_path(root)
     seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None}
-    seen.update({"holders": [], "waiters": [], "stale": [], "nested": {}, "history": []}, make=None)
+    seen.update({"holders": [], "waiters": [], "away": [], "stale": []})
+    seen.update({"nested": {}, "history": [], "make": None})
     if scope is None:
         return seen
     for kind, entry in entries(scope):
         shown = status_entry(entry, table)
         if kind == "waiters":
             shown["position"] = len(seen[kind]) + 1
+        elif kind == "away":
+            shown["kept"] = int(entry.kept)
         elif kind == "stale" and entry.holds:
             left = Run(scope, entry.identity, entry.record).members()
             shown["left"] = [process.pid for process in left]
@@ -4306,13 +4381,18 @@ def status_lines(seen: dict[str, Any], width: int) -> list[str]:
     return lines + (history_lines(seen["history"], "%H:%M:%S", width) if seen["history"] else [])
 
 
+KINDS = ("holders", "waiters", "away", "stale")
+LABELS = {"holders": "runs", "away": "away", "stale": "stale"}
+
+
 def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
     """Return the rows of one scope and of those inside it, whose commands stand further right."""
     rows = []
-    found = [(kind, entry) for kind in ("holders", "waiters", "stale") for entry in seen[kind]]
+    found = [(kind, entry) for kind in KINDS for entry in seen[kind]]
     for kind, entry in found:
-        label = {"holders": "runs", "stale": "stale"}.get(kind) or "waits %d" % entry["position"]
+        label = LABELS.get(kind) or "waits %d" % entry["position"]
         about = entry["from"] if kind == "waiters" else megabytes(entry["memory"])
+        about = "for " + duration(entry["kept"]) if kind == "away" else about
         left = ", ".join(map(str, entry["left"][:5]))
         note = "(run %d) " % entry["run"] if entry["run"] else ""
         note += "(stopped) " if entry["state"] in "Tt" else ""
@@ -4355,8 +4435,9 @@ def align_rows(rows: list[list[str]], right: tuple[int, ...], width: int) -> lis
             blanks = " " * (widths[column] - text_width(cell))
             parts.append(blanks + cell if column in right else cell + blanks)
         line = fit("  ".join(parts + row[-1:]), width)
-        is_bright = is_coloured and (len(row) == 1 or row[0] in ("runs", "ended"))
-        lines.append("\x1b[1m%s\x1b[0m" % line if is_bright else line)
+        is_bright = len(row) == 1 or row[0] in ("runs", "ended")
+        colour = "1" if is_bright else "2" if row[0] == "away" else ""
+        lines.append("\x1b[%sm%s\x1b[0m" % (colour, line) if is_coloured and colour else line)
     return lines
 
 
@@ -4446,7 +4527,7 @@ def from_outside(action: Callable[..., int], *arguments: Any) -> int:
 def end_runs(scope: Scope, found: list[tuple[str, Entry]]) -> int:
     """End waiters, holders and their runs, say so, and leave the state clean. Return 125 if
     something is left."""
-    living = [entry for kind, entry in found if kind != "stale"]
+    living = [entry for kind, entry in found if kind in ("holders", "waiters")]
     commands = {pid: each.command for _, each in found for pid in (each.identity.pid, each.pid)}
     runs = [Run(scope, entry.identity, entry.record) for _, entry in found if entry.identity]
 
@@ -4479,6 +4560,8 @@ def clean_up(scope: Scope, ended: set[Identity]) -> int:
             try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
             if try_remove(posix.rmdir, LOCK, scope.fd):
                 try_remove(posix.unlink, HOLDER_PID, scope.fd)
+        for identity in ended:
+            reclaim_if_dead(scope, identity, keeps_place=False)
         tidy(scope)
     except (OSError, Failure) as error:
         text = describe_oserror(error) if isinstance(error, OSError) else str(error)

@@ -484,6 +484,7 @@ class Code:
             getsid=lambda pid: 1,
             isatty=lambda fd: False,
             umask=lambda mask: 0o22,
+            getcwd=lambda: PROJECT,
         )
         code.time = space(monotonic=lambda: self.now, time=lambda: 0.0, sleep=lambda seconds: ask("sleep"))
         code._signal = space(**vars(code._signal))
@@ -495,6 +496,8 @@ class Code:
         code.end_processes = lambda find, *words: ask("join", True) or []
         code.Run = lambda *words: space(members=None)
         code.Screen = lambda plan: space(pause=lambda *words: 9.0, update=lambda *words: None, clear=lambda: None)
+        code.seconds_kept = lambda scope, identity: 0.0  # places that are kept are no part of the model
+        code.return_to_place = lambda claim: None
         for name in "flock", "settle", "find_pipes", "sleep_until_exit":
             setattr(code, name, getattr(self, name))
         code._signal.setitimer, code._signal.signal = self.set_timer, self.set_handler
@@ -906,6 +909,7 @@ class Automaton:
             return
         self.seen_ends.add(key)
         is_clean = world.kills == self.scenario.kills and self.scenario.before in ("", "exit")
+        is_clean &= all(role.wait is None for role in self.scenario.roles)  # giving up leaves a place
         left = self.leftovers(world)
         if left and (not is_clean or self.is_vandalised or list(left) == ["queue.txt"]):
             world = world.clone()

@@ -546,14 +546,26 @@ def litter(scope: Path) -> list[str]:
 
 
 def what_is_left(scope: Path) -> Iterator[str]:
+    away = kept_places(scope)
     for name in sorted(os.listdir(scope)):
         path = scope / name
         if name.startswith("executor.lock") or name == "current.pid":
             yield "%s %s" % (name, owners(scope))
-        elif name == "queue.txt" and path.stat().st_size:
+        elif name == "queue.txt" and not {line.rpartition("\t")[2] for line in queue_lines(scope)} <= away:
             yield "%s: %s" % (name, path.read_text(errors="replace"))
-        elif name in ("waiters", "nested", "makes") and os.listdir(path):
+        elif name in ("waiters", "nested", "makes") and not set(os.listdir(path)) <= away:
             yield "%s: %s" % (name, os.listdir(path))
+
+
+def kept_places(scope: Path) -> set[str]:
+    """Return the identities of dead waiters: their places are kept for a while, on purpose."""
+    found = set()
+    for path in scope.glob("waiters/*/1.*"):
+        if path.name == path.parent.name and path.is_file():
+            with contextlib.suppress(OSError), open(path) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                found.add(path.name)
+    return found
 
 
 def nothing_left(scope: Path, seconds: float = 5.0) -> None:

@@ -144,7 +144,7 @@ def test_what_is_stale_is_shown_as_such(project: Project, tool: Tool, holder: Ho
     assert lives(holder.command_pid)
 
 
-def test_a_killed_waiter_is_stale_and_one_that_has_run_is_not(project: Project, tool: Tool) -> None:
+def test_a_killed_waiter_is_away_and_one_that_has_run_is_not(project: Project, tool: Tool) -> None:
     """The line of one that has run stays in the queue as long as somebody waits."""
     first = Holder(project, tool)
     waiters = []
@@ -158,9 +158,9 @@ def test_a_killed_waiter_is_stale_and_one_that_has_run_is_not(project: Project, 
     wait_until(lambda: state_of(last.pid) == "T")
     killed.kill()
     ended(killed)
-    wait_until(lambda: status_json(project, tool)["stale"], "what it left is stale")
+    wait_until(lambda: status_json(project, tool)["away"], "its place is kept")
     found = status_json(project, tool)
-    assert [(each["pid"], ": never" in each["command"]) for each in found["stale"]] == [(killed.pid, True)]
+    assert [(each["pid"], ": never" in each["command"]) for each in found["away"]] == [(killed.pid, True)]
     assert [each["pid"] for each in found["waiters"]] == [last.pid]
     last.send_signal(signal.SIGCONT)
     finish(second)
