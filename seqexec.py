@@ -3498,11 +3498,15 @@ class Job:
                 posix.sched_setscheduler(guard.pid, posix.SCHED_BATCH, posix.sched_param(0))
         except (AttributeError, OSError):  # macOS has none
             pass
-        posix.kill(guard.pid, _signal.SIGTERM)
-        if not sleep_until_exit([guard], GUARD_PATIENCE):
-            posix.kill(guard.pid, _signal.SIGKILL)
-        ended = wait_status(posix.waitpid(guard.pid, 0)[1])
-        peak = posix.read(self.report, 65536).partition(b'"peak": ')[2].partition(b",")[0]
+        try:
+            posix.kill(guard.pid, _signal.SIGTERM)
+            if not sleep_until_exit([guard], GUARD_PATIENCE):
+                posix.kill(guard.pid, _signal.SIGKILL)
+            ended = wait_status(posix.waitpid(guard.pid, 0)[1])
+            report = posix.read(self.report, 65536)
+        except OSError:  # the command has its status
+            return
+        peak = report.partition(b'"peak": ')[2].partition(b",")[0]
         self.peak = int(peak) // 1024 if peak.isdigit() else 0
         if ended == GUARD_ENDED_SOMETHING:
             self.plan.finish = "memory"
