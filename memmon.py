@@ -1490,22 +1490,35 @@ def tell_end(guard: MemoryGuard, status: int | None) -> None:
 SUFFIXES = {"K": 1 << 10, "M": MB, "G": MB << 10, "T": MB << 20}
 
 
-def parse_number(text: str, least: float, most: float, unless_zero: str = "") -> float:
+def parse_number(text: str, least: float, most: float) -> float:
     """Return a number within a range. Raise ValueError with what is wrong."""
     try:
         number = float(text) if text.isascii() and "_" not in text else -1.0
     except ValueError:
         number = -1.0
-    if not least <= number <= most and not (unless_zero and number == 0):
-        raise ValueError("no number from %g to %g%s" % (least, most, unless_zero))
+    if not least <= number <= most:
+        raise ValueError("not a number from %g to %g" % (least, most))
     return number
 
 
 def parse_size(text: str) -> int:
     """Return bytes, NO_LIMIT for 0; a number without a suffix is in MB."""
     unit = SUFFIXES.get(text[-1:].upper(), 0)
-    number = parse_number(text[:-1] if unit else text, 0.001, 1 << 40, ", nor 0 for none")
+    try:
+        number = parse_number(text[:-1] if unit else text, 0.0, 1 << 40)
+        if 0 < number < 0.001:
+            raise ValueError
+    except ValueError:
+        text = "not a size: write 512M, 2G, a number of MB, or 0 for no limit"
+        raise ValueError(text) from None
     return min(int(number * (unit or MB)), NO_LIMIT) or NO_LIMIT
+
+
+def parse_pid(text: str) -> int:
+    """Return a PID. Raise ValueError."""
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise ValueError("not a PID")
+    return int(text)
 
 
 def parse_text(text: str) -> str:
@@ -1527,7 +1540,7 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "--interval": lambda text: parse_number(text, 0.001, 86400.0),
     "--grace": lambda text: parse_number(text, 0.0, 86400.0),
     "--warn": lambda text: parse_number(text, 1.0, 100.0),
-    "--pid": lambda text: int(parse_number(text if text.isdecimal() else "", 1, 1 << 31)),
+    "--pid": parse_pid,
     "--limit-name": lambda text: printable(text, 40),
     "--log": parse_text,
     "--report": parse_text,
