@@ -3175,8 +3175,8 @@ def show_queue(words: list[str]) -> int:
     for kind, entry in entries(open_state(root)):
         place += kind == "waiters"
         label = {"holders": "runs   ", "waiters": "waits %d" % place}.get(kind, "stale  ")
-        shown = (label, entry.pid, duration(entry.seconds), entry.command)
-        lines.append("%s  PID %d  %s  %s" % shown)
+        shown = (label, entry.pid, entry.place, duration(entry.seconds), entry.command)
+        lines.append("%s  PID %d%s  %s  %s" % shown)
     return show("\n".join(lines if lines[1:] else [*lines, "nothing runs"]))
 
 
@@ -3227,12 +3227,14 @@ def asks_only(words: list[str], letters: str = "nqvh") -> bool:
 
 def project_of(words: list[str]) -> str:
     """Return the root of the project that make's -C options lead to, else of this one."""
-    from posixpath import expanduser  # --directory=~/shop: the shell leaves it to make
-
     here = posix.open(".", DIRECTORY)
     try:
         for each in values_of(words, "C"):
-            posix.chdir(expanduser(each))
+            if each[:1] == "~":  # as in --directory=~/shop: the shell leaves it to make
+                from posixpath import expanduser
+
+                each = expanduser(each)
+            posix.chdir(each)
     except OSError:
         posix.fchdir(here)
     try:
