@@ -92,3 +92,8 @@ def test_what_a_tool_leaves_running_fails_its_test(project: Project) -> None:
 
 def test_what_ci_leaves_out_or_picks_are_files_that_exist() -> None:
     assert set(run_tests.SAME_EVERYWHERE + run_tests.VERSION_FILES) <= set(run_tests.test_files())
+
+
+def test_no_fault_gets_lost_on_the_way() -> None:
+    """A head that is written wrong is none: its fault would never be put in."""
+    assert len(prove_interleavings.MUTANTS) >= 34 and len(prove_mutants.MUTANTS) >= 100

@@ -9,10 +9,11 @@ Usage: tests/prove/prove_interleavings.py [WORD]     only what has the word in i
 from __future__ import annotations
 
 import multiprocessing
+import re
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import interleave
@@ -29,249 +30,142 @@ class Mutant(NamedTuple):
     found_by: str  # the scenario that finds it
 
 
-END_RUN = "    ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)\n"
-UNLINK_DEAD = '    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)\n'
-PUBLISH = "            posix.rename(hidden, identity, src_dir_fd=waiters, dst_dir_fd=waiters)\n"
-FLOCK_OWN = "            flock(file, LOCK_EX | LOCK_NB)\n            write_all(file, record)\n"
-FREE = "    for _ in range(2):  # the second is for an interrupted or short-of-memory one\n"
-FREE += "        if try_remove(posix.unlink, claim.identity, claim.home):\n            break\n"
-REMOVE_LOCK = "    is_last = try_remove(posix.rmdir, LOCK, scope.fd)\n"
-IN_LOCK = '    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"\n'
+# A fault's name, its function, the scenario that finds it; the text that goes, and the text that comes.
+FAULTS = '''
+a dead owner's file goes before its run is ended, in recover: two, one killed, after a dead holder
+-    ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
+-    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
++    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
++    ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
+a dead run is not ended, in recover: two, one killed, after a dead holder
+-    ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
++    ended = []
+recovery removes the lock by its fixed name, in recover: two, one is frozen, after a dead holder
+-    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
++    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
++    force_remove(LOCK, scope.fd)
+release closes before it unlinks, in release: two, in a new directory
+-    for _ in range(2):  # the second is for an interrupted or short-of-memory one
+-        if try_remove(posix.unlink, claim.identity, claim.home):
+-            break
+-    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
++    try_close(claim.file)
++    for _ in range(2):  # the second is for an interrupted or short-of-memory one
++        if try_remove(posix.unlink, claim.identity, claim.home):
++            break
++    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
+release removes whatever lock is there, in release: two, in a new directory
+-    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
++    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
++    force_remove(LOCK, scope.fd)
+an owner file is published without its flock, in make_claim: two, in a new directory
+-            flock(file, LOCK_EX | LOCK_NB)
+-            write_all(file, record)
++            write_all(file, record)
+an owner file is published before its flock, in make_claim: two, in a new directory
+-            flock(file, LOCK_EX | LOCK_NB)
+-            write_all(file, record)
+-            posix.rename(hidden, identity, src_dir_fd=waiters, dst_dir_fd=waiters)
++            posix.rename(hidden, identity, src_dir_fd=waiters, dst_dir_fd=waiters)
++            flock(file, LOCK_EX | LOCK_NB)
++            write_all(file, record)
+a claim is not looked at again once it is public, in make_claim: two, one killed, after a dead holder
+-if is_same_file(file, identity, home):
++if True:
+a flocked file counts as a dead owner's, in open_owner: two, in a new directory
+-return "alive", found
++return "dead", found
+a sweeper takes no flock, in proves_death: two, one killed, after a dead holder
+-        flock(fd, LOCK_SH | LOCK_NB)
++        pass
+a sweeper names files by a descriptor of their directory, in reclaim_if_dead: two, one killed, after a dead holder
+-owner_state(identity, path, waiters, reclaims=True)
++owner_state(identity, identity, posix.open(name, DIRECTORY, dir_fd=waiters), reclaims=True)
+a newcomer takes a free lock without lining up, in take_at_once: three
+-    scope = claim.scope
++    scope = claim.scope
++    if not exists(LOCK, scope.fd) and take_lock(claim):
++        return True
+a newcomer lines up, but takes a free lock whoever waits, in take_at_once: three
+-        if not is_first and next(iter(read_queue(scope)), "") != claim.identity:
+-            return False
+only the head of the queue is looked at, in find_waiter_ahead: three, two switches
+-in reversed(ahead):
++in ahead[:1]:
+all the living ahead are passed over, in find_waiter_ahead: three
+-        if not is_stopped and not has_hung(claim, identity):
++        if False:
+a waiter whose line was lost waits without one, in line_up_again: two, the queue is removed
+-        append_to_queue(claim, plan.shown)
++        pass
+the tidier takes no flock, in tidy: three, a long queue, two switches
+-        if not flock_within(fd, patience, LOCK_EX):
+-            return
+the tidier shares the flock, in tidy: three, a long queue, two switches
+-patience, LOCK_EX
++patience, LOCK_SH
+the tidier takes out the lines of the living, in tidy: three
+-if identity_in(line) in there]
++if identity_in(line) not in there]
+the tidier loses the first living line, in tidy: three, a long queue, two switches
+-replace_file(QUEUE, scope, kept)
++replace_file(QUEUE, scope, kept[1:])
+an appender does not look at the queue's inode again, in append_to_queue: three, a long queue, two switches
+-if is_same_file(fd, QUEUE, scope.fd):
++if True:
+an appender takes no flock, in append_to_queue: three, a long queue, two switches
+-            flock_within(fd, TIDIER_PATIENCE, LOCK_SH)
+a forker frees the flock of the turn that it leaves to a keeper, in leave_keeper: a make and a command, one killed
+-    try_close(claim.file,
++    flock(claim.file, 8)
++    try_close(claim.file,
+a keeper does not wait for its make, in keep: a make and a command, one killed
+-while idle < IDLE_LOOKS and not
++while False and not
+a keeper gives back a turn in which a line runs, in is_idle: a line of a make and its keeper, two switches
+-        return False
++        return True
+a keeper frees the inner flock before it gives back, in is_idle: a line of a make and its keeper, two switches
+-    if lets_in:
++    if True:
+a keeper releases while lines of its ended make run, in keep: a line of a make and its keeper, one killed
+-            persist(flock, nested.fd, LOCK_EX)
++            pass
+who enters does not look whether the holder is there, in enter_nested: a call inside, left behind
+-    if is_there and posix
++    if posix
+who enters looks first, then takes the flock, in enter_nested: a call inside, left behind
+-    flock(inner.fd, LOCK_SH)
+-    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
++    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
++    flock(inner.fd, LOCK_SH)
+a nested scope is removed while a process is in it, in sweep_nested: a call inside, left behind
+-LOCK_EX | LOCK_NB
++LOCK_SH | LOCK_NB
+who joins does not look whether a holder is still there, in join_pipeline: a pipe
+-        if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
++        if True:
+who joins links into whatever lock is there by then, in join_pipeline: a pipe whose data fits, and a command
+-posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
++posix.link(claim.identity, LOCK + '/' + claim.identity, src_dir_fd=claim.home, dst_dir_fd=scope.fd)
+a taken belt is no reason to wait, in take_belt: two state directories
+-        return False
++        return True
+a tick ends the wait for the belt, in wait_for_belt: two state directories
+-        left = began + limit - time.monotonic()
++        break
+'''
 
-MUTANTS = [
-    Mutant(
-        "a dead owner's file goes before its run is ended",
-        "recover",
-        END_RUN + UNLINK_DEAD,
-        UNLINK_DEAD + END_RUN,
-        "two, one killed, after a dead holder",
-    ),
-    Mutant("a dead run is not ended", "recover", END_RUN, "    ended = []\n", "two, one killed, after a dead holder"),
-    Mutant(
-        "recovery removes the lock by its fixed name",
-        "recover",
-        UNLINK_DEAD,
-        UNLINK_DEAD + "    force_remove(LOCK, scope.fd)\n",
-        "two, one is frozen, after a dead holder",
-    ),
-    Mutant(
-        "release closes before it unlinks",
-        "release",
-        FREE + REMOVE_LOCK,
-        "    try_close(claim.file)\n" + FREE + REMOVE_LOCK,
-        "two, in a new directory",
-    ),
-    Mutant(
-        "release removes whatever lock is there",
-        "release",
-        REMOVE_LOCK,
-        REMOVE_LOCK + "    force_remove(LOCK, scope.fd)\n",
-        "two, in a new directory",
-    ),
-    Mutant(
-        "an owner file is published without its flock",
-        "make_claim",
-        FLOCK_OWN,
-        "            write_all(file, record)\n",
-        "two, in a new directory",
-    ),
-    Mutant(
-        "an owner file is published before its flock",
-        "make_claim",
-        FLOCK_OWN + PUBLISH,
-        PUBLISH + FLOCK_OWN,
-        "two, in a new directory",
-    ),
-    Mutant(
-        "a claim is not looked at again once it is public",
-        "make_claim",
-        "if is_same_file(file, identity, home):",
-        "if True:",
-        "two, one killed, after a dead holder",
-    ),
-    Mutant(
-        "a flocked file counts as a dead owner's",
-        "open_owner",
-        'return "alive", found',
-        'return "dead", found',
-        "two, in a new directory",
-    ),
-    Mutant(
-        "a sweeper takes no flock",
-        "proves_death",
-        "        flock(fd, LOCK_SH | LOCK_NB)\n",
-        "        pass\n",
-        "two, one killed, after a dead holder",
-    ),
-    Mutant(
-        "a sweeper names files by a descriptor of their directory",
-        "reclaim_if_dead",
-        "owner_state(identity, path, waiters, reclaims=True)",
-        "owner_state(identity, identity, posix.open(name, DIRECTORY, dir_fd=waiters), reclaims=True)",
-        "two, one killed, after a dead holder",
-    ),
-    Mutant(
-        "a newcomer takes a free lock without lining up",
-        "take_at_once",
-        "    scope = claim.scope\n",
-        "    scope = claim.scope\n    if not exists(LOCK, scope.fd) and take_lock(claim):\n        return True\n",
-        "three",
-    ),
-    Mutant(
-        "a newcomer lines up, but takes a free lock whoever waits",
-        "take_at_once",
-        '        if not is_first and next(iter(read_queue(scope)), "") != claim.identity:\n            return False\n',
-        "",
-        "three",
-    ),
-    Mutant(
-        "only the head of the queue is looked at",
-        "find_waiter_ahead",
-        "in reversed(ahead):",
-        "in ahead[:1]:",
-        "three, two switches",
-    ),
-    Mutant(
-        "all the living ahead are passed over",
-        "find_waiter_ahead",
-        "        if not is_stopped and not has_hung(claim, identity):\n",
-        "        if False:\n",
-        "three",
-    ),
-    Mutant(
-        "a waiter whose line was lost waits without one",
-        "line_up_again",
-        "        append_to_queue(claim, plan.shown)\n",
-        "        pass\n",
-        "two, the queue is removed",
-    ),
-    Mutant(
-        "the tidier takes no flock",
-        "tidy",
-        "        if not flock_within(fd, patience, LOCK_EX):\n            return\n",
-        "",
-        "three, a long queue, two switches",
-    ),
-    Mutant(
-        "the tidier shares the flock",
-        "tidy",
-        "patience, LOCK_EX",
-        "patience, LOCK_SH",
-        "three, a long queue, two switches",
-    ),
-    Mutant(
-        "the tidier takes out the lines of the living",
-        "tidy",
-        "if identity_in(line) in there]",
-        "if identity_in(line) not in there]",
-        "three",
-    ),
-    Mutant(
-        "the tidier loses the first living line",
-        "tidy",
-        "replace_file(QUEUE, scope, kept)",
-        "replace_file(QUEUE, scope, kept[1:])",
-        "three, a long queue, two switches",
-    ),
-    Mutant(
-        "an appender does not look at the queue's inode again",
-        "append_to_queue",
-        "if is_same_file(fd, QUEUE, scope.fd):",
-        "if True:",
-        "three, a long queue, two switches",
-    ),
-    Mutant(
-        "an appender takes no flock",
-        "append_to_queue",
-        "            flock_within(fd, TIDIER_PATIENCE, LOCK_SH)\n",
-        "",
-        "three, a long queue, two switches",
-    ),
-    Mutant(
-        "a forker frees the flock of the turn that it leaves to a keeper",
-        "leave_keeper",
-        "    try_close(claim.file,",
-        "    flock(claim.file, 8)\n    try_close(claim.file,",
-        "a make and a command, one killed",
-    ),
-    Mutant(
-        "a keeper does not wait for its make",
-        "keep",
-        "while idle < IDLE_LOOKS and not",
-        "while False and not",
-        "a make and a command, one killed",
-    ),
-    Mutant(
-        "a keeper gives back a turn in which a line runs",
-        "is_idle",
-        "        return False\n",
-        "        return True\n",
-        "a line of a make and its keeper, two switches",
-    ),
-    Mutant(
-        "a keeper frees the inner flock before it gives back",
-        "is_idle",
-        "    if lets_in:\n",
-        "    if True:\n",
-        "a line of a make and its keeper, two switches",
-    ),
-    Mutant(
-        "a keeper releases while lines of its ended make run",
-        "keep",
-        "            persist(flock, nested.fd, LOCK_EX)\n",
-        "            pass\n",
-        "a line of a make and its keeper, one killed",
-    ),
-    Mutant(
-        "who enters does not look whether the holder is there",
-        "enter_nested",
-        "    if is_there and posix",
-        "    if posix",
-        "a call inside, left behind",
-    ),
-    Mutant(
-        "who enters looks first, then takes the flock",
-        "enter_nested",
-        "    flock(inner.fd, LOCK_SH)\n" + IN_LOCK,
-        IN_LOCK + "    flock(inner.fd, LOCK_SH)\n",
-        "a call inside, left behind",
-    ),
-    Mutant(
-        "a nested scope is removed while a process is in it",
-        "sweep_nested",
-        "LOCK_EX | LOCK_NB",
-        "LOCK_SH | LOCK_NB",
-        "a call inside, left behind",
-    ),
-    Mutant(
-        "who joins does not look whether a holder is still there",
-        "join_pipeline",
-        '        if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):',
-        "        if True:",
-        "a pipe",
-    ),
-    Mutant(
-        "who joins links into whatever lock is there by then",
-        "join_pipeline",
-        "posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)",
-        "posix.link(claim.identity, LOCK + '/' + claim.identity, src_dir_fd=claim.home, dst_dir_fd=scope.fd)",
-        "a pipe whose data fits, and a command",
-    ),
-    Mutant(
-        "a taken belt is no reason to wait",
-        "take_belt",
-        "        return False\n",
-        "        return True\n",
-        "two state directories",
-    ),
-    Mutant(
-        "a tick ends the wait for the belt",
-        "wait_for_belt",
-        "        left = began + limit - time.monotonic()\n",
-        "        break\n",
-        "two state directories",
-    ),
-]
+
+def parse(text: str) -> Iterator[Mutant]:
+    """Yield the faults of a text like FAULTS."""
+    for head, old, new in re.findall(r"^(\w.*)\n((?:-.*\n)+)((?:\+.*\n)*)", text, re.MULTILINE):
+        name, within, found_by = re.split(r", in (\w+): ", head)
+        gone, come = ("\n".join(line[1:] for line in lines.splitlines()) for lines in (old, new))
+        yield Mutant(name, within, gone, come, found_by)
+
+
+MUTANTS = list(parse(FAULTS))
 
 
 def mutate(text: str, mutant: Mutant) -> str:
