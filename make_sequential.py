@@ -3002,10 +3002,9 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
         before = before.replace(" in the queue", "").replace("back at its place, ", "")
         ran = ran.partition(":")[0].replace("which is ", "").replace("which has run", "running")
         after = ")" + ran + about
-        space = room - len(before + after)
-        if space < min(12, len(command)):
-            space, after = room - len(before) - 1, ")"
-        command = printable(command, max(4, space))
+        if room - len(before + after) < min(12, len(command)):
+            after = ")"
+        command = printable(command, max(4, room - len(before + after)))
     return before + command + after
 
 
