@@ -717,7 +717,9 @@ class Reader:
         tells all: 20 us in place of 10 ms a GB. It also stands in where there
         is no smaps_rollup (Linux 4.14).
         """
-        is_fork = self.is_fork(member)
+        was_known, is_fork = member.has_executed, self.is_fork(member)
+        if not (was_known or is_fork):  # it has executed, maybe after its status was read
+            status = None
         fields = status or self.read_status(member)
         bound = sum_status(fields)
         is_shared = is_shared or is_fork or fields.get(b"RssShmem", 0) > 0
@@ -741,7 +743,7 @@ class Reader:
         return not member.has_executed
 
     def confirm(self, member: Member, size: int) -> int:
-        """Return a size; of a fork its private bytes: its parent's convict no fork.
+        """Return a size; for a fork its private bytes, without its parent's pages.
 
         With ps a fork shows the RSS and the name of its parent.
         """

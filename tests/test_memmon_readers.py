@@ -264,6 +264,22 @@ def test_a_fork_that_executes_after_it_was_read_is_read_again(memmon: ModuleType
     assert reader.confirm(member, size) <= 2 << 20
 
 
+def test_a_fork_that_executes_while_it_is_read_is_read_again(memmon: ModuleType, mock: Mock) -> None:
+    """Its status is then that of its parent's memory, and its flags are its own."""
+    memmon.PROC = str(mock.path)
+    mock.add(11, 10, 300, flags=0x40, status=status(anonymous=300))
+    reader = memmon.Reader()
+    read_status = reader.read_status
+
+    def execute(member: Any) -> Any:
+        fields = read_status(member)
+        mock.add(11, 10, 2, status=status(anonymous=2))
+        return fields
+
+    reader.read_status = execute
+    assert reader.measure(memmon.Member(memmon.read_process(11), None, 1 << 30)) == 2 << 20
+
+
 @pytest.mark.parametrize(
     "text, private",
     [
