@@ -395,6 +395,16 @@ def read_proc(pid: int, name: str) -> bytes | None:
         return None
 
 
+def try_close(*fds: int) -> None:
+    """Close descriptors, -1 for none. One whose close fails is closed all the same: close(2)."""
+    for fd in fds:
+        try:
+            if fd >= 0:
+                posix.close(fd)
+        except OSError:
+            pass
+
+
 def printable(text: str, width: int = 0) -> str:
     """Return text as one harmless line for any terminal, cut to a width if one is given.
 
@@ -546,8 +556,7 @@ def signal_process(process: Process, signum: int) -> bool:
     except ProcessLookupError:
         return False
     finally:
-        if pidfd >= 0:
-            posix.close(pidfd)
+        try_close(pidfd)
 
 
 def open_pidfd(pid: int) -> int:
@@ -680,9 +689,7 @@ def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
             poll.poll(min(seconds - waited, step) * 1000)
         return True
     finally:
-        for pidfd in pidfds:
-            if pidfd >= 0:
-                posix.close(pidfd)
+        try_close(*pidfds)
 
 
 def started_at(process: Process) -> float:
@@ -1079,32 +1086,26 @@ def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
     """Make the private directory waiters/<identity>/ with the owner file in it, flocked.
 
     It is made under a hidden name and gets its public one when the flock is there: an unflocked
-    file under a public name has a dead owner. A sweeper that takes a hidden one away makes this
-    start over.
+    file under a public name has a dead owner. Raise FileNotFoundError where it is removed
+    meanwhile, alone or with the state directory.
     """
-    hidden = "." + identity
-    for _ in range(1000):
-        waiters, home, file = open_waiters(scope), -1, -1
-        try:
-            posix.mkdir(hidden, 0o700 | OUR_MODE_BIT, dir_fd=waiters)
-            home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
-            chown_to(home, scope.owner)
-            flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE
-            file = posix.open(identity, flags, 0o600, dir_fd=home)
-            chown_to(file, scope.owner)
-            flock(file, LOCK_EX | LOCK_NB)
-            write_all(file, record)
-            posix.rename(hidden, identity, src_dir_fd=waiters, dst_dir_fd=waiters)
-            if is_same_file(file, identity, home):
-                return Claim(scope, identity, home, file)
-        except FileExistsError:  # a start over: no other process has this name
-            force_remove(hidden, waiters)
-        except (FileNotFoundError, BlockingIOError):  # swept, or the state directory was removed
-            if not posix.fstat(waiters).st_nlink:
-                posix.close(waiters)
-                scope.waiters = -1
-        try_close(home, file)
-    raise Failure("%s/%s is swept faster than it can be used" % (scope.path, WAITERS))
+    hidden, waiters = "." + identity, open_waiters(scope)
+    try:
+        posix.mkdir(hidden, 0o700 | OUR_MODE_BIT, dir_fd=waiters)
+    except FileExistsError:  # of an attempt that failed: no other process has this name
+        force_remove(hidden, waiters)
+        return make_claim(scope, identity, record)
+    home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
+    chown_to(home, scope.owner)
+    flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE
+    file = posix.open(identity, flags, 0o600, dir_fd=home)
+    chown_to(file, scope.owner)
+    flock(file, LOCK_EX)
+    write_all(file, record)
+    posix.rename(hidden, identity, src_dir_fd=waiters, dst_dir_fd=waiters)
+    if not is_same_file(file, identity, home):
+        raise FileNotFoundError(2, "removed while it was made", identity)
+    return Claim(scope, identity, home, file)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -1186,16 +1187,6 @@ def abandon(claim: Claim) -> None:
     try_close(claim.file, claim.home)
 
 
-def try_close(*fds: int) -> None:
-    """Close descriptors, -1 for none. One whose close fails is closed all the same: close(2)."""
-    for fd in fds:
-        try:
-            if fd >= 0:
-                posix.close(fd)
-        except OSError:
-            pass
-
-
 def try_remove(action: Callable[..., None], name: str, directory: int) -> bool:
     """Unlink or rmdir a name in a directory; False where that failed."""
     try:
@@ -1227,9 +1218,7 @@ def open_owner(
     An owner counts as alive until the kernel proves that it is dead. Gone: there is no such file
     any more, since its owner has released it, which comes before the end of its flock.
 
-    reclaims: unlink a dead owner's file. From the look until after the unlink this shares its
-    flock: a process that is about to flock a file of that name in a hidden directory then fails,
-    or finds that its file has no name, and starts over.
+    reclaims: unlink a dead owner's file.
     """
     state, fd, found = "dead", -1, -1
     try:
@@ -1359,12 +1348,16 @@ def seconds_kept(scope: Scope, identity: str) -> float:
 def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> None:
     """Remove a private directory unless its owner lives, or may, or its place is kept.
 
-    Files are named by their path below WAITERS: a descriptor of the directory would follow a
-    rename to LOCK, where no dead owner's file may go before its run was ended.
+    A hidden one may have no flock yet: it goes when no process has its owner's PID. Files are
+    named by their path below WAITERS: a descriptor of the directory would follow a rename to LOCK,
+    where no dead owner's file may go before its run was ended.
     """
     if keeps_place and seconds_kept(scope, name):
         return
-    waiters = open_waiters(scope)
+    waiters, hidden = open_waiters(scope), Identity(name[1:])
+    if name[:1] == "." and hidden.is_valid():
+        if not shares_pids(hidden) or not pid_is_free(hidden.pid):
+            return
     for identity in map(Identity, list_directory(name, waiters)):
         path = name + "/" + identity
         if not identity.is_valid():

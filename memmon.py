@@ -361,6 +361,16 @@ def read_proc(pid: int, name: str) -> bytes | None:
         return None
 
 
+def try_close(*fds: int) -> None:
+    """Close descriptors, -1 for none. One whose close fails is closed all the same: close(2)."""
+    for fd in fds:
+        try:
+            if fd >= 0:
+                posix.close(fd)
+        except OSError:
+            pass
+
+
 def printable(text: str, width: int = 0) -> str:
     """Return text as one harmless line for any terminal, cut to a width if one is given.
 
@@ -512,8 +522,7 @@ def signal_process(process: Process, signum: int) -> bool:
     except ProcessLookupError:
         return False
     finally:
-        if pidfd >= 0:
-            posix.close(pidfd)
+        try_close(pidfd)
 
 
 def open_pidfd(pid: int) -> int:

@@ -489,6 +489,7 @@ class Code:
         code.time = space(monotonic=lambda: self.now, time=lambda: 0.0, sleep=lambda seconds: ask("sleep"))
         code._signal = space(**vars(code._signal))
         code.PROC = "/proc"
+        code.pid_is_free = lambda pid: not ask("process", pid)
         code.read_process = lambda pid: self.process(pid) if ask("process", pid) else None
         code.ancestors = lambda pid, table=None: [self.process(pid)]
         code.state_path = lambda root: self.scenario.role(self.who).state

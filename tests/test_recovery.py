@@ -332,7 +332,7 @@ def test_a_recovery_that_is_interrupted_hurts_no_successor(
 def test_an_owner_file_that_goes_before_it_is_public_is_made_again(
     project: Project, seqexec: Tool, tmp_path: Path
 ) -> None:
-    line = "            write_all(file, record)\n"
+    line = "    write_all(file, record)\n"
     show = [stopping_copy(project, tmp_path, line), *shell("ls %s/executor.lock" % project.state)]
     process = project.start(show, set={"STOPS": "1"})
     wait_until(lambda: state_of(process.pid) == "T", "its stop")

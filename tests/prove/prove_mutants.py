@@ -43,7 +43,7 @@ MUTANTS = [
     Mutant(
         "a claim is not looked at again once it is public",
         "make_claim",
-        (("if is_same_file(file, identity, home):", "if True:"),),
+        (("if not is_same_file(file, identity, home):", "if False:"),),
         ("test_recovery.py", "-k", "before_it_is_public"),
     ),
     Mutant(
