@@ -1305,8 +1305,7 @@ class Watch:
 
     def has_ended(self) -> bool:
         """True once all that is watched is gone, and no end is under way."""
-        guard = self.guard
-        is_tied = bool(guard.limits.token)
+        guard, is_tied = self.guard, bool(self.guard.limits.token)
         if guard.child:
             self.reap()
         elif not self.is_root_gone:
@@ -1314,7 +1313,7 @@ class Watch:
             if root is None or root.start != guard.root.start or root.state in "ZX":
                 self.note_root_gone()
         elif not is_tied:
-            guard.check_all(False)
+            guard.check_all()
         if not self.is_root_gone or guard.endings:
             return False
         for _ in range(3 if guard.limits.mark else 0):  # some may fork and end in turn
@@ -1324,10 +1323,9 @@ class Watch:
 
     def note_root_gone(self) -> None:
         """Tell of the descendants that the root left: they are watched on."""
-        self.is_root_gone = True
-        guard = self.guard
+        guard, self.is_root_gone = self.guard, True
         guard.discover()
-        guard.check_all(False)
+        guard.check_all()
         orphans = [describe(m.process) for m in guard.members.values() if not m.ending]
         if orphans and not guard.limits.token and not guard.limits.quiet:
             shown = (guard.root.pid, printable(guard.root.name), ", ".join(orphans[:5]))
@@ -1532,18 +1530,6 @@ def parse_pid(text: str) -> int:
     return int(text)
 
 
-def parse_text(text: str) -> str:
-    """Return a text that is not empty. Raise ValueError."""
-    if not text:
-        raise ValueError("empty")
-    return text
-
-
-def parse_any_interval(text: str) -> float:
-    """Return an interval. Other programs use the variable too: any number is understood."""
-    return min(max(parse_number(text, 0, float("inf")) or Options.interval, 0.001), 86400.0)
-
-
 FLAGS = {"--children-only", "--once", "--json", "--dry-run", "--quiet", "--peak"}
 VALUES: dict[str, Callable[[str], Any]] = {
     "--limit": parse_size,
@@ -1553,15 +1539,18 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "--warn": lambda text: parse_number(text, 1.0, 100.0),
     "--pid": parse_pid,
     "--limit-name": lambda text: printable(text, 40),
-    "--log": parse_text,
-    "--report": parse_text,
-    "--token": parse_text,
+    "--log": str,
+    "--report": str,
+    "--token": str,
 }
 VARIABLES: list[tuple[str, str, Callable[[str], Any]]] = [  # the last one wins
-    ("MEMORY_LIMIT_MB", "--limit", lambda text: parse_size(text + "M")),
-    ("SEQEXEC_MEMORY_LIMIT_MB", "--limit", lambda text: parse_size(text + "M")),
-    ("CHECK_INTERVAL", "--interval", parse_any_interval),
-    ("SEQEXEC_CHECK_INTERVAL", "--interval", parse_any_interval),
+    (prefix + name, option, parse)
+    for prefix in ("", "SEQEXEC_")
+    for name, option, parse in (
+        ("MEMORY_LIMIT_MB", "--limit", lambda text: parse_size(text + "M")),
+        # other programs use it too: any number is understood
+        ("CHECK_INTERVAL", "--interval", lambda text: parse_number(text, 0.0, float("inf"))),
+    )
 ]
 
 
@@ -1590,6 +1579,7 @@ def parse_arguments(arguments: list[str]) -> Options:
             raise Failure("%s: '%s' is %s" % (source, printable(text, 40), error), 2) from None
     if "--limit" in given and "--limit-name" not in given:
         options.limit_name = given["--limit"][0]
+    options.interval = min(max(options.interval or Options.interval, 0.001), 86400.0)
     options.command = words[1:]
     if words == ["--"]:
         raise Failure("no command after --", 2)

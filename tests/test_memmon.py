@@ -862,7 +862,7 @@ def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) ->
         (["--pid", "-1"], 2, "--pid"),
         (["--pid", "1" * 5000], 2, "--pid"),
         (["--token", "x", "--", "true"], 2, "--token"),
-        (["--token", "", "--pid", "1"], 2, "--token"),
+        (["--token", "", "--pid", "1"], 2, "--pid 1"),
         (["--limit", "x"], 2, "or 0 for no limit"),
         (["--log", "/dev/full", "--", "true"], 125, "No space left"),
         (["--pid", "abc\x1b[0m"], 2, "--pid"),
