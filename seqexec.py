@@ -3182,7 +3182,6 @@ GUARD_ENDED_SOMETHING = 3  # exit status of memmon.py
 SETTLED = 0.003  # seconds after which a command has started and leaves this process time
 MEMORY_WATCHED = 0.15  # seconds that a command lives before its memory is watched
 ENDING_SIGNALS = {_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM}
-STOP_SIGNALS = {_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU}
 NOT_FORWARDED = {0, _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGCHLD}
 TERMINALS_SIGNALS = {_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP, _signal.SIGWINCH}
 
@@ -3311,10 +3310,8 @@ class Job:
             return posix.posix_spawn(path, argv, environ, setsigmask=mask, setsigdef=defaults)
 
         posix.umask(plan.umask)
-        try:
-            self.pid = execute(spawn, plan.argv, plan.paths, plan.environ)
-        finally:
-            posix.umask(0o077)
+        self.pid = execute(spawn, plan.argv, plan.paths, plan.environ)
+        posix.umask(0o077)
         try:
             process = read_process(self.pid)
         except OSError:  # the token still marks the run
@@ -3384,7 +3381,7 @@ class Job:
         nothing in an orphaned group. The time limit goes on: a fork continues this process then.
         What continues it stays pending, and supervise() passes that on.
         """
-        signum = signum if signum in STOP_SIGNALS else _signal.SIGTSTP
+        signum = _signal.SIGTSTP if signum == _signal.SIGSTOP else signum
         parent = posix.getppid()
         is_job = posix.getpgid(parent) != posix.getpgrp()  # of 0, outside a container: its own
         if not is_job or _signal.getsignal(signum) is _signal.SIG_IGN:
@@ -3419,8 +3416,7 @@ class Job:
         if plan.leftovers == "kill" or -status in ENDING_SIGNALS:
             end_processes(run.members)
             return status
-        text = "the command has ended; waiting for what it left behind: "
-        naming = time.monotonic() + LEFTOVERS_NAMED, lambda: say(text + name_all(run.members()))
+        naming = time.monotonic() + LEFTOVERS_NAMED, lambda: name_leftovers(run.members())
         self.tasks.append(naming)
         clean, left = 0, ""
         while clean < 2:
@@ -3486,11 +3482,8 @@ class Job:
         if not guard:
             return
         try:
-            if not Stderr.is_holder:
+            if not Stderr.is_holder and hasattr(posix, "SCHED_BATCH"):
                 posix.sched_setscheduler(guard.pid, posix.SCHED_BATCH, posix.sched_param(0))
-        except (AttributeError, OSError):  # macOS has none
-            pass
-        try:
             posix.kill(guard.pid, _signal.SIGTERM)
             if not sleep_until_exit([guard], GUARD_PATIENCE):
                 posix.kill(guard.pid, _signal.SIGKILL)
@@ -3507,10 +3500,11 @@ class Job:
             say(text % shown)
 
 
-def name_all(processes: list[Process]) -> str:
-    """Return PIDs and commands for people, five at the most."""
+def name_leftovers(processes: list[Process]) -> None:
+    """Say what is waited for: five PIDs and commands at the most."""
     shown = [(each.pid, printable(read_command(each.pid), 60)) for each in processes[:5]]
-    return ", ".join("PID %d (%s)" % each for each in shown)
+    text = "the command has ended; waiting for what it left behind: "
+    say(text + ", ".join("PID %d (%s)" % each for each in shown))
 
 
 def say_denied(denied: dict[tuple[int, str], Process]) -> None:
