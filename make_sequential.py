@@ -1630,6 +1630,7 @@ class Plan:
     silence = 0.5  # seconds of waiting before the first line about it
     label = ""  # of the caller, and a colon
     number = 0  # of a background run
+    is_held = False  # kept until --release, too
     ready = -1  # a descriptor to close once this has lined up
 
     def __init__(self) -> None:
@@ -2437,7 +2438,8 @@ class Run:
         inner = find_inner(self.scope, self.identity)
         named = [process_of(each.identity) for _, each in entries(inner, True)] if inner else []
         try_close(*(inner.fd, inner.waiters) if inner else ())
-        named.append(kept_process(self.record))
+        keeper = self.record.get("keeper")  # of a held turn, whose process is a person's shell
+        named.append(kept_process({"for": keeper} if keeper else self.record))
         pid, _, start = self.record.get("child", "").partition(" ")
         child = table.get(int(pid)) if is_pid(pid) else None
         found = []
@@ -2571,13 +2573,18 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     nested: Scope | None = None
     beat = IDLE_LOOK if gives_back else HEARTBEAT
     idle = 0
-    while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
-        show_life(claim)
-        if gives_back:  # the scope must be there: its flock keeps out a line that comes too late
-            nested = nested or find_inner(claim.scope, claim.identity, only_look=False)
-            idle = idle + 1 if nested and is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
     try:
-        if gives_back and idle < IDLE_LOOKS:  # the make has ended; lines of it may still run
+        if plan.is_held:
+            await_release(claim)
+        while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
+            show_life(claim)
+            if gives_back:  # the scope must be there: its flock keeps out a line that comes late
+                nested = nested or find_inner(claim.scope, claim.identity, only_look=False)
+                idle = idle + 1 if nested and is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
+    except Released:
+        pass
+    try:
+        if (gives_back or plan.is_held) and idle < IDLE_LOOKS:  # calls inside may still run
             nested = nested or find_inner(claim.scope, claim.identity)
             if nested:
                 persist(flock, nested.fd, LOCK_EX)
@@ -2593,6 +2600,23 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     if nested:  # a line that enters now finds its holder gone
         try_close(nested.fd, nested.waiters)
         sweep_nested(claim.scope)
+
+
+class Released(Exception):
+    """A held turn is given back before its process has ended."""
+
+
+def await_release(claim: Claim) -> None:
+    """Let SIGTERM end a held turn from now on, and name this keeper in the record."""
+
+    def let_go(signum: int, frame: object) -> None:
+        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+        raise Released
+
+    _signal.signal(_signal.SIGTERM, let_go)
+    Own.identity = Identity()
+    keeper = own_identity()
+    persist(write_all, claim.file, b"keeper %d %s\n" % (keeper.pid, keeper.start.encode()))
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:
@@ -2674,11 +2698,27 @@ def settle(claim: Claim) -> None:
 # ---- taking a turn -------------------------------------------------------------------------------
 
 
+ORIGINS = {  # what a variable tells of the caller; the last one that is set counts
+    "CI": "CI",
+    "GIT_INDEX_FILE": "git hook",
+    "MAKELEVEL": "make",
+    "CLAUDECODE": "claude",
+    "CODEX_SANDBOX": "codex",
+    "CODEX_THREAD_ID": "codex",
+    "CURSOR_AGENT": "cursor",
+    "CURSOR_TRACE_ID": "cursor",
+    "GEMINI_CLI": "gemini",
+    "OPENCODE": "opencode",
+}
+
+
 def make_record(plan: Plan) -> bytes:
     """Return what stands in the owner file: for people, and for the recovery of the run."""
     place = "terminal" if posix.isatty(2) else "-"
-    for key, name in (b"CI", "CI"), (b"GIT_INDEX_FILE", "git hook"), (b"MAKELEVEL", "make"):
-        place = name if key in posix.environ else place
+    for key, name in ORIGINS.items():
+        place = name if key.encode() in posix.environ else place
+    jobs = [setting(name) for name in ("GITHUB_JOB", "CI_JOB_NAME", "JOB_NAME") if place == "CI"]
+    place = printable(" ".join([place, *filter(None, jobs)]), 20)
     text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n"
     shown, project = plan.shown[:LONGEST_LINE], printable(plan.project)
     ids = posix.getsid(0), posix.getppid()
@@ -2811,6 +2851,7 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # BEGIN SHARED people
 # ---- what people see -----------------------------------------------------------------------------
 
+HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
 REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
 # The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
@@ -2984,6 +3025,10 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
         ran = ", which is stopped%s: continue or end it" % terminal_of(entry.process)
     elif "since" in entry.record:
         ran = ", which has run for " + duration(entry.seconds)
+        if "keeper" in entry.record:
+            ran = ", which holds the turn for " + duration(entry.seconds)
+            idle = idle_seconds(claim.scope, entry)
+            ran += "; no command has run in it for %s" % duration(idle) if idle > HELD_LONG else ""
         if len(holders) == 1:
             about = estimate(claim, entry, lines[: claim.position - 1])
     ahead, parent = blocker.process, posix.getppid()
@@ -2999,6 +3044,16 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
             after = ")"
         command = printable(command, max(4, room - len(before + after)))
     return before + command + after
+
+
+def idle_seconds(scope: Scope, held: Entry) -> float:
+    """Return for how long no command has run inside a held turn."""
+    inner = find_inner(scope, held.identity)
+    if inner is None:
+        return held.seconds
+    ended = 0.0 if live_holders(inner) else time.time() - posix.fstat(inner.fd).st_mtime
+    try_close(inner.fd, inner.waiters)
+    return min(held.seconds, ended)
 
 
 def terminal_of(process: Process) -> str:

@@ -21,6 +21,10 @@
 #                         end as it does; with --wait S after S seconds (75)
 #   --within S            --background and --follow --wait S in one call
 #   --cancel N            end run N, queued or running
+#   --drain [S]           wait until no command runs or waits (75 after S seconds)
+#   --hold, --release     keep the turn for the process that calls this, until it
+#                         ends or calls --release; print the token:
+#                         export SEQEXEC_RUN="$(./seqexec.py --hold)"
 #   --status, --watch     the holder and the waiters; the same, live
 #   --history             what has run
 #   --kill-all            end this project's holder, waiters and orphans, at once
@@ -1641,6 +1645,7 @@ class Plan:
     silence = 0.5  # seconds of waiting before the first line about it
     label = ""  # of the caller, and a colon
     number = 0  # of a background run
+    is_held = False  # kept until --release, too
     ready = -1  # a descriptor to close once this has lined up
 
     def __init__(self) -> None:
@@ -2448,7 +2453,8 @@ class Run:
         inner = find_inner(self.scope, self.identity)
         named = [process_of(each.identity) for _, each in entries(inner, True)] if inner else []
         try_close(*(inner.fd, inner.waiters) if inner else ())
-        named.append(kept_process(self.record))
+        keeper = self.record.get("keeper")  # of a held turn, whose process is a person's shell
+        named.append(kept_process({"for": keeper} if keeper else self.record))
         pid, _, start = self.record.get("child", "").partition(" ")
         child = table.get(int(pid)) if is_pid(pid) else None
         found = []
@@ -2582,13 +2588,18 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     nested: Scope | None = None
     beat = IDLE_LOOK if gives_back else HEARTBEAT
     idle = 0
-    while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
-        show_life(claim)
-        if gives_back:  # the scope must be there: its flock keeps out a line that comes too late
-            nested = nested or find_inner(claim.scope, claim.identity, only_look=False)
-            idle = idle + 1 if nested and is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
     try:
-        if gives_back and idle < IDLE_LOOKS:  # the make has ended; lines of it may still run
+        if plan.is_held:
+            await_release(claim)
+        while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
+            show_life(claim)
+            if gives_back:  # the scope must be there: its flock keeps out a line that comes late
+                nested = nested or find_inner(claim.scope, claim.identity, only_look=False)
+                idle = idle + 1 if nested and is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
+    except Released:
+        pass
+    try:
+        if (gives_back or plan.is_held) and idle < IDLE_LOOKS:  # calls inside may still run
             nested = nested or find_inner(claim.scope, claim.identity)
             if nested:
                 persist(flock, nested.fd, LOCK_EX)
@@ -2604,6 +2615,23 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     if nested:  # a line that enters now finds its holder gone
         try_close(nested.fd, nested.waiters)
         sweep_nested(claim.scope)
+
+
+class Released(Exception):
+    """A held turn is given back before its process has ended."""
+
+
+def await_release(claim: Claim) -> None:
+    """Let SIGTERM end a held turn from now on, and name this keeper in the record."""
+
+    def let_go(signum: int, frame: object) -> None:
+        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+        raise Released
+
+    _signal.signal(_signal.SIGTERM, let_go)
+    Own.identity = Identity()
+    keeper = own_identity()
+    persist(write_all, claim.file, b"keeper %d %s\n" % (keeper.pid, keeper.start.encode()))
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:
@@ -2685,11 +2713,27 @@ def settle(claim: Claim) -> None:
 # ---- taking a turn -------------------------------------------------------------------------------
 
 
+ORIGINS = {  # what a variable tells of the caller; the last one that is set counts
+    "CI": "CI",
+    "GIT_INDEX_FILE": "git hook",
+    "MAKELEVEL": "make",
+    "CLAUDECODE": "claude",
+    "CODEX_SANDBOX": "codex",
+    "CODEX_THREAD_ID": "codex",
+    "CURSOR_AGENT": "cursor",
+    "CURSOR_TRACE_ID": "cursor",
+    "GEMINI_CLI": "gemini",
+    "OPENCODE": "opencode",
+}
+
+
 def make_record(plan: Plan) -> bytes:
     """Return what stands in the owner file: for people, and for the recovery of the run."""
     place = "terminal" if posix.isatty(2) else "-"
-    for key, name in (b"CI", "CI"), (b"GIT_INDEX_FILE", "git hook"), (b"MAKELEVEL", "make"):
-        place = name if key in posix.environ else place
+    for key, name in ORIGINS.items():
+        place = name if key.encode() in posix.environ else place
+    jobs = [setting(name) for name in ("GITHUB_JOB", "CI_JOB_NAME", "JOB_NAME") if place == "CI"]
+    place = printable(" ".join([place, *filter(None, jobs)]), 20)
     text = "command %s\nsince %.3f\nsid %d\nparent %d\nfrom %s\nproject %s\nchain %s\n"
     shown, project = plan.shown[:LONGEST_LINE], printable(plan.project)
     ids = posix.getsid(0), posix.getppid()
@@ -2822,6 +2866,7 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # BEGIN SHARED people
 # ---- what people see -----------------------------------------------------------------------------
 
+HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
 REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
 # The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
@@ -2995,6 +3040,10 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
         ran = ", which is stopped%s: continue or end it" % terminal_of(entry.process)
     elif "since" in entry.record:
         ran = ", which has run for " + duration(entry.seconds)
+        if "keeper" in entry.record:
+            ran = ", which holds the turn for " + duration(entry.seconds)
+            idle = idle_seconds(claim.scope, entry)
+            ran += "; no command has run in it for %s" % duration(idle) if idle > HELD_LONG else ""
         if len(holders) == 1:
             about = estimate(claim, entry, lines[: claim.position - 1])
     ahead, parent = blocker.process, posix.getppid()
@@ -3010,6 +3059,16 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
             after = ")"
         command = printable(command, max(4, room - len(before + after)))
     return before + command + after
+
+
+def idle_seconds(scope: Scope, held: Entry) -> float:
+    """Return for how long no command has run inside a held turn."""
+    inner = find_inner(scope, held.identity)
+    if inner is None:
+        return held.seconds
+    ended = 0.0 if live_holders(inner) else time.time() - posix.fstat(inner.fd).st_mtime
+    try_close(inner.fd, inner.waiters)
+    return min(held.seconds, ended)
 
 
 def terminal_of(process: Process) -> str:
@@ -3553,6 +3612,7 @@ def next_signal(seconds: float) -> tuple[int, int]:
         is_groups = signum in TERMINALS_SIGNALS and posix.isatty(2) and is_in_foreground()
         return (0, -1) if signum == _signal.SIGALRM else (signum, -1 if is_groups else 0)
     info = _signal.sigwaitinfo(SIGNALS)
+    _signal.setitimer(_signal.ITIMER_REAL, 0)  # or a later flock_within() takes it for the caller's
     if info.si_signo == _signal.SIGALRM and info.si_code > 0:
         return 0, -1
     is_alone = info.si_signo == _signal.SIGHUP and posix.getsid(0) == posix.getpid()
@@ -3987,6 +4047,64 @@ def cancel(plan: Command, text: str) -> int:
     return end_runs(scope, found)
 
 
+# ---- held turns and empty queues -----------------------------------------------------------------
+
+
+def hold(plan: Command) -> int:
+    """Keep the turn for the process that calls this; print the token for its SEQEXEC_RUN."""
+    caller = read_process(posix.getppid())
+    if caller is None or caller.pid == 1:
+        raise Failure("the process that called --hold is gone")
+    plan.kept, plan.umask, plan.project = caller, posix.umask(0o077), project_root()
+    plan.is_held = plan.is_line = True
+    plan.shown = plan.label + "--hold by " + printable(read_command(caller.pid), 60)
+    claim = take_turn(plan)
+    chain = [each for each in (setting("SEQEXEC_RUN"), claim.identity) if each]
+    leave_keeper(claim, plan)
+    return show(":".join(chain))
+
+
+def end_hold() -> int:
+    """Give back the held turn that this process is inside of. Return once it is free."""
+    scope = enter_scope(project_root())
+    around, identity = scope.outer, scope.identity
+    record = record_in(LOCK, identity, around.fd) if around else {}
+    keeper = kept_process({"for": record.get("keeper", "")})
+    if around is None or keeper is None:
+        raise Failure("this is inside of no held turn: --release is for one that --hold has taken")
+    try_close(scope.fd)  # its flock keeps the turn
+    _, fd = open_owner(identity, LOCK + "/" + identity, around.fd)
+    signal_process(keeper, _signal.SIGTERM)
+    if fd >= 0:
+        flock(fd, LOCK_SH)
+    return 0
+
+
+def drain(plan: Command) -> int:
+    """Wait until no command runs or waits here. Raise Failure, status 75, after some seconds."""
+    root, began = project_root(), time.monotonic()
+    limit = number_setting(plan, "drain", (), False) if plan.given["drain"] else None
+    scope = enter_scope(root) if find_state(root) else None
+    while scope:
+        found = [entry for kind, entry in entries(scope) if kind in ("holders", "waiters")]
+        if not found:
+            break
+        left = TICK if limit is None else began + limit - time.monotonic()
+        if left <= 0:
+            shown = (len(found), found[-1].pid, printable(found[-1].command, 60))
+            raise Failure("gave up: %d run or wait, the last is PID %d (%s)" % shown, GAVE_UP)
+        last, fd = found[-1].identity, -1
+        if last:
+            place = LOCK if found[-1].holds else "%s/%s" % (WAITERS, last)
+            _, fd = open_owner(last, "%s/%s" % (place, last), scope.fd)
+        if fd < 0:
+            time.sleep(min(left, POLL_INTERVAL))
+        else:
+            flock_within(fd, min(left, TICK))
+        try_close(fd)
+    return 0
+
+
 # ---- git -----------------------------------------------------------------------------------------
 #
 # A git that only reads takes no turn. A git that writes takes its turn, and then two flocks: one
@@ -4303,6 +4421,7 @@ def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
         "user": user_of(entry.pid) if entry.process else "?",
         "from": entry.record.get("from", "-"),
         "run": int(entry.record["run"]) if entry.record.get("run", "").isdecimal() else None,
+        "held": "keeper" in entry.record,
         "left": [],
     }
 
@@ -4381,6 +4500,7 @@ def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
     found = [(kind, entry) for kind in KINDS for entry in seen[kind]]
     for kind, entry in found:
         label = LABELS.get(kind) or "waits %d" % entry["position"]
+        label = "held" if entry["held"] and kind == "holders" else label
         about = entry["from"] if kind == "waiters" else megabytes(entry["memory"])
         about = "for " + duration(entry["kept"]) if kind == "away" else about
         left = ", ".join(map(str, entry["left"][:5]))
@@ -4425,7 +4545,7 @@ def align_rows(rows: list[list[str]], right: tuple[int, ...], width: int) -> lis
             blanks = " " * (widths[column] - text_width(cell))
             parts.append(blanks + cell if column in right else cell + blanks)
         line = fit("  ".join(parts + row[-1:]), width)
-        is_bright = len(row) == 1 or row[0] in ("runs", "ended")
+        is_bright = len(row) == 1 or row[0] in ("runs", "held", "ended")
         colour = "1" if is_bright else "2" if row[0] == "away" else ""
         lines.append("\x1b[%sm%s\x1b[0m" % (colour, line) if is_coloured and colour else line)
     return lines
@@ -4562,9 +4682,9 @@ def clean_up(scope: Scope, ended: set[Identity]) -> int:
 
 # ---- the command line ----------------------------------------------------------------------------
 
-OPTIONAL = ["follow"]  # with a number or without
-LOOKS = "status watch history kill-all help version json".split()  # in place of a command
-FLAGS = LOOKS + "background no-wait quiet verbose".split()
+OPTIONAL = ["follow", "drain"]  # with a number or without
+LOOKS = "status watch history kill-all release help version json".split()  # no command
+FLAGS = LOOKS + "background hold no-wait quiet verbose".split()
 VALUES = "timeout wait leftovers memory-limit project cancel within label".split()
 
 
@@ -4581,6 +4701,10 @@ def parse_arguments(argv: list[str]) -> Command | int:
         return look(plan, looks, words)
     is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
     apply_settings(plan, is_shell)
+    if "hold" in plan.given:
+        if words:
+            raise Failure("--hold runs no command, and here is one: %s" % printable(words[0], 60))
+        return hold(plan)
     if not words and posix.isatty(0):
         raise Failure("no command: see %s --help" % TOOL)
     if not words:
@@ -4641,6 +4765,8 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
         "kill-all": lambda: kill_all(project_root()),
         "follow": lambda: follow_by_number(plan, plan.given["follow"]),
         "cancel": lambda: cancel(plan, plan.given["cancel"]),
+        "drain": lambda: drain(plan),
+        "release": end_hold,
     }
     return actions[what[0]]()
 

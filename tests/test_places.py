@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support import (
+    FAILED,
     GAVE_UP,
     LINUX,
     Holder,
@@ -25,9 +26,11 @@ from support import (
     ended,
     finish,
     nothing_left,
+    owners,
     queue_lines,
     queued_pids,
     read_line,
+    shell,
     wait_for_waiter,
 )
 
@@ -177,3 +180,159 @@ def test_junk_in_the_place_of_a_waiters_file_is_no_place(project: Project, seqex
     again = line_up(project, seqexec, "echo", "a")
     holder.release()
     assert finish(again)[:2] == (0, b"a\n")
+
+
+# ---- labels, and who calls ---------------------------------------------------------------------------------
+
+
+def test_a_label_stands_before_the_command_wherever_people_see_it(project: Project, seqexec: Tool) -> None:
+    holder = project.start([seqexec.path, "--label", "agent-3", *shell("echo ready; read line")])
+    assert read_line(holder) == "ready"
+    waiter = line_up(project, seqexec, "true", set={"SEQEXEC_LABEL": "bad\x1b[2J\tlabel"})
+    assert "(agent-3: /bin/sh -c echo ready" in read_line(waiter, "stderr")
+    seen = status(project)
+    assert seen["holder"]["command"].startswith("agent-3: /bin/sh -c")
+    assert seen["waiters"][0]["command"] == "bad\\x1b[2J\\tlabel: true"
+    assert queue_lines(project.state)[-1].split("\t")[0].endswith(":bad\\x1b[2J\\tlabel: true")
+    finish(holder)
+    assert ended(waiter) == 0
+    found = json.loads(project.run([seqexec.path, "--history", "--json"]).stdout)
+    labels = {each["command"].partition(": ")[0] for each in found}
+    assert labels == {"agent-3", "bad\\x1b[2J\\tlabel"}
+
+
+@pytest.mark.parametrize(
+    "variables, place",
+    [
+        ({"CLAUDECODE": "1"}, "claude"),
+        ({"CURSOR_TRACE_ID": "x"}, "cursor"),
+        ({"CI": "true", "GITHUB_JOB": "test\n"}, "CI test\\n"),
+        ({"CI": "true"}, "CI"),
+        ({"GITHUB_JOB": "test"}, "-"),
+    ],
+)
+def test_a_tool_that_is_known_by_its_environment_is_shown(
+    project: Project, seqexec: Tool, holder: Holder, variables: dict[str, str], place: str
+) -> None:
+    waiter = line_up(project, seqexec, "true", set=variables)
+    assert status(project)["waiters"][0]["from"] == place
+    holder.release()
+    assert ended(waiter) == 0
+
+
+# ---- --drain -----------------------------------------------------------------------------------------------
+
+
+def test_drain_waits_until_nothing_runs_or_waits(project: Project, seqexec: Tool) -> None:
+    assert project.run([seqexec.path, "--drain"]).returncode == 0
+    assert not project.state.exists()
+    holder = Holder(project, seqexec)
+    away = line_up(project, seqexec, "true")
+    away.kill()
+    ended(away)
+    waiter = line_up(project, seqexec, "sleep", "0.3")
+    drain = project.start([seqexec.path, "--drain"])
+    late = project.run([seqexec.path, "--drain", "0.2"])
+    assert late.returncode == GAVE_UP
+    assert b"2 run or wait, the last is PID %d (sleep 0.3)" % waiter.pid in late.stderr
+    assert drain.poll() is None
+    holder.release()
+    assert ended(waiter) == 0
+    assert finish(drain) == (0, b"", b"")
+    assert project.run([seqexec.path, "--drain=1"]).returncode == 0
+    assert project.run([seqexec.path, "--drain=x"]).returncode == FAILED
+
+
+def test_drain_waits_for_what_was_queued_in_the_background(project: Project, seqexec: Tool) -> None:
+    line = '"$1" --background sh -c "sleep 0.3; touch one"; "$1" --background touch two; "$1" --drain; ls'
+    assert project.run(shell(line, seqexec.path)).stdout.split()[-2:] == [b"one", b"two"]
+
+
+def test_drain_inside_a_run_does_not_wait_for_that_run(project: Project, seqexec: Tool) -> None:
+    line = '"$1" sleep 0.5 & sleep 0.2; "$1" --drain; echo drained; wait'
+    began = time.monotonic()
+    assert project.run([seqexec.path, *shell(line, seqexec.path)], timeout=20).stdout == b"drained\n"
+    assert 0.5 < time.monotonic() - began < 10
+
+
+# ---- --hold ------------------------------------------------------------------------------------------------
+
+HOLD = 'export SEQEXEC_RUN="$("$1" --hold)"; echo "held $SEQEXEC_RUN"; read line; '
+
+
+def held(project: Project, seqexec: Tool, rest: str, **changes: Any) -> subprocess.Popen[bytes]:
+    """Return a shell that holds the turn, and does the rest when it gets a line."""
+    process = project.start(shell(HOLD + rest, seqexec.path), **changes)
+    assert re.fullmatch(r"held 1\.\S+", read_line(process))
+    return process
+
+
+def go_on(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+
+
+def test_a_held_turn_keeps_several_commands_together(project: Project, seqexec: Tool, witness: Witness) -> None:
+    rest = '"$1" sh -c "echo one >>order"; sleep 0.2; "$1" sh -c "echo two >>order"; '
+    rest += '"$1" --release; echo free; read line'
+    shell_process = held(project, seqexec, rest)
+    seen = status(project)["holder"]
+    assert (seen["held"], seen["pid"]) == (True, shell_process.pid)
+    text = project.run([seqexec.path, "--status"]).stdout.decode()
+    assert re.search(r"^held +PID %d " % shell_process.pid, text, re.MULTILINE)
+    other = line_up(project, seqexec, *shell("echo other >>order"))
+    line = read_line(other, "stderr")
+    assert "behind PID %d (--hold by /bin/sh" % shell_process.pid in line
+    assert ", which holds the turn for " in line
+    go_on(shell_process)
+    assert read_line(shell_process) == "free"
+    assert ended(other) == 0
+    go_on(shell_process)
+    assert ended(shell_process) == 0
+    assert (project.path / "order").read_text().split() == ["one", "two", "other"]
+    nothing_left(project.state)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_a_held_turn_ends_with_its_process(project: Project, seqexec: Tool, signum: int) -> None:
+    shell_process = held(project, seqexec, "")
+    other = line_up(project, seqexec, "echo", "next")
+    shell_process.send_signal(signum)
+    assert finish(other)[:2] == (0, b"next\n")
+    nothing_left(project.state)
+
+
+def test_kill_all_gives_a_held_turn_back_and_spares_the_shell(project: Project, seqexec: Tool) -> None:
+    shell_process = held(project, seqexec, '"$1" echo still here')
+    assert project.run([seqexec.path, "--kill-all"]).returncode == 0
+    assert owners(project.state) == []
+    go_on(shell_process)
+    assert finish(shell_process)[:2] == (0, b"still here\n")
+
+
+def test_a_held_turn_without_a_command_inside_is_named_after_a_while(project: Project, tmp_path: Path) -> None:
+    changed(project, tmp_path, ("HELD_LONG = 600.0", "HELD_LONG = 0.3"))
+    quick = Tool(tmp_path)
+    shell_process = held(project, quick, '"$1" true; read line')
+    time.sleep(0.4)
+    waiter = line_up(project, quick, "true")
+    assert re.search(r"; no command has run in it for \d", read_line(waiter, "stderr"))
+    go_on(shell_process)
+    shell_process.kill()
+    assert ended(waiter) == 0
+
+
+def test_release_outside_of_a_held_turn_is_one_clear_line(project: Project, seqexec: Tool, holder: Holder) -> None:
+    for argv in ([seqexec.path, "--release"], [seqexec.path, seqexec.path, "--release"]):
+        if argv[1] != "--release":
+            holder.release()
+        result = project.run(argv)
+        assert result.returncode == FAILED
+        assert result.stderr.decode().count("\n") == 1 and "no held turn" in result.stderr.decode()
+
+
+def test_hold_gives_up_when_it_is_told_to(project: Project, seqexec: Tool, holder: Holder) -> None:
+    result = project.run(shell('"$1" --hold --wait 0.2; echo $?', seqexec.path))
+    assert result.stdout == b"75\n"
+    assert project.run([seqexec.path, "--hold", "true"]).returncode == FAILED

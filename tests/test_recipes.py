@@ -449,6 +449,13 @@ def test_a_call_that_is_killed_goes_on_in_the_next(checkout: Project) -> None:
     assert sh(checkout, second) == "two\n"
 
 
+@of("hold")
+def test_two_commands_in_one_held_turn(checkout: Project) -> None:
+    write(checkout, "Makefile", "lint test:\n\t@echo $@\n")
+    assert sh(checkout, EXAMPLES["hold"]) == "lint\ntest\n"
+    assert wait_until(lambda: history(checkout))[0].startswith("--hold by ")
+
+
 # ---- memmon.py alone ---------------------------------------------------------------------------------------
 
 
