@@ -443,6 +443,12 @@ MUTANTS = [
         ("test_status.py", "-k", "grow_for_ever"),
     ),
     Mutant(
+        "the peak has another unit",
+        "end_guard",
+        (("int(peak) // 1024", "int(peak) // 1048576"),),
+        ("test_promises.py", "-k", "most_memory"),
+    ),
+    Mutant(
         "a stopped holder is not shown as such",
         "scope_rows",
         (('if entry["state"] in "Tt"', "if False"),),
