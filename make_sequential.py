@@ -1,9 +1,9 @@
 #!/bin/sh
-# make_sequential.py: run one make at a time per project, first come, first served.
+# make_sequential.py: run one make at a time per project, in order of arrival.
 # SPDX-License-Identifier: MIT
 #
-# Usage: make_sequential.py [OPTIONS] [MAKE'S ARGUMENTS]   be make, in its turn
-#        make_sequential.py --seq-status                   the holder, the waiters
+# Usage: make_sequential.py [OPTIONS] [MAKE'S ARGUMENTS] be make, in its turn
+#        make_sequential.py --seq-status                 the holder, the waiters
 #
 # Options, anywhere before a bare --; all others, --help too, are make's:
 #   --seq-wait S          wait at most S seconds for the turn (status 75)
@@ -12,45 +12,46 @@
 #   --seq-hold [FLAGS]    for the lines below
 #   --seq-status, --seq-help, --seq-version
 #
-# make -n, -q, -v and -h run at once, without a turn. Where there is no makefile,
-# and no -C or -f, make runs in the project's root, and a line says so. With -C
+# make -n, -q, -v and -h run at once, without a turn. If there is no makefile
+# and no -C or -f, make runs in the project's root, and a line says so. With -C,
 # the turn is that of the project that make goes to.
 #
-# Plain make, for every caller: put these lines at the top of the Makefile beside
-# this file. The goals in line 2 do not wait; `all` stands for a bare make.
+# Plain make, for every caller: put these lines at the top of a Makefile that
+# lies beside this file. The goals in line 2 do not wait; `all` stands for a
+# bare make.
 #   MAKE_SEQ := $(dir $(lastword $(MAKEFILE_LIST)))make_sequential.py
 #   SEQ_GOALS := $(filter-out help status monitor kill-all,$(or $(value MAKECMDGOALS),all))
 #   SEQ_TURN = $(shell '$(MAKE_SEQ)' --seq-hold $(firstword -$(MAKEFLAGS)))
 #   export SEQEXEC_RUN := $(if $(SEQ_GOALS),$(or $(SEQ_TURN),$(error no turn)),$(value SEQEXEC_RUN))
 #
-# Exit status: make's. 75 gave up waiting, 125 failure of make_sequential itself,
-#   126 make not executable, 127 no make.
+# Exit status: make's. 75 gave up waiting, 125 failure of make_sequential
+#   itself, 126 make not executable, 127 no make.
 #
 # Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which wins;
 #   SEQEXEC_WAIT and SEQEXEC_QUIET as the options; SEQEXEC_LABEL what stands
 #   before make wherever people see it; SEQEXEC_LEFTOVERS wait|kill|leave: the
 #   turn lasts until what make leaves behind has ended (the default), or that is
 #   ended, or left; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds
-#   from TERM to KILL (2); SEQEXEC_ORPHANS end|wait;
-#   SEQEXEC_ABANDONED seconds of silence after which an owner on another host
-#   counts as dead (300); SEQEXEC_PROJECT DIR, or repository: all worktrees of
-#   one are one project; SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC: /proc
-#   or ps.
+#   from TERM to KILL (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds
+#   of silence after which an owner on another host counts as dead (300);
+#   SEQEXEC_PROJECT DIR, or repository: all worktrees of one are one project;
+#   SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC: /proc or ps.
 #
 # Examples: make_sequential.py -j4 test      make_sequential.py -C src V=1
 #
-# The protocol: that of seqexec.py, in the same state directory and the same queue.
+# The protocol: that of seqexec.py, in the same state directory and queue.
 #   1. Make a private directory waiters/<identity>/ with a file <identity> in it
 #      and flock that file: flocked means alive.
-#   2. Append a line to queue.txt. A waiter sleeps in flock() on the owner file of
-#      the nearest living process ahead of it.
-#   3. First in line: rename the private directory to executor.lock. This succeeds
-#      only where nothing is, or an empty directory.
+#   2. Append a line to queue.txt. A waiter sleeps in flock() on the owner file
+#      of the nearest living process ahead of it.
+#   3. First in line: rename the private directory to executor.lock. This
+#      succeeds only if nothing or an empty directory is there.
 #   4. It fails: a flocked file in executor.lock has a living owner: wait. An
 #      unflocked one has a dead owner: end what is left of its run, THEN unlink
 #      that file by its name, and go to 3.
-#   5. Leave a small process, the keeper, that holds the flock until make has ended,
-#      and become make. Release: unlink the file, remove the directory, close.
+#   5. Leave a small process, the keeper, that holds the flock until make has
+#      ended, and become make. Release: unlink the file, remove the directory,
+#      close.
 
 # BEGIN SHARED start
 """:"  # /bin/sh reads from here to its exec. To Python all these lines are one string.
@@ -1608,7 +1609,7 @@ HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before 
 ENDING = 1.0  # seconds that the keeper of an ended process is waited for without a word
 ENDING_TICK = 0.05  # seconds between two looks at it
 BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
-WANTED_NO_MORE = "not run: the process that wanted it (PID %d) is gone"
+WANTED_NO_MORE = "not run: the process that called it (PID %d) has ended"
 
 
 class Plan:
@@ -1968,7 +1969,7 @@ def holder_around(scope: Scope) -> Identity | None:
         if state == "alive" and is_inside(identity, record_in(LOCK, identity, scope.fd)):
             return identity
         if state == "dead" and identity in setting("SEQEXEC_RUN").split(":"):
-            text = "not run: the run that this belongs to has lost its seqexec (PID %d)"
+            text = "not run: this process belongs to a run whose seqexec has died (PID %d)"
             raise Failure(text % identity.pid)
     return None
 

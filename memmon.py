@@ -30,9 +30,9 @@
 #   not run; 126 COMMAND cannot be executed; 127 COMMAND was not found.
 #
 # Environment: MEMORY_LIMIT_MB and CHECK_INTERVAL set --limit (in MB) and
-#   --interval; with SEQEXEC_ before the name they win. SEQEXEC_PYTHON the Python
-#   to use; SEQEXEC_PROC a directory in place of /proc, or ps: RSS is all it has;
-#   SEQEXEC_DIR where the bytecode cache is (/tmp).
+#   --interval; with SEQEXEC_ before the name they win. SEQEXEC_PYTHON the
+#   Python to use; SEQEXEC_PROC a directory in place of /proc, or ps: RSS is all
+#   it has; SEQEXEC_DIR where the bytecode cache is (/tmp).
 #
 # Example for a Makefile:
 #   test: ; ./memmon.py --limit 1G --total 4G -- ./run-tests

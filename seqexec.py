@@ -5,29 +5,31 @@
 # Usage: seqexec.py [OPTIONS] [--] COMMAND [ARG...]    run a command in its turn
 #        seqexec.py [SHELL FLAGS] -c 'LINE' [ARG...]   be SHELL to a Makefile
 #        seqexec.py --background CMD... | --within S CMD... | --follow [N]
-#        seqexec.py --status [--json] | --watch | --history [--json] | --kill-all
+#        seqexec.py --status [--json] | --history [--json] | --watch
+#        seqexec.py --kill-all
 #
 # Options:
 #   --timeout S           end the command after S seconds (status 124)
 #   --wait S, --no-wait   wait at most S seconds, or not at all (status 75)
-#   --leftovers wait|kill|leave   what the command's first process leaves behind:
-#                         wait for it (the default), end it, or leave it (the
-#                         default under -c); a session of its own is left
+#   --leftovers wait|kill|leave   what the command's first process leaves
+#                         behind: wait for it (the default), end it, or leave it
+#                         (the default under -c); a session of its own is left
 #   --memory-limit MB     memmon.py beside this file ends a process over it:
 #                         2048; 0 for no limit
 #   --quiet, --verbose    print failures only; or when, where, how long
 #   --background          queue the command, print `run N`, return at once
-#   --follow [N]          print what is new of run N (or the caller's newest), and
-#                         end as it does; with --wait S after S seconds (75)
+#   --follow [N]          print what is new of run N (or the caller's newest),
+#                         and end as it does; with --wait S after S seconds (75)
 #   --within S            --background and --follow --wait S in one call
 #   --cancel N            end run N, queued or running
-#   --drain [S]           wait until no command runs or waits (75 after S seconds)
-#   --hold, --release     keep the turn for the process that calls this, until it
-#                         ends or calls --release; print the token:
+#   --drain [S]           wait until no command runs or waits (75 after S
+#                         seconds)
+#   --hold, --release     keep the turn for the process that calls this, until
+#                         it ends or calls --release; print the token:
 #                         export SEQEXEC_RUN="$(./seqexec.py --hold)"
 #   --status, --watch     the holder and the waiters; the same, live
 #   --history             what has run
-#   --kill-all            end this project's holder, waiters and orphans, at once
+#   --kill-all            end this project's holder, waiters and orphans at once
 #   --json                --status or --history for programs
 #   --label TEXT          stands before the command wherever people see it
 #   --project DIR, --help, --version
@@ -40,12 +42,12 @@
 #   SEQEXEC_ before it, which wins (under -c only SEQEXEC_TIMEOUT and
 #   SEQEXEC_VERBOSE count); SEQEXEC_WAIT, SEQEXEC_LEFTOVERS, SEQEXEC_QUIET and
 #   SEQEXEC_LABEL as the options; SEQEXEC_SHELL the shell behind -c (/bin/sh);
-#   SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to KILL
-#   (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds of silence after
-#   which an owner on another host counts as dead (300); SEQEXEC_GIT_WAIT seconds
-#   a git waits for other gits (10); SEQEXEC_PROJECT DIR, or repository: all
-#   worktrees of one are one project; SEQEXEC_PYTHON; SEQEXEC_PROC /proc or ps;
-#   NO_COLOR.
+#   SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to
+#   KILL (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds of silence
+#   after which an owner on another host counts as dead (300); SEQEXEC_GIT_WAIT
+#   seconds a git waits for other gits (10); SEQEXEC_PROJECT DIR, or repository:
+#   all worktrees of one are one project; SEQEXEC_PYTHON; SEQEXEC_PROC /proc or
+#   ps; NO_COLOR.
 #
 # Examples: seqexec.py make test       seqexec.py --wait 60 --timeout 600 pytest
 #           seqexec.py -c 'make lint && make test'
@@ -54,17 +56,17 @@
 # The protocol. State lives in /tmp/seq-exec-<hash of the project's path>/.
 #   1. Make a private directory waiters/<identity>/ with a file <identity> in it
 #      and flock that file: flocked means alive.
-#   2. Append a line to queue.txt. A waiter sleeps in flock() on the owner file of
-#      the nearest living process ahead of it.
-#   3. First in line: rename the private directory to executor.lock. This succeeds
-#      only where nothing is, or an empty directory.
+#   2. Append a line to queue.txt. A waiter sleeps in flock() on the owner file
+#      of the nearest living process ahead of it.
+#   3. First in line: rename the private directory to executor.lock. This
+#      succeeds only if nothing or an empty directory is there.
 #   4. It fails: a flocked file in executor.lock has a living owner: wait. An
 #      unflocked one has a dead owner: end what is left of its run, THEN unlink
 #      that file by its name, and go to 3.
 #   5. Run the command. Release: unlink the file, remove the directory, close.
-# A directory with a file in it can be neither replaced nor removed, so no process
-# gets past 3 while an owner is there. A dead owner's file has a name that no
-# living process has, so removing it cannot remove a successor's.
+# A directory with a file in it can be neither replaced nor removed, so no
+# process gets past 3 while an owner is there. A dead owner's file has a name
+# that no living process has, so removing it cannot remove a successor's.
 # Assumptions: a local file system; commands that keep their environment.
 
 # BEGIN SHARED start
@@ -1623,7 +1625,7 @@ HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before 
 ENDING = 1.0  # seconds that the keeper of an ended process is waited for without a word
 ENDING_TICK = 0.05  # seconds between two looks at it
 BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
-WANTED_NO_MORE = "not run: the process that wanted it (PID %d) is gone"
+WANTED_NO_MORE = "not run: the process that called it (PID %d) has ended"
 
 
 class Plan:
@@ -1983,7 +1985,7 @@ def holder_around(scope: Scope) -> Identity | None:
         if state == "alive" and is_inside(identity, record_in(LOCK, identity, scope.fd)):
             return identity
         if state == "dead" and identity in setting("SEQEXEC_RUN").split(":"):
-            text = "not run: the run that this belongs to has lost its seqexec (PID %d)"
+            text = "not run: this process belongs to a run whose seqexec has died (PID %d)"
             raise Failure(text % identity.pid)
     return None
 

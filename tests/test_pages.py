@@ -153,6 +153,8 @@ def test_help_fits_on_a_screen_and_a_half_and_has_examples(name: str, project: P
     guard = EXAMPLES["guard"].splitlines()  # lines of a Makefile, to be pasted as they are
     assert [line for line in lines if len(line) > 80 and line.strip() not in guard] == []
     assert "Example" in result.stdout.decode()
+    too_wide = [line for line in head_of(name).splitlines() if len(line) > 80 and line[4:] not in guard]
+    assert too_wide == []
 
 
 # ---- what the tools are shown to print -----------------------------------------------------------------------
