@@ -3716,6 +3716,8 @@ def start_background(plan: Command) -> int | None:
     """Queue the command. Return 0, or what --follow returns; None in the runner."""
     scope = open_state(project_root())
     is_apart = plan.within is not None and posix.fstat(1)[1:3] != posix.fstat(2)[1:3]
+    gate = open_inside(scope, OUTPUT)
+    flock_within(gate, TIDIER_PATIENCE, LOCK_EX)  # so that runs line up in the order of numbers
     plan.number, record = new_run(plan, scope)
     reader, plan.ready = posix.pipe()
     if not posix.fork():
@@ -3723,6 +3725,7 @@ def start_background(plan: Command) -> int | None:
         return None
     try_close(plan.ready, record)
     posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
+    posix.close(gate)
     if plan.within is None:
         return show("run %d" % plan.number)
     return follow(scope, plan, plan.number, plan.within)
@@ -3735,7 +3738,6 @@ def output_name(number: int, kind: str = "") -> str:
 
 def new_run(plan: Command, scope: Scope) -> tuple[int, int]:
     """Return a new run's number, and the descriptor of its record, flocked."""
-    posix.close(open_inside(scope, OUTPUT))
     prune_outputs(scope)
     number = max(run_numbers(scope), default=0)
     record = -1
