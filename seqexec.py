@@ -1706,13 +1706,13 @@ class Blocker:
     """An owner in the lock or ahead in the queue, which has to be gone before this process goes
     on."""
 
-    __slots__ = ("identity", "holds", "record", "fd", "process")
-
     def __init__(self, identity: Identity, holds: bool, fd: int, record: dict[str, str]) -> None:
         self.identity, self.holds = identity, holds  # holds the lock, or only waits ahead
         self.fd = fd  # of its owner file; -1: nothing to sleep on
         self.record = record
-        self.process = kept_process(record) or process_of(identity)
+        kept = kept_process(record)
+        self.process = kept or process_of(identity)
+        self.is_ending = holds and "for" in record and not kept  # its keeper is about to release
 
 
 class Wait:
@@ -1732,7 +1732,7 @@ class Wait:
         if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
-        if late >= 0 and self.blocker and not self.ends_soon() or late >= ENDING:
+        if late >= (ENDING if self.blocker is None or self.blocker.is_ending else 0):
             self.screen.clear()
             waited = duration(time.monotonic() - self.began)
             text = "gave up after %s (%s): " % (waited, self.plan.origin.get("wait", "--wait"))
@@ -1742,20 +1742,12 @@ class Wait:
             text += "; call again within %d min: your place is kept" % (KEPT_PLACE / 60)
             raise Failure(text, GAVE_UP)
 
-    def ends_soon(self) -> bool:
-        """Tell whether the blocker keeps the turn for a process that has just ended."""
-        blocker = self.blocker
-        if blocker is None or not blocker.holds or "for" not in blocker.record:
-            return False
-        return time.monotonic() - self.began < ENDING and kept_process(blocker.record) is None
-
     def sleep_behind(self, blocker: Blocker, has_pipe: bool) -> None:
         """Sleep until the blocker releases or dies, or it is time to look at what no release
         tells."""
         self.blocker = blocker
-        seconds = ENDING_TICK
-        if not self.ends_soon():
-            waited = time.monotonic() - self.began
+        seconds, waited = ENDING_TICK, time.monotonic() - self.began
+        if not blocker.is_ending or waited >= ENDING:
             seconds = PIPE_TICK if has_pipe else min(TICK * self.claim.position, LONGEST_TICK)
             if not self.is_recalled and waited >= TICK:
                 self.is_recalled = True
@@ -2091,7 +2083,7 @@ def break_circle(claim: Claim) -> None:
     for scope in all_scopes():
         ahead: list[str] = []
         for kind, entry in entries(scope):
-            if kind != "stale" and entry.identity:
+            if kind in ("holders", "waiters") and entry.identity:
                 mark = entry.record.get("waits-for", "-")
                 wanted[entry.identity] = [mark] if kind == "holders" else list(ahead)
                 found[entry.identity] = entry
@@ -2107,8 +2099,8 @@ def break_circle(claim: Claim) -> None:
         if claim.identity in nearest and claim.identity == max(path):
             text = "gave up: these wait for one another in a circle, and one has to: "
             for entry in [found[each] for each in path]:
-                shown = entry.pid, fit(entry.command, 60), entry.record.get("project", "?")
-                text += "PID %d (%s) in %s; " % shown
+                place = printable(entry.record.get("project", "?"))
+                text += "PID %d (%s) in %s; " % (entry.pid, fit(entry.command, 60), place)
             raise Failure(text[:-2], GAVE_UP)
         paths += [[*path, each] for each in nearest - seen]
         seen |= nearest
@@ -2203,12 +2195,17 @@ class Pipes:
 
     def starts(self, owner: Blocker) -> set[tuple[str, int]]:
         """Return the ends that may lead to an owner: of this process, and of its ancestors below
-        the first common one. Most others lead to an ancestor, as to a harness."""
+        the first common one."""
         if not owner.process:
             return set()
         common = {each.pid for each in ancestors(owner.process.pid)}.intersection(self.own[1:])
-        found = self.ends(set(self.own) - common) - self.ends(common)
-        return found - other_ends(self.ends(self.own) - self.ends([owner.process.pid]))
+        return self.ends(set(self.own) - common) - self.ends(common)
+
+    def may_lead_to(self, owner: Blocker) -> bool:
+        """Tell whether a way may lead to an owner, at a quick look: most ends of pipes lead to an
+        ancestor, as to a harness, and not to the owner itself."""
+        pids = [owner.process.pid] if owner.process else []
+        return bool(self.starts(owner) - other_ends(self.ends(self.own) - self.ends(pids)))
 
     def members(self, owner: Blocker) -> set[int]:
         """Return the processes that have an owner's ends: itself; of a kept turn all of it."""
@@ -2225,14 +2222,11 @@ class Pipes:
     def routes(self, owner: Blocker) -> list[tuple[set[tuple[str, int]], set[int]]]:
         """Return the ways of data between this process and an owner: the ends on this side, and the
         filters between them."""
-        starts = self.starts(owner)
-        if not starts:
-            return []
         members = self.members(owner)
         others = {pid for pid, each in self.table.items() if each.sid == posix.getsid(0)}
         others -= self.lineage(members).intersection(self.own[1:])
         others -= {each.pid for each in waiters_in_order(self.claim.scope)} | members
-        found = [self.route(start, members, others) for start in starts]
+        found = [self.route(start, members, others) for start in self.starts(owner)]
         return [each for each in found if each]
 
     def route(
@@ -2291,7 +2285,7 @@ def find_pipes(claim: Claim, blocker: Blocker) -> Pipes | None:
     """Return the pipes of this process, None where none may lead to a process ahead."""
     pipes = Pipes(claim) if PROC else None
     others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
-    return pipes if pipes and any(map(pipes.starts, others)) else None
+    return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
 
 
 def holders_of(claim: Claim) -> list[Blocker]:
@@ -2391,14 +2385,10 @@ def pid_of(identity: Identity, record: dict[str, str]) -> int:
 
 
 def end_run(
-    scope: Scope,
-    identity: Identity,
-    record: dict[str, str],
-    only_wait: bool = False,
-    deadline: float | None = None,
+    scope: Scope, identity: Identity, record: dict[str, str], *how: Any
 ) -> list[Process]:
-    """End all that is left of a run, until two looks in a row find nothing."""
-    return end_processes(Run(scope, identity, record).members, only_wait, deadline)
+    """End all that is left of a run, as end_processes() does."""
+    return end_processes(Run(scope, identity, record).members, *how)
 
 
 def end_dead_runs(scope: Scope) -> None:
