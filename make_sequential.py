@@ -163,7 +163,7 @@ def start_again() -> NoReturn:
 
 
 def refuse(text: str) -> NoReturn:
-    """Print one line and end with status 125, before there is anything else to end."""
+    """Print one line and end with status 125, before all else is set up."""
     posix.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
     posix._exit(125)
 
@@ -179,11 +179,13 @@ if __name__ == "__main__":
 
 
 def store_bytecode() -> None:
-    """Keep this file's bytecode for the next start, in a directory of this user.
+    """Keep this file's bytecode for the next start, in a directory of this
+    user.
 
-    Its name has the file's inode, size and change time and the Python version. A change of the
-    content changes the ctime, which no process can set (inode(7)). The newest 20 files stay, of
-    all copies and Pythons. A failure is silent: the next start compiles again.
+    Its name has the file's inode, size and change time and the Python version.
+    A change of the content changes the ctime, which no process can set
+    (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure
+    is silent: the next start compiles again.
     """
     global is_stored
     import marshal
@@ -219,8 +221,7 @@ FAILED, CANNOT_RUN, NOT_FOUND = 125, 126, 127
 
 
 class Failure(Exception):
-    """What ends the tool with one line on stderr and an exit status: 125 where none is
-    documented."""
+    """Ends the tool with one line on stderr and an exit status."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
@@ -249,7 +250,8 @@ def show(text: str) -> int:
 def exit_like(status: int) -> NoReturn:
     """End with a status, or of signal N for -N, without a core file.
 
-    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: core(5).
+    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0
+    does not: core(5).
     """
     if status < 0:
         try:
@@ -293,9 +295,10 @@ def say(message: str, patience: float | None = None) -> bool:
 def write_stderr(text: str, patience: float | None = None) -> bool:
     """Print a text on stderr. A closed or full one is no reason to fail.
 
-    patience: seconds to wait for a reader; without a limit while no other process waits for this
-    one. Return False if the reader did not come. A blocked SIGTTOU lets a background process write
-    under `stty tostop`: termios(3).
+    patience: seconds to wait for a reader; without a limit while no other
+    process waits for this one. Return False if the reader did not come. A
+    blocked SIGTTOU lets a background process write under `stty tostop`:
+    termios(3).
     """
     if patience is None and Stderr.is_holder:
         patience = READER_PATIENCE
@@ -320,7 +323,7 @@ def setting(name: str, default: str = "") -> str:
 
 
 def is_on(*variables: str) -> bool:
-    """Tell whether the first of some variables that is set says yes: not 0, no, off, false."""
+    """True if the first of these variables that is set is not 0, no, off."""
     first = next(filter(None, map(setting, variables)), "0")
     return first.lower() not in ("0", "no", "off", "false")
 
@@ -387,7 +390,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
-    """Return what a file of a process holds, None when the process is gone or hides it."""
+    """Return a process's file in /proc; None if it is gone or hidden."""
     try:
         return read_file("%s/%d/%s" % (PROC, pid, name))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -397,7 +400,7 @@ def read_proc(pid: int, name: str) -> bytes | None:
 
 
 def try_close(*fds: int) -> None:
-    """Close descriptors, -1 for none. One whose close fails is closed all the same: close(2)."""
+    """Close descriptors but -1. After a failure they are closed: close(2)."""
     for fd in fds:
         try:
             if fd >= 0:
@@ -407,10 +410,11 @@ def try_close(*fds: int) -> None:
 
 
 def printable(text: str, width: int = 0) -> str:
-    """Return text as one harmless line for any terminal, cut to a width if one is given.
+    """Return text as one harmless line for any terminal, cut to a width if one
+    is given.
 
-    Control characters, escape sequences, direction marks and stray bytes become \\n, \\x1b,
-    \\udc80.
+    Control characters, escape sequences, direction marks and stray bytes become
+    \\n, \\x1b, \\udc80.
     """
     if not text.isprintable():
         text = "".join(
@@ -420,7 +424,7 @@ def printable(text: str, width: int = 0) -> str:
 
 
 def is_writable(fd: int, seconds: float) -> bool:
-    """Tell whether fd takes a line in time: a full pipe or a terminal after Ctrl-S does not."""
+    """True if fd takes a line in time. A full pipe or Ctrl-S prevents it."""
     import select
 
     poll = select.poll()
@@ -431,7 +435,8 @@ def is_writable(fd: int, seconds: float) -> bool:
 class Process:
     """One process as it was at one moment.
 
-    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss in bytes.
+    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss
+    in bytes.
     """
 
     ppid = pgid = sid = tty = rss = 0
@@ -450,7 +455,7 @@ def read_process(pid: int) -> Process | None:
 
 
 def parse_stat(pid: int, text: bytes) -> Process | None:
-    """Return the process of a /proc/PID/stat line (proc_pid_stat(5)), None for junk."""
+    """Return the process of a line of proc_pid_stat(5), None for junk."""
     # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 41 101 0 0 0 0 0 0 0 20 0 1 0 148044 31 412 ...
     name, _, rest = text.partition(b"(")[2].rpartition(b")")  # a name may hold ")" and newlines
     words = rest.split()
@@ -465,7 +470,7 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
 
 
 def read_processes() -> dict[int, Process]:
-    """Return all visible processes by their PIDs: one pass over /proc, or one call of ps."""
+    """Return all visible processes by PID: one pass of /proc, or one ps."""
     if PROC:
         found = [read_process(int(name)) for name in posix.listdir(PROC) if name.isdecimal()]
         return {process.pid: process for process in found if process}
@@ -476,17 +481,19 @@ def read_processes() -> dict[int, Process]:
 
 
 class PsEnvironments:
-    """What a ps has told of all processes: by PID, arguments and environment."""
+    """What ps has told of all processes: arguments, environment, by PID."""
 
     moment = 0.0
     found: dict[int, bytes] = {}
 
 
 def read_environment(pid: int) -> bytes | None:
-    """Return the environment a process was started with, its entries separated by NULs.
+    """Return the environment a process was started with, its entries separated
+    by NULs.
 
-    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec. A ps is
-    believed for 0.1 s: a sweep asks for each process.
+    None: the process is gone or hidden. b"": it has none, or is in the middle
+    of an exec. The answer of a ps counts for 0.1 s, because a sweep asks for
+    each process.
     """
     if PROC:
         return read_proc(pid, "environ")
@@ -500,7 +507,7 @@ def read_environment(pid: int) -> bytes | None:
 
 
 def read_command(pid: int) -> str:
-    """Return a process's arguments joined by blanks, raw: printable() makes them fit to show."""
+    """Return a process's arguments, raw. printable() makes them fit to show."""
     if PROC:
         raw = read_proc(pid, "cmdline") or b""
     else:
@@ -527,16 +534,17 @@ def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process
 
 
 def is_older(process: Process, other: Process) -> bool:
-    """Tell whether a process was started before another one that the same reader found."""
+    """True if a process started before another one of the same reader."""
     return int(process.start[1:]) < int(other.start[1:])
 
 
 def signal_process(process: Process, signum: int) -> bool:
     """Send a signal to this very process, never to a later one with its PID.
 
-    Return False when it is gone (a zombie is). Raise PermissionError when it may not be signalled.
-    The pidfd is opened before the start time is compared, so nothing can change in between. Without
-    pidfd (Python 3.8, macOS, a seccomp filter) some microseconds lie between look and signal.
+    Return False when it is gone (a zombie is). Raise PermissionError when it
+    may not be signalled. The pidfd is opened before the start time is compared,
+    so nothing can change in between. Without pidfd (Python 3.8, macOS, a
+    seccomp filter) some microseconds lie between look and signal.
     """
     if process.pid < 2:  # 0 and -1 are groups and everything; 1 is init
         return False
@@ -561,7 +569,7 @@ def signal_process(process: Process, signum: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int:
-    """Return a descriptor that is readable once the process has ended (pidfd_open(2)), or -1."""
+    """Return a pidfd_open(2) descriptor, readable after the end, or -1."""
     pidfd_open: Any = getattr(posix, "pidfd_open", None)  # Python 3.9, Linux 5.3
     try:
         return int(pidfd_open(pid)) if pidfd_open and hasattr(_signal, "pidfd_send_signal") else -1
@@ -572,7 +580,8 @@ def open_pidfd(pid: int) -> int:
 def pid_is_free(pid: int) -> bool:
     """Tell whether no process has a PID, by kill(2) with signal 0.
 
-    A look into /proc for a process that is just being taken away spins until it is gone.
+    A look into /proc for a process that is just being taken away spins until it
+    is gone.
     """
     try:
         if PROC in ("", "/proc"):
@@ -585,7 +594,7 @@ def pid_is_free(pid: int) -> bool:
 
 
 def is_hidden(pid: int) -> bool:
-    """Tell whether a process exists that cannot be seen: hidepid of proc(5), a ps that fails."""
+    """True if a process exists but cannot be read: hidepid, a failing ps."""
     return PROC in ("", "/proc") and read_process(pid) is None and not pid_is_free(pid)
 
 
@@ -623,7 +632,8 @@ def parse_lstart(words: list[str]) -> int:
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
     """Return the PID of a ps and its lines, none when it failed.
 
-    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all understand these.
+    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all
+    understand these.
     """
     from subprocess import DEVNULL, PIPE, Popen
 
@@ -643,9 +653,11 @@ POLL_INTERVAL = 0.2  # seconds between two looks where the system tells of no ex
 
 
 def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
-    """Return all descendants of the roots, parents first, without the roots themselves.
+    """Return all descendants of the roots, parents first, without the roots
+    themselves.
 
-    No process is older than its parent: such a "child" has a parent whose PID was reused.
+    No process is older than its parent: such a "child" has a parent whose PID
+    was reused.
     """
     children: dict[int, list[Process]] = {}
     for process in table.values():
@@ -727,7 +739,7 @@ MAKES = "makes"  # one file a make that lines up for its turn
 HOLDER_PID = "current.pid"  # for people, and for the shell script that came before
 HISTORY, ORPHANS = "history.txt", "orphans.log"
 FORMAT = "1"  # of all these; another one is never touched
-OUR_MODE_BIT = 0o1000  # the sticky bit: a lock of ours has it, an old shell script's has not
+OUR_MODE_BIT = 0o1000  # the sticky bit: on this tool's lock, not on an old shell script's
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # an open of a FIFO must not block
 KEPT_PLACE = 600.0  # seconds for which a waiter that has died or given up keeps its place
@@ -738,11 +750,11 @@ OTHER_PLACE = "name another place in SEQEXEC_DIR"
 
 
 class LostPlace(Exception):
-    """The line, the private directory or the whole scope was taken away: line up again."""
+    """The line, the private directory or the scope is gone: line up again."""
 
 
 class Identity(str):
-    """The name of a process for ever: format, host and boot, PID namespace, PID, start time."""
+    """A process's name for ever: format, host, boot, namespace, PID, start."""
 
     # 1.vm-3c159a68.4026531836.4242.t148046
     def __init__(self, text: str = "") -> None:
@@ -771,7 +783,7 @@ class Own:
 
 
 def own_identity() -> Identity:
-    """Return this process's identity. /proc/self is right in any PID namespace's /proc."""
+    """Return this process's identity. /proc/self is right in every /proc."""
     if not Own.identity:
         boot, namespace, process, own = "0", 0, None, posix.getpid()
         try:
@@ -791,8 +803,8 @@ def own_identity() -> Identity:
 def turn_identity(plan: Plan) -> Identity:
     """Return the identity that a turn of this process gets.
 
-    A kept turn's start time has a leading 0: the process that takes it for a make may take another
-    one, for itself, inside that turn.
+    A kept turn's start time has a leading 0: the process that takes it for a
+    make may take another one, for itself, inside that turn.
     """
     own = own_identity()
     place = len(own) - len(own.start) + 1
@@ -815,29 +827,29 @@ def shares_pids(identity: Identity) -> bool:
 
 
 def process_of(identity: Identity) -> Process | None:
-    """Return the process of an identity, None where it is gone or cannot be seen from here."""
+    """Return an identity's process, None if it is gone or not visible."""
     process = read_process(identity.pid) if shares_pids(identity) else None
     return process if process and process.start == identity.start else None
 
 
 def is_gone(identity: Identity) -> bool:
-    """Tell whether the process of an identity is proven dead: not so in another PID namespace."""
+    """True if the process is proven dead: never across PID namespaces."""
     return shares_pids(identity) and process_of(identity) is None
 
 
 class Scope:
-    """A directory with one lock and one queue. All in it is reached through its descriptor."""
+    """A directory with one lock and one queue, used through its descriptor."""
 
     def __init__(self, path: str, fd: int, owner: int, outer: Scope | None = None) -> None:
         self.path, self.fd = path, fd
-        self.owner = owner  # a UID: root gives it all that it makes here; -1: no other user's
+        self.owner = owner  # the UID that root gives new files to; -1: none
         self.waiters = -1  # descriptor of WAITERS, once it was needed
         self.outer = outer  # the scope that this one is inside of
         self.identity = Identity(path.rpartition("/")[2] if outer else "")  # of the holder there
 
 
 class Claim:
-    """One process's place in a scope: its private directory, its owner file, later the lock."""
+    """A process's place in a scope: private directory, owner file, lock."""
 
     def __init__(self, scope: Scope, identity: Identity, home: int, file: int) -> None:
         self.scope, self.identity = scope, identity
@@ -853,12 +865,12 @@ class Claim:
 
 
 def project_root() -> str:
-    """Return the checkout that the current directory is in, as git would find it, else the
-    directory.
+    """Return the checkout around the current directory, else the directory.
 
-    A .git file (worktree, submodule) counts. GIT_DIR does not: a hook is in its caller's project.
-    SEQEXEC_PROJECT names another directory, or `repository`: then all worktrees of one repository
-    are one project, that of its main worktree.
+    A .git file (worktree, submodule) counts. GIT_DIR does not: a hook is in its
+    caller's project. SEQEXEC_PROJECT names another directory, or `repository`:
+    then all worktrees of one repository are one project, that of its main
+    worktree.
     """
     try:
         here = posix.getcwd()
@@ -884,13 +896,13 @@ def project_root() -> str:
 
 
 def is_checkout(mark: str) -> bool:
-    """Tell a checkout's .git, a file or a directory with a HEAD, from all else of that name."""
+    """True for a checkout's .git: a file, or a directory with a HEAD."""
     status = look_up(mark)
     return bool(status and (status.st_mode & 0o170000 == 0o100000 or look_up(mark + "/HEAD")))
 
 
 def follow_git(path: str) -> tuple[str, str]:
-    """Return the git directory of a path, and the one that its worktrees share; "" for none."""
+    """Return a path's git directory and the one its worktrees share, or ""."""
     # gitdir: ../.git/worktrees/tree; and in there, in commondir: ../..
     word, _, target = read_start(path).partition(": ")
     if word == "gitdir":
@@ -922,7 +934,7 @@ def look_up(path: str) -> Any:
 
 
 def state_path(root: str) -> str:
-    """Return the path of a project's state directory. /tmp, not TMPDIR: cron and terminals meet."""
+    """Return a project's state directory: in /tmp, as cron has no TMPDIR."""
     try:
         from _sha1 import sha1  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # a CPython built without it
@@ -938,9 +950,11 @@ def state_path(root: str) -> str:
 def open_state(root: str) -> Scope:
     """Open the state directory of a project; make it if there is none.
 
-    Root works in the state directory of the checkout's owner (`sudo make install`) and gives them
-    what it makes there. Where another user's is in the way, this user has one of their own: the
-    flock on the git directory keeps the two apart. Raise Failure for one that others can write to.
+    Root works in the state directory of the checkout's owner (`sudo make
+    install`) and gives the owner what root makes there. If another user's
+    directory is in the way, this user gets one of their own: the flock on the
+    git directory keeps the two apart. Raise Failure for a directory that others
+    can write to.
     """
     path, user = state_path(root), posix.geteuid()
     owner = posix.stat(root).st_uid if user == 0 else user
@@ -960,7 +974,7 @@ def open_state(root: str) -> Scope:
 
 
 def open_state_directory(path: str, owner: int) -> int:
-    """Return the descriptor of a state directory, made if there is none; -1: it may not be read."""
+    """Make and open a state directory; -1 if it may not be read."""
     if not look_up(path):
         for directory in filter(None, (setting("SEQEXEC_DIR"), path)):
             try:
@@ -976,8 +990,7 @@ def open_state_directory(path: str, owner: int) -> int:
 
 
 def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
-    """Open the scope inside a holder's run; make it if there is none, or raise
-    FileNotFoundError."""
+    """Open the scope inside a holder's run; make it, or only look for it."""
     nested = open_inside(scope, NESTED, only_look=only_look)
     try:
         fd = open_inside(scope, name, nested, only_look)
@@ -989,10 +1002,10 @@ def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
 def open_inside(
     scope: Scope, name: str, parent: int = -1, only_look: bool = False, flags: int = DIRECTORY
 ) -> int:
-    """Open a directory or a file of a scope; make it if there is none. What is of another kind
-    goes.
+    """Open a directory or a file of a scope; make it if there is none.
 
-    A hard link goes too: it may have been planted for root to write to.
+    A file of another kind is removed. So is a hard link: it may be planted for
+    root to write to.
     """
     parent = scope.fd if parent < 0 else parent
     while True:
@@ -1029,7 +1042,7 @@ def open_file(name: str, scope: Scope) -> int:
 
 
 def list_directory(name: str, directory: int) -> list[str]:
-    """Return the names in a directory; none where it is missing, or no directory."""
+    """Return the names in a directory; none if it is missing."""
     try:
         fd = posix.open(name, DIRECTORY, dir_fd=directory)
     except OSError as error:
@@ -1043,14 +1056,14 @@ def list_directory(name: str, directory: int) -> list[str]:
 
 
 def is_foreign(error: OSError) -> bool:
-    """Tell whether an open failed because the name is missing, a link's, a FIFO's or a device's."""
+    """True if the name is missing, or that of a link, a FIFO or a device."""
     import errno
 
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 
 
 def explain_oserror(error: OSError) -> str:
-    """Say what went wrong with the state directory or the system, and what to do."""
+    """Say what is wrong with the state or the system, and what to do."""
     import errno
 
     name, text = errno.errorcode.get(error.errno or 0, ""), describe_oserror(error)
@@ -1084,11 +1097,13 @@ def close_scope(scope: Scope | None) -> None:
 
 
 def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
-    """Make the private directory waiters/<identity>/ with the owner file in it, flocked.
+    """Make the private directory waiters/<identity>/ with the owner file in it,
+    flocked.
 
-    It is made under a hidden name and gets its public one when the flock is there: an unflocked
-    file under a public name has a dead owner. Raise FileNotFoundError where it is removed
-    meanwhile, alone or with the state directory.
+    It is made under a hidden name and gets its public one when the flock is
+    there: an unflocked file under a public name has a dead owner. Raise
+    FileNotFoundError where it is removed meanwhile, alone or with the state
+    directory.
     """
     hidden, waiters = "." + identity, open_waiters(scope)
     try:
@@ -1110,7 +1125,7 @@ def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it, or raise OSError: a short write is a full disk's first sign."""
+    """Write all of it, or raise OSError: a full disk writes less at first."""
     if posix.write(fd, data) != len(data):
         raise OSError(28, "No space left on device")
 
@@ -1126,7 +1141,7 @@ def is_same_file(fd: int, name: str, directory: int) -> bool:
 
 
 def exists(name: str, directory: int) -> bool:
-    """Tell whether a directory has a name. Raise OSError where that cannot be told."""
+    """True if a directory has a name. Raise OSError if this is not known."""
     try:
         posix.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -1135,7 +1150,8 @@ def exists(name: str, directory: int) -> bool:
 
 
 def take_lock(claim: Claim) -> bool:
-    """Rename the private directory to LOCK; False where an owner is there. First in line only.
+    """Rename the private directory to LOCK; False if an owner is there. First
+    in line only.
 
     Raise LostPlace when the private directory is gone.
     """
@@ -1157,10 +1173,12 @@ def take_lock(claim: Claim) -> bool:
 
 
 def release(claim: Claim) -> None:
-    """Give the lock back: owner file, directory, belt, flock. Then tidy. Never fails.
+    """Give the lock back: owner file, directory, belt, flock. Then tidy. Never
+    fails.
 
-    A directory that is not empty by now is a successor's, or has another member of the turn in it.
-    The close wakes the next waiter. Work that it need not wait for comes after that.
+    A directory that is not empty by now belongs to a successor, or to another
+    member of the turn. The close wakes the next waiter. Work that the waiter
+    does not need comes after that.
     """
     scope = claim.scope
     if claim.is_founder:
@@ -1198,7 +1216,7 @@ def try_remove(action: Callable[..., None], name: str, directory: int) -> bool:
 
 
 def force_remove(name: str, directory: int) -> None:
-    """Remove a name and all below it, following no link. What cannot be removed stays."""
+    """Remove a tree as far as possible, without following a link."""
     if try_remove(posix.unlink, name, directory) or try_remove(posix.rmdir, name, directory):
         return
     try:
@@ -1214,10 +1232,12 @@ def force_remove(name: str, directory: int) -> None:
 def open_owner(
     identity: Identity, path: str, directory: int, reclaims: bool = False
 ) -> tuple[str, int]:
-    """Return an owner's state: alive, dead or gone; and the descriptor to sleep on, or -1.
+    """Return an owner's state: alive, dead or gone; and the descriptor to sleep
+    on, or -1.
 
-    An owner counts as alive until the kernel proves that it is dead. Gone: there is no such file
-    any more, since its owner has released it, which comes before the end of its flock.
+    An owner counts as alive until the kernel proves that it is dead. Gone:
+    there is no such file any more, since its owner has released it, which comes
+    before the end of its flock.
 
     reclaims: unlink a dead owner's file.
     """
@@ -1257,11 +1277,12 @@ def owner_state(identity: Identity, path: str, directory: int, reclaims: bool = 
 
 
 def proves_death(identity: Identity, fd: int) -> bool:
-    """Tell whether its flock can be shared, and proves an owner's death. Raise BlockingIOError.
+    """Tell whether its flock can be shared, and proves an owner's death. Raise
+    BlockingIOError.
 
-    It does for an owner under this kernel: of this boot, on this host where boots have no ID, and
-    any on a disk, which outlives a reboot and a change of the host's name. NFS, tmpfs and overlays
-    have no major number.
+    It does for an owner under this kernel: of this boot, on this host where
+    boots have no ID, and any on a disk, which outlives a reboot and a change of
+    the host's name. NFS, tmpfs and overlays have no major number.
     """
     try:
         flock(fd, LOCK_SH | LOCK_NB)
@@ -1275,10 +1296,11 @@ def proves_death(identity: Identity, fd: int) -> bool:
 
 
 def is_abandoned(identity: Identity, fd: int) -> bool:
-    """Tell whether an owner beyond proof (another host, no flock) was silent for ABANDONED seconds.
+    """Tell whether an owner beyond proof (another host, no flock) was silent
+    for ABANDONED seconds.
 
-    Silent by this process's monotonic clock: the clocks of two hosts, or one set back, mean
-    nothing.
+    Silent by this process's monotonic clock: the clocks of two hosts, or one
+    set back, mean nothing.
     """
     if identity.version != FORMAT:
         text = "%s is not of format %s: use the newest copy in the whole project, or remove it when"
@@ -1298,7 +1320,7 @@ def is_abandoned(identity: Identity, fd: int) -> bool:
 
 
 def show_life(claim: Claim) -> None:
-    """Touch the owner file once a minute, for those to whom no flock proves anything."""
+    """Touch the owner file once a minute, for owners beyond proof."""
     if time.monotonic() - claim.beat >= HEARTBEAT:
         claim.beat = time.monotonic()
         try:
@@ -1308,8 +1330,7 @@ def show_life(claim: Claim) -> None:
 
 
 def owners(scope: Scope) -> dict[Identity, str]:
-    """Return the owner files in the lock: identity, and alive or dead. What is no owner file
-    goes."""
+    """Return the owners in the lock, alive or dead. Remove all other names."""
     found = {}
     for identity in map(Identity, list_directory(LOCK, scope.fd)):
         path = LOCK + "/" + identity
@@ -1333,9 +1354,9 @@ def is_waiting(scope: Scope, identity: Identity) -> bool:
 
 
 def seconds_kept(scope: Scope, identity: str) -> float:
-    """Return for how long the place of a waiter, if that is dead, is still kept for another call.
+    """Return for how long a dead waiter's place is still kept.
 
-    Its last sign of life is the time of its file.
+    The time of its file is its last sign of life.
     """
     try:
         path = "%s/%s/%s" % (WAITERS, identity, identity)
@@ -1347,11 +1368,13 @@ def seconds_kept(scope: Scope, identity: str) -> float:
 
 
 def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> None:
-    """Remove a private directory unless its owner lives, or may, or its place is kept.
+    """Remove a private directory unless its owner may live or its place is
+    kept.
 
-    A hidden one may have no flock yet: it goes when no process has its owner's PID. Files are
-    named by their path below WAITERS: a descriptor of the directory would follow a rename to LOCK,
-    where no dead owner's file may go before its run was ended.
+    A hidden one may have no flock yet: it goes when no process has its owner's
+    PID. Files are named by their path below WAITERS: a descriptor of the
+    directory would follow a rename to LOCK, where no dead owner's file may go
+    before its run was ended.
     """
     if keeps_place and seconds_kept(scope, name):
         return
@@ -1369,7 +1392,7 @@ def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> None:
 
 
 def read_record(identity: str, home: int) -> dict[str, str]:
-    """Return what an owner wrote into its file: data to be shown, never to be believed."""
+    """Return what an owner wrote into its file: to be shown, not believed."""
     # command make test
     lines = read_lines(identity, home)
     texts = [line[:4096].decode("utf-8", "replace") for line in lines[:20] + lines[20:][-20:]]
@@ -1377,7 +1400,7 @@ def read_record(identity: str, home: int) -> dict[str, str]:
 
 
 def record_in(place: str, identity: str, directory: int) -> dict[str, str]:
-    """Return the record of an owner in a place of a directory; empty where that has just gone."""
+    """Return an owner's record in a place; empty if it has just gone."""
     return read_record(place + "/" + identity, directory)
 
 
@@ -1391,7 +1414,7 @@ def record_in(place: str, identity: str, directory: int) -> dict[str, str]:
 
 
 def take_belt(claim: Claim, root: str) -> bool:
-    """Take the exclusive flock on the checkout's own git directory; False where another has it."""
+    """Flock the checkout's git directory; False if it is flocked."""
     mark = root.rstrip("/") + "/.git"
     flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
     try:
@@ -1408,8 +1431,8 @@ def take_belt(claim: Claim, root: str) -> bool:
 
 
 def leave_belt(claim: Claim) -> None:
-    """Leave the belt to a process that has it until the other members of this turn have ended: a
-    pipeline's founder may be the first to leave."""
+    """Leave the belt to a process that has it until the other members of this
+    turn have ended: a pipeline's founder may be the first to leave."""
     try:
         if not posix.listdir(claim.home) or posix.fork():
             return
@@ -1438,7 +1461,7 @@ TIDIER_PATIENCE = 2.0  # seconds an appender waits for a tidier that may be stop
 
 
 def append_to_queue(claim: Claim, shown: str) -> bool:
-    """Append this process's line. Return True where it is the first line of the file."""
+    """Append this process's line. True if it is the file's first line."""
     text = shown.encode("utf-8", "backslashreplace")[:LONGEST_LINE]
     line = b"%d:%d:%s\t%s\n" % (posix.getpid(), time.time(), text, claim.identity.encode())
     scope = claim.scope
@@ -1454,7 +1477,7 @@ def append_to_queue(claim: Claim, shown: str) -> bool:
 
 
 def read_lines(name: str, directory: int) -> list[bytes]:
-    """Return the lines of a file; none where it is missing, or no regular file."""
+    """Return the lines of a regular file; none if there is no such file."""
     try:
         fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=directory)
     except OSError as error:
@@ -1476,7 +1499,7 @@ def identity_in(line: bytes) -> Identity:
 
 
 def read_queue(scope: Scope) -> dict[Identity, bytes]:
-    """Return the identities in the queue, in order, each with its first line."""
+    """Return the identities in the queue, each once, in order."""
     found: dict[Identity, bytes] = {}
     for line in read_lines(QUEUE, scope.fd):
         found.setdefault(identity_in(line), line)
@@ -1484,7 +1507,7 @@ def read_queue(scope: Scope) -> dict[Identity, bytes]:
 
 
 def list_waiters(scope: Scope) -> set[str]:
-    """Return the names in WAITERS: the living, and the dead that no process has swept yet."""
+    """Return the names in WAITERS: the living, and dead ones not swept yet."""
     return set(list_directory(WAITERS, scope.fd))
 
 
@@ -1497,9 +1520,10 @@ def waiters_in_order(scope: Scope) -> list[Identity]:
 def tidy(scope: Scope, patience: float = 0.0) -> None:
     """Take dead lines out of the queue, and sweep what the dead have left.
 
-    A waiter that can be seen in WAITERS may have a line; one that cannot will append it after this.
-    One living waiter is enough to leave the rest to it: in a crowd each look would cost a probe.
-    patience: seconds to wait for an appender or another tidier; then the next tidies.
+    A waiter in WAITERS may have a line; any other appends its line after this.
+    One living waiter is enough to leave the rest to it: in a crowd each look
+    would cost a probe. patience: seconds to wait for an appender or another
+    tidier; after that the next one tidies.
     """
     fd = open_file(QUEUE, scope)
     try:
@@ -1524,7 +1548,7 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
 
 
 def replace_file(name: str, scope: Scope, lines: list[bytes]) -> None:
-    """Put a file with these lines in another one's place: a reader sees the old one or the new."""
+    """Put a file with these lines in another one's place, by one rename."""
     new = name + ".new"
     force_remove(new, scope.fd)
     fd = open_file(new, scope)
@@ -1536,10 +1560,11 @@ def replace_file(name: str, scope: Scope, lines: list[bytes]) -> None:
 
 
 def return_to_place(claim: Claim) -> None:
-    """Take over the oldest place that is kept for this command, directory and user: the line goes
-    where the dead waiter's stood. Only the owner of the queue's flock does that, so each place is
-    taken over once. Exclusion does not rest on the queue's order, so a waiter behind loses no more
-    than a place."""
+    """Take over the oldest place that is kept for this command, directory and
+    user: the line goes where the dead waiter's stood. Only the owner of the
+    queue's flock does that, so each place is taken over once. Exclusion does
+    not rest on the queue's order, so a waiter behind loses no more than a
+    place."""
     scope = claim.scope
     if kept_line(claim, read_lines(QUEUE, scope.fd)) < 0:
         return
@@ -1560,7 +1585,7 @@ def return_to_place(claim: Claim) -> None:
 
 
 def kept_line(claim: Claim, lines: list[bytes]) -> int:
-    """Return the first line ahead whose waiter is dead and has waited for the same; -1 for none."""
+    """Return the first line ahead of a dead waiter for the same command; -1."""
     scope, own = claim.scope, read_record(claim.identity, claim.home)
     identities = [identity_in(line) for line in lines]
     ahead = identities.index(claim.identity) if claim.identity in identities else 0
@@ -1575,10 +1600,11 @@ def kept_line(claim: Claim, lines: list[bytes]) -> int:
 
 
 def sweep(scope: Scope) -> None:
-    """Remove what the dead have left: private directories, makes' files, scopes inside runs.
+    """Remove what the dead have left: private directories, makes' files, scopes
+    inside runs.
 
-    A make's file goes under its own flock: a line that has just opened it then finds it taken, or
-    without a name, and starts over.
+    A make's file goes under its own flock: a line that has just opened it then
+    finds it taken, or without a name, and starts over.
     """
     for name in list_waiters(scope):
         reclaim_if_dead(scope, name)
@@ -1613,7 +1639,7 @@ WANTED_NO_MORE = "not run: the process that called it (PID %d) has ended"
 
 
 class Plan:
-    """What is to be run, and how: the command line and the environment, understood."""
+    """What to run, and how: the command line and the environment, parsed."""
 
     shown = ""  # the command for people: one printable line
     argv: list[str] = []  # what to execute
@@ -1644,11 +1670,11 @@ class Tick(Exception):
 
 
 def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
-    """Take a flock, asleep for some seconds at the most; False where the time was up before.
+    """Sleep for a flock, some seconds at most; False after them.
 
-    The interval makes good a tick that comes just before the system call. The handler raises once:
-    a second Tick would escape from the `finally` that the first has led to. A timer that the caller
-    has set goes on, and still ends the wait in time: `alarm 10; exec seqexec.py`.
+    The interval makes good a tick just before the system call. The handler
+    raises once: a second Tick would escape from the `finally` of the first.
+    The caller's timer goes on: `alarm 10; exec seqexec.py`.
     """
     try:
         flock(fd, how | LOCK_NB)
@@ -1687,8 +1713,7 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
 
 
 class Blocker:
-    """An owner in the lock or ahead in the queue, which has to be gone before this process goes
-    on."""
+    """An owner in the lock or ahead in the queue: this process waits for it."""
 
     def __init__(self, identity: Identity, holds: bool, fd: int, record: dict[str, str]) -> None:
         self.identity, self.holds = identity, holds  # holds the lock, or only waits ahead
@@ -1712,7 +1737,7 @@ class Wait:
         claim.deadline = None if plan.wait is None else self.began + plan.wait
 
     def check(self) -> None:
-        """Raise Failure, status 75, where the time is up, or a recipe line's make has died."""
+        """Raise Failure (75) if time is up, or a recipe line's make is dead."""
         if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
@@ -1727,8 +1752,8 @@ class Wait:
             raise Failure(text, GAVE_UP)
 
     def sleep_behind(self, blocker: Blocker, has_pipe: bool) -> None:
-        """Sleep until the blocker releases or dies, or it is time to look at what no release
-        tells."""
+        """Sleep until the blocker releases or dies, or it is time to look at
+        what no release tells."""
         self.blocker = blocker
         seconds, waited = ENDING_TICK, time.monotonic() - self.began
         if not blocker.is_ending or waited >= ENDING:
@@ -1751,11 +1776,10 @@ class Wait:
 
 
 def wait_for_turn(claim: Claim, plan: Plan) -> None:
-    """Sleep until the lock is this process's. Raise Failure, with status 75, when that is not to
-    be.
+    """Sleep until this process has the lock. Raise Failure (75) if it gives up.
 
-    Signals keep their default effect here: a waiter that gets one dies of it at once, and leaves a
-    dead line to pass over.
+    Signals keep their default effect here: a waiter dies of one at once, and
+    leaves a dead line that others pass over.
     """
     wait = Wait(claim, plan)
     return_to_place(claim)
@@ -1789,7 +1813,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
 
 
 def wait_for_belt(claim: Claim, plan: Plan) -> None:
-    """Wait, with the lock held, for another state directory's holder in this checkout."""
+    """Hold the lock and wait for a holder of another state directory."""
     text = "waits for a command that runs in this checkout with another state directory"
     began, seconds, is_told = time.monotonic(), BELT_PATIENCE, plan.quiet
     limit = float("inf") if plan.wait is None else plan.wait - plan.waited
@@ -1806,7 +1830,7 @@ def wait_for_belt(claim: Claim, plan: Plan) -> None:
 
 
 def flock_holder(fd: int) -> int:
-    """Return the PID that took the flock on an open file, 0 where that is not told."""
+    """Return the PID that flocked an open file, 0 if it is not known."""
     # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF
     status = posix.fstat(fd)
     device = posix.major(status.st_dev), posix.minor(status.st_dev)
@@ -1820,14 +1844,15 @@ def flock_holder(fd: int) -> int:
 
 
 def die_of_signals_as_pid_1() -> None:
-    """Let signals end a waiter that is PID 1, on which their default has no effect: kill(2)."""
+    """Let signals end a waiter that is PID 1: see kill(2)."""
     if posix.getpid() == 1:
         for signum in _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM:
             _signal.signal(signum, lambda number, frame: posix._exit(128 + number))
 
 
 def find_blocker(claim: Claim) -> Blocker | None:
-    """Return the nearest live waiter ahead, else the holder, None when it is this process's turn.
+    """Return the nearest live waiter ahead, else the holder; None: it is this
+    process's turn.
 
     The dead in the lock are recovered here.
     """
@@ -1846,12 +1871,13 @@ def find_blocker(claim: Claim) -> Blocker | None:
 
 
 def find_waiter_ahead(claim: Claim) -> Blocker | None:
-    """Return the nearest of the living ahead in the queue.
+    """Return the nearest live waiter ahead in the queue.
 
-    Raise LostPlace where this process has no line, or where the holder that its scope is inside of
-    is gone. A line comes up ahead only where a call takes over a dead waiter's place. One list
-    tells which of a crowd's lines are of the dead. A stopped waiter is passed over and keeps its
-    place, and so is one that leaves a free lock alone.
+    Raise LostPlace where this process has no line, or where the holder that its
+    scope is inside of is gone. A line comes up ahead only where a call takes
+    over a dead waiter's place. One list tells which of a crowd's lines are of
+    the dead. A stopped waiter is passed over and keeps its place, and so is one
+    that leaves a free lock alone.
     """
     scope = claim.scope
     names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
@@ -1877,7 +1903,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
 
 
 def has_hung(claim: Claim, identity: Identity) -> bool:
-    """Tell whether a waiter that lives has left the lock free for HUNG seconds: it is frozen."""
+    """True if a live waiter has left the lock free for HUNG seconds."""
     if identity in claim.passed:
         return True
     if exists(LOCK, claim.scope.fd) and owners(claim.scope) or find_legacy_holder(claim.scope):
@@ -1890,7 +1916,7 @@ def has_hung(claim: Claim, identity: Identity) -> bool:
 
 
 def line_up_again(claim: Claim, plan: Plan) -> None:
-    """Come back after the line, the private directory or the whole scope was taken away."""
+    """Come back after the line, the directory or the scope was removed."""
     abandon(claim)
     close_scope(claim.scope)
     new = open_claim(plan)
@@ -1902,10 +1928,11 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
 
 
 def find_legacy_holder(scope: Scope) -> Blocker | None:
-    """Return the old shell script that holds an empty executor.lock, and is named by current.pid.
+    """Return the old shell script that holds an empty executor.lock.
 
-    A lock of this tool has the sticky bit. A script that has just made its directory has a second
-    to write its PID. None for a process that is younger than the lock, or an ancestor of this one.
+    A lock of this tool has the sticky bit. A script that has just made its
+    directory has a second to write its PID. None for a process that is younger
+    than the lock, or an ancestor of this one.
     """
     try:
         status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
@@ -1924,7 +1951,7 @@ def find_legacy_holder(scope: Scope) -> Blocker | None:
 
 
 def is_pid(word: str) -> bool:
-    """Tell a PID that may be waited for or signalled from anything else: 0, -1 and 1 are not."""
+    """True for a PID that may be signalled: not 0, -1 or 1."""
     return word.isdecimal() and len(word) < 11 and int(word) > 1
 
 
@@ -1953,9 +1980,11 @@ def is_inside(identity: Identity, record: dict[str, str]) -> bool:
 
 
 def holder_around(scope: Scope) -> Identity | None:
-    """Return the holder in a scope that this process is inside of, None for none.
+    """Return the holder in a scope that this process is inside of, None for
+    none.
 
-    Raise Failure for a dead one with a token here: what is left of its run is about to be ended.
+    Raise Failure for a dead one with a token here: what is left of its run is
+    about to be ended.
     """
     for identity, state in owners(scope).items():
         if state == "alive" and is_inside(identity, record_in(LOCK, identity, scope.fd)):
@@ -1967,7 +1996,7 @@ def holder_around(scope: Scope) -> Identity | None:
 
 
 def enter_scope(root: str) -> Scope:
-    """Open the scope that this process belongs to: inside of a run, else the project's."""
+    """Open the scope of this process: inside a run, or the project's."""
     scope = open_state(root)
     try:
         flock(scope.fd, LOCK_SH | LOCK_NB)  # systemd-tmpfiles spares what is flocked
@@ -1986,9 +2015,9 @@ def enter_scope(root: str) -> Scope:
 
 
 def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
-    """Enter the scope inside a holder's run; None if that holder has gone. First the flock, then
-    the look: a holder that is there after it finds the flock taken before it removes the
-    directory."""
+    """Enter the scope inside a holder's run; None if that holder has gone.
+    First the flock, then the look: a holder that is there after it finds the
+    flock taken before it removes the directory."""
     try:
         inner = inner_scope(scope, holder)
     except FileNotFoundError:
@@ -2002,14 +2031,14 @@ def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
 
 
 def remember_run(holder: Identity) -> None:
-    """Put a holder into the chain of tokens that a cleared environment has lost."""
+    """Put a holder into the chain of tokens, if env -i has cleared it."""
     chain = [each for each in setting("SEQEXEC_RUN").split(":") if each]
     if holder not in chain:
         posix.environ[b"SEQEXEC_RUN"] = ":".join(chain + [holder]).encode()
 
 
 def leave_scope(scope: Scope) -> None:
-    """Leave a scope and those around it; remove those whose holders have gone."""
+    """Leave a scope and those around it; remove those without holders."""
     sweep_nested(scope)
     while scope.outer:
         flock(scope.fd, LOCK_UN)
@@ -2018,8 +2047,8 @@ def leave_scope(scope: Scope) -> None:
 
 
 def sweep_nested(scope: Scope) -> None:
-    """Remove the scopes inside of one whose holders are gone, unless a process is in them; end what
-    their own dead have left."""
+    """Remove the inner scopes whose holders are gone, unless a process is in
+    one. End what is left of the runs in them."""
     for inner in nested_scopes(scope):
         try:
             if not exists(LOCK + "/" + inner.identity, scope.fd):
@@ -2034,7 +2063,7 @@ def sweep_nested(scope: Scope) -> None:
 
 
 def nested_scopes(scope: Scope) -> Iterator[Scope]:
-    """Yield the scopes inside of one that are there."""
+    """Yield the scopes inside of one."""
     for name in list_directory(NESTED, scope.fd):
         inner = find_inner(scope, Identity(name))
         if inner:
@@ -2043,7 +2072,7 @@ def nested_scopes(scope: Scope) -> Iterator[Scope]:
 
 
 def find_inner(scope: Scope, identity: Identity, only_look: bool = True) -> Scope | None:
-    """Return the scope inside a holder's run, None where there is none, or none can be made."""
+    """Return the scope inside a holder's run; None if there is none."""
     try:
         return inner_scope(scope, identity, only_look)
     except OSError:
@@ -2057,10 +2086,12 @@ def find_inner(scope: Scope, identity: Identity, only_look: bool = True) -> Scop
 
 
 def break_circle(claim: Claim) -> None:
-    """Raise Failure, status 75, when this process has the greatest identity of a circle.
+    """Raise Failure, status 75, when this process has the greatest identity of
+    a circle.
 
-    A waiter waits for those ahead in the queue and for the holders; a holder for the waiters inside
-    its run, and for the flock of git's that its record names.
+    A waiter waits for those ahead in the queue and for the holders; a holder
+    for the waiters inside its run, and for the flock of git's that its record
+    names.
     """
     wanted: dict[Identity, list[str]] = {}  # what each waits for: identities, or DEVICE:INODE
     found: dict[str, Entry] = {}
@@ -2091,7 +2122,7 @@ def break_circle(claim: Claim) -> None:
 
 
 def all_scopes() -> Iterator[Scope]:
-    """Yield this user's state directories of all projects, each with the scopes inside it."""
+    """Yield this user's state directories, each with its inner scopes."""
     base = state_path("/").rpartition("/")[0]
     for name in posix.listdir(base):
         if name.startswith("seq-exec-"):
@@ -2113,8 +2144,8 @@ def with_inner(scope: Scope) -> Iterator[Scope]:
 
 
 def recall_runs(claim: Claim) -> None:
-    """Put the runs of other projects that this process is inside of into its chain and its record:
-    a cleared environment has lost them."""
+    """Put the runs around this process, of other projects too, into its chain
+    and its record. A cleared environment has lost them."""
     before = setting("SEQEXEC_RUN")
     for scope in all_scopes():
         for identity in live_holders(scope):
@@ -2135,8 +2166,8 @@ def recall_runs(claim: Claim) -> None:
 
 
 def pipe_ends(pid: int) -> set[tuple[str, int]]:
-    """Return the ends of pipes that a process has: a name, and 0 to read or 1 to write. A pipe of
-    which it has both does not count."""
+    """Return a process's ends of pipes: a name, and 0 to read or 1 to write. A
+    pipe whose two ends it has does not count."""
     found: set[tuple[str, int]] = set()
     here = "%s/%d/fd/" % (PROC, pid)
     try:
@@ -2160,7 +2191,7 @@ def other_ends(ends: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
 
 
 class Pipes:
-    """The pipes between a waiter and those that hold the lock or wait ahead, at one moment."""
+    """The pipes between a waiter and the processes ahead, at one moment."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -2178,21 +2209,22 @@ class Pipes:
         return found
 
     def starts(self, owner: Blocker) -> set[tuple[str, int]]:
-        """Return the ends that may lead to an owner: of this process, and of its ancestors below
-        the first common one."""
+        """Return the ends that may lead to an owner: of this process, and of
+        its ancestors below the first common one."""
         if not owner.process:
             return set()
         common = {each.pid for each in ancestors(owner.process.pid)}.intersection(self.own[1:])
         return self.ends(set(self.own) - common) - self.ends(common)
 
     def may_lead_to(self, owner: Blocker) -> bool:
-        """Tell whether a way may lead to an owner, at a quick look: most ends of pipes lead to an
-        ancestor, as to a harness, and not to the owner itself."""
+        """Tell whether a way may lead to an owner, at a quick look: most ends
+        of pipes lead to an ancestor, as to a harness, and not to the owner
+        itself."""
         pids = [owner.process.pid] if owner.process else []
         return bool(self.starts(owner) - other_ends(self.ends(self.own) - self.ends(pids)))
 
     def members(self, owner: Blocker) -> set[int]:
-        """Return the processes that have an owner's ends: itself; of a kept turn all of it."""
+        """Return the processes with an owner's ends; all of a kept turn."""
         self.table = self.table or read_processes()
         pids = {owner.process.pid} if owner.process else set()
         if "for" in owner.record:
@@ -2204,8 +2236,8 @@ class Pipes:
         return {each.pid for pid in pids for each in ancestors(pid, self.table)}
 
     def routes(self, owner: Blocker) -> list[tuple[set[tuple[str, int]], set[int]]]:
-        """Return the ways of data between this process and an owner: the ends on this side, and the
-        filters between them."""
+        """Return the ways of data between this process and an owner: the ends
+        on this side, and the filters between them."""
         members = self.members(owner)
         others = {pid for pid, each in self.table.items() if each.sid == posix.getsid(0)}
         others -= self.lineage(members).intersection(self.own[1:])
@@ -2231,18 +2263,21 @@ class Pipes:
         return None
 
     def uses(self, owner: Blocker, ends: set[tuple[str, int]], filters: set[int]) -> bool:
-        """Tell whether another owner, or an ancestor of it, uses an end of a way already.
+        """Tell whether another owner, or an ancestor of it, uses an end of a
+        way already.
 
-        Not so the filters on it: tee may not go on before both of its readers do. Nor do those ends
-        count that a process has from such a filter: `paste <(a) <(b)`.
+        Not so the filters on it: tee may not go on before both of its readers
+        do. Nor do those ends count that a process has from such a filter:
+        `paste <(a) <(b)`.
         """
         pids = self.lineage(self.members(owner))
         leaked = self.ends(pids & filters)
         return not ends.isdisjoint(self.ends(pids - filters) - leaked)
 
     def may_join(self) -> bool:
-        """Tell whether a way leads to a holder by ends that no other holder uses, and no waiter
-        ahead: of several at one end the first joins, and the others wait for it."""
+        """Tell whether a way leads to a holder by ends that no other holder
+        uses, and no waiter ahead: of several at one end the first joins, and
+        the others wait for it."""
         owners = self.owners()
         for holder in owners:
             runs = self.claim.scope.outer or holder.record.keys() & {"child", "for"}
@@ -2254,7 +2289,7 @@ class Pipes:
         return False
 
     def lead_ahead(self) -> bool:
-        """Tell whether a way leads to a holder or a waiter ahead, which this one may join soon."""
+        """True if a way leads ahead: this process may join there soon."""
         return any(self.routes(each) for each in self.owners())
 
     def owners(self) -> list[Blocker]:
@@ -2266,7 +2301,7 @@ class Pipes:
 
 
 def find_pipes(claim: Claim, blocker: Blocker) -> Pipes | None:
-    """Return the pipes of this process, None where none may lead to a process ahead."""
+    """Return this process's pipes, None if none may lead ahead."""
     pipes = Pipes(claim) if PROC else None
     others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
     return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
@@ -2282,8 +2317,9 @@ def holders_of(claim: Claim) -> list[Blocker]:
 def join_pipeline(claim: Claim, pipes: Pipes) -> bool:
     """Share the lock of a holder that a pipe leads to.
 
-    The owner file is linked into the very directory that was looked at. A holder that is still in
-    it then cannot have given the lock away in between. Where none is, this process withdraws.
+    The owner file is linked into the very directory that was read. If a holder
+    is still in it afterwards, the lock was not given away in between. If none
+    is, this process withdraws.
     """
     scope = claim.scope
     try:
@@ -2316,10 +2352,11 @@ GRACE = 2.0  # seconds from TERM to KILL
 
 
 def recover(claim: Claim, identity: Identity) -> None:
-    """End what is left of a dead owner's run, and only then take its file out of the lock.
+    """End what is left of a dead owner's run, and only then take its file out
+    of the lock.
 
-    If this process is killed here, the file stays for the next in line: the record of an unfinished
-    recovery.
+    If this process is killed here, the file stays for the next in line: the
+    record of an unfinished recovery.
     """
     scope = claim.scope
     record = record_in(LOCK, identity, scope.fd)
@@ -2342,7 +2379,7 @@ def recover(claim: Claim, identity: Identity) -> None:
 
 
 def are_waited_for() -> bool:
-    """Tell whether SEQEXEC_ORPHANS spares a dead run's processes. A wrong value is named once."""
+    """True if SEQEXEC_ORPHANS=wait. A wrong value is named once."""
     orphans = setting("SEQEXEC_ORPHANS")
     if orphans not in ("", "end", "wait") and "SEQEXEC_ORPHANS" not in Stderr.named:
         Stderr.named.add("SEQEXEC_ORPHANS")
@@ -2352,7 +2389,7 @@ def are_waited_for() -> bool:
 
 
 def kept_process(record: dict[str, str]) -> Process | None:
-    """Return the living process that a turn is kept for, None where there is none."""
+    """Return the living process that a turn is kept for, or None."""
     # for 4243 t148046
     pid, _, start = record.get("for", "").partition(" ")
     process = read_process(int(pid)) if is_pid(pid) or pid == "1" else None
@@ -2361,7 +2398,7 @@ def kept_process(record: dict[str, str]) -> Process | None:
 
 
 def pid_of(identity: Identity, record: dict[str, str]) -> int:
-    """Return the PID that people know a holder by: of a kept turn its process's."""
+    """Return the PID to show for a holder: of a kept turn, its process's."""
     pid = record.get("for", "").partition(" ")[0]
     if pid.isdecimal() and len(pid) < 11:
         return int(pid)
@@ -2376,22 +2413,23 @@ def end_run(
 
 
 def end_dead_runs(scope: Scope) -> None:
-    """End what is left of the runs of a scope in which no process is any more."""
+    """End what is left of the runs of a scope without live processes."""
     for identity in owners(scope):
         end_run(scope, identity, record_in(LOCK, identity, scope.fd))
 
 
 class Run:
-    """What belongs to a holder's turn: its recorded processes, their descendants, the carriers of
-    its token, and the calls in the scope inside it. A process in a session of its own is a daemon,
-    or another terminal, and none of the run. What was once found stays found."""
+    """What belongs to a holder's turn: its recorded processes, their
+    descendants, the processes with its token, and the calls in the scope inside
+    it. A process in a session of its own is a daemon or in another terminal,
+    and does not belong to it. A process that was found once stays found."""
 
     def __init__(self, scope: Scope, identity: Identity, record: dict[str, str]) -> None:
         self.scope, self.identity, self.record = scope, identity, record
         self.known: dict[int, Process] = {}
 
     def members(self) -> list[Process]:
-        """Return the living processes of the run, without this one and its ancestors."""
+        """Return the run's live processes but this one and its ancestors."""
         table = read_processes()
         found = {each.pid: each for each in self.recorded(table)}
         sessions = self.sessions(table) | {each.sid for each in found.values()}
@@ -2411,7 +2449,7 @@ class Run:
         return [process for process in found.values() if process.state not in "ZX"]
 
     def sessions(self, table: dict[int, Process]) -> set[int]:
-        """Return the run's session; of a damaged record those of the run that no member leads."""
+        """Return the run's session, or those that no member leads."""
         sid = self.record.get("sid", "")
         if is_pid(sid):
             return {int(sid)}
@@ -2419,11 +2457,13 @@ class Run:
         return {sid for sid in carriers.values() if sid not in carriers}
 
     def recorded(self, table: dict[int, Process]) -> list[Process]:
-        """Return the living processes that the record and the scope inside the run name.
+        """Return the living processes that the record and the scope inside the
+        run name.
 
-        A file alone is no proof. The command is younger than its holder and carries the token; or
-        it has cleared its environment, and its parent is the holder or the reaper of orphans: init,
-        or a child of init. Root believes another user's file only about processes of that user.
+        A file alone is no proof. The command is younger than its holder and
+        carries the token; or it has cleared its environment, and its parent is
+        the holder or the reaper of orphans: init, or a child of init. Root
+        believes another user's file only about processes of that user.
         """
         # child 4243 t148046
         inner = find_inner(self.scope, self.identity)
@@ -2445,7 +2485,7 @@ class Run:
         return found + [each for each in named if each and self.may_name(each)]
 
     def may_name(self, process: Process) -> bool:
-        """Tell whether the owner of the files may name a process: root believes no other user."""
+        """True if the owner of the files may name a process, or is root."""
         try:
             return self.scope.owner in (-1, posix.stat("/proc/%d" % process.pid).st_uid)
         except OSError:
@@ -2453,7 +2493,7 @@ class Run:
 
 
 def is_younger(identity: Identity, process: Process) -> bool:
-    """Tell whether an identity is younger than a process, as far as one reader found both."""
+    """True if an identity is younger than a process of the same reader."""
     start = identity.start
     return start[:1] == process.start[:1] and int(process.start[1:]) < int(start[1:])
 
@@ -2461,7 +2501,8 @@ def is_younger(identity: Identity, process: Process) -> bool:
 def has_token(process: Process, identity: Identity) -> bool:
     """Tell whether a process was started with a run's token.
 
-    The environment of a process in the middle of an exec is empty: it is read again.
+    The environment of a process in the middle of an exec is empty: it is read
+    again.
     """
     if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
         return False
@@ -2484,12 +2525,13 @@ def end_processes(
     deadline: float | None = None,
     denied: dict[tuple[int, str], Process] | None = None,
 ) -> list[Process]:
-    """End what find returns, until two looks in a row find nothing. Return what was ended.
+    """End what find returns, until two looks in a row find nothing. Return what
+    was ended.
 
-    TERM, a grace period, KILL. The grace period counts from the first TERM of all: a chain of
-    processes that each start a successor does not outlive it. What may not be signalled is waited
-    for, and named. Failure, with status 75, when that takes until the deadline. denied: takes in
-    what may not be signalled and has not ended in the grace period, instead.
+    TERM, a grace period from the first TERM, KILL: no chain of successors
+    outlives it. A process that may not be signalled is named and waited for,
+    with Failure (75) at the deadline. denied: takes such processes in after
+    the grace period, instead.
     """
     told: set[tuple[int, str]] = set()
     ended: dict[tuple[int, str], Process] = {}
@@ -2535,9 +2577,11 @@ IDLE_LOOKS = 2  # in a row, after which it gives the turn back
 
 
 def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
-    """Fork a keeper for the turn and let go of the claim. gives_back: also when no line runs in it.
+    """Fork a keeper for the turn and let go of the claim. gives_back: also when
+    no line runs in it.
 
-    All signals are blocked until the keeper has left the process group: a Ctrl-C is for the make.
+    All signals are blocked until the keeper has left the process group: a
+    Ctrl-C is for the make.
     """
     began = time.monotonic()
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
@@ -2556,7 +2600,7 @@ def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
 
 
 def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
-    """Be the keeper: hold the turn until its process has ended, then release."""
+    """Be the keeper: hold the turn until the process has ended."""
     assert plan.kept
     become_daemon(claim)
     Stderr.is_holder = True
@@ -2598,7 +2642,7 @@ class Released(Exception):
 
 
 def await_release(claim: Claim) -> None:
-    """Let SIGTERM end a held turn from now on, and name this keeper in the record."""
+    """Name this keeper in the record. SIGTERM ends a held turn now."""
 
     def let_go(signum: int, frame: object) -> None:
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
@@ -2611,7 +2655,7 @@ def await_release(claim: Claim) -> None:
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:
-    """Do something until no call in it fails: a keeper that dies of an error ends a make's run."""
+    """Repeat until no call fails: a keeper's death would end a make's run."""
     while True:
         try:
             return action(*arguments)
@@ -2620,7 +2664,7 @@ def persist(action: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def is_idle(nested: Scope, lets_in: bool) -> bool:
-    """Tell whether no line runs in a nested scope. lets_in: free its flock again after the look."""
+    """True if no line runs in a nested scope. lets_in: free the flock again."""
     try:
         flock(nested.fd, LOCK_EX | LOCK_NB)
     except OSError:  # taken, or that cannot be told
@@ -2631,9 +2675,11 @@ def is_idle(nested: Scope, lets_in: bool) -> bool:
 
 
 def become_daemon(claim: Claim) -> None:
-    """Leave the caller's session, terminal, directory and descriptors, but for those of the turn.
+    """Leave the caller's session, terminal, directory and descriptors, but for
+    those of the turn.
 
-    All signals stay blocked but for SIGTERM, and one that the group was sent so far is forgotten.
+    All signals stay blocked but for SIGTERM, and one that the group was sent so
+    far is forgotten.
     """
     posix.setsid()
     for handler in _signal.SIG_IGN, _signal.SIG_DFL:
@@ -2664,8 +2710,8 @@ def close_others(kept: set[int]) -> None:
 
 
 def settle(claim: Claim) -> None:
-    """Do what a command that runs for some milliseconds need not wait for, and a short one never
-    has. Be "seqexec" in ps and top, not "python3": proc_pid_comm(5)."""
+    """Do what only a command of more than some milliseconds needs. Be "seqexec"
+    in ps and top, not "python3": proc_pid_comm(5)."""
     try:
         fd = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
         posix.write(fd, TOOL[:15].encode())
@@ -2704,7 +2750,7 @@ ORIGINS = {  # what a variable tells of the caller; the last one that is set cou
 
 
 def make_record(plan: Plan) -> bytes:
-    """Return what stands in the owner file: for people, and for the recovery of the run."""
+    """Return the content of the owner file, for people and for recovery."""
     place = "terminal" if posix.isatty(2) else "-"
     for key, name in ORIGINS.items():
         place = name if key.encode() in posix.environ else place
@@ -2723,13 +2769,13 @@ def make_record(plan: Plan) -> bytes:
 
 
 def label_of(given: str = "") -> str:
-    """Return what stands before the command for people: the caller's label and a colon, or ""."""
+    """Return the caller's label and a colon, or ""."""
     label = printable(given or setting("SEQEXEC_LABEL"), LONGEST_LABEL)
     return label + ": " if label else ""
 
 
 def open_claim(plan: Plan) -> Claim:
-    """Enter the scope that this process belongs to; again where it was removed meanwhile."""
+    """Enter this process's scope; again if it was removed meanwhile."""
     for _ in range(100):
         scope = enter_scope(plan.project)
         try:
@@ -2766,7 +2812,7 @@ def take_turn(plan: Plan) -> Claim:
 
 
 def take_at_once(claim: Claim, plan: Plan) -> bool:
-    """Line up, and take the lock where no process is ahead. False: it takes a wait."""
+    """Line up; take the lock if no process is ahead, else return False."""
     scope = claim.scope
     try:
         is_first = append_to_queue(claim, plan.shown)
@@ -2780,8 +2826,7 @@ def take_at_once(claim: Claim, plan: Plan) -> bool:
 
 
 def command_environment(identity: Identity) -> dict[bytes, bytes]:
-    """Return the environment as it was before Python's start, with this run's token in the
-    chain."""
+    """Return the environment of before Python's start, and the token."""
     environ = dict(posix.environ)
     ctype = sys._xoptions.get("ctype")  # "" or "=" and what it was: PEP 538 may have replaced it
     if ctype:
@@ -2795,8 +2840,7 @@ def command_environment(identity: Identity) -> dict[bytes, bytes]:
 
 
 def find_command(name: str, environ: dict[bytes, bytes]) -> list[str]:
-    """Return the paths at which a shell would look for a command; those that can be executed
-    first."""
+    """Return the paths of a command in PATH, the executable ones first."""
     if "/" in name or not name:
         return [name] if name else []
     search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
@@ -2815,7 +2859,7 @@ LONGEST_LOG = 65536  # bytes; the older half goes when there are more
 def append_history(
     claim: Claim, plan: Plan, status: int | None, seconds: float, peak: int
 ) -> None:
-    """Append when, status, waited, ran, peak KiB, ended by, command. Status ?: a kept turn's."""
+    """Append a run. Status ?: a kept turn's, which is not known."""
     # 1700000000 0 0.0 12.3 10240 - make test; of run 7: 10240+7
     ended, shown = "?" if status is None else str(status), plan.shown[:LONGEST_LINE]
     number = "+%d" % plan.number if plan.number else ""
@@ -2824,7 +2868,7 @@ def append_history(
 
 
 def append_line(name: str, line: str, scope: Scope) -> None:
-    """Append a line to a log for people; shorten a long one. Failures are none of the tool's."""
+    """Append to a log for people; shorten a long log. Ignore failures."""
     try:
         fd = open_file(name, scope)
         try:
@@ -2853,7 +2897,7 @@ LARGEST_SPREAD = 0.3  # between the shortest and the longest, as a part of what 
 
 
 def seconds_since(text: str) -> float:
-    """Return the seconds since an epoch second from a file; 0 for junk or the future."""
+    """Return the seconds since an epoch second; 0 for junk, the future."""
     try:
         return max(0.0, min(time.time() - float(text), 1e9))
     except ValueError:
@@ -2861,7 +2905,7 @@ def seconds_since(text: str) -> float:
 
 
 def clock_time(text: str) -> str:
-    """Return the local time of an epoch second from a file; now for junk or the future."""
+    """Return the local time of an epoch second; now, for junk or the future."""
     return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
@@ -2885,9 +2929,9 @@ class Entry:
 
 
 def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry]]:
-    """Yield the owners in the lock, then the waiters in the queue's order, each with its kind:
-    "holders", "waiters", "away" for a dead waiter whose place is kept, or "stale" for what another
-    dead process has left.
+    """Yield the owners in the lock, then the waiters in the queue's order, each
+    with its kind: "holders", "waiters", "away" for a dead waiter whose place is
+    kept, or "stale" for what another dead process has left.
 
     with_inner: also those of the scopes inside this one.
     """
@@ -2912,8 +2956,8 @@ def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry
 
 
 class Screen:
-    """The waiting line. On a terminal it updates itself. Elsewhere, and in the background, it is
-    printed at a change and every REPEAT seconds."""
+    """The waiting line. On a terminal it updates itself. Elsewhere, and in the
+    background, it is printed at a change and every REPEAT seconds."""
 
     def __init__(self, plan: Plan) -> None:
         self.quiet, self.silence = plan.quiet, plan.silence
@@ -2930,8 +2974,8 @@ class Screen:
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
     def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
-        """Say what blocks this process, if that is new. A waiter behind its own shell job is
-        silent for REPEAT seconds: people see that one at work."""
+        """Say what blocks this process, if that is new. A waiter behind its own
+        shell job is silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
         if self.quiet or waited < (REPEAT if is_own_job else self.silence):
@@ -2957,12 +3001,12 @@ class Screen:
 
 
 def can_move_cursor(fd: int) -> bool:
-    """Tell whether a descriptor is a terminal that understands more than lines: not TERM=dumb."""
+    """True for a terminal that understands more than lines."""
     return posix.isatty(fd) and setting("TERM") not in ("", "dumb")
 
 
 def is_in_foreground() -> bool:
-    """Tell whether this process's job has the terminal, or there is no job control."""
+    """True if this process's job has the terminal, or there are no jobs."""
     try:
         return posix.tcgetpgrp(2) == posix.getpgrp()
     except OSError:
@@ -2970,7 +3014,7 @@ def is_in_foreground() -> bool:
 
 
 def terminal_width(fd: int) -> int:
-    """Return the columns of the terminal on a descriptor; 80 where that is not told."""
+    """Return the columns of a terminal; 80 if they are not known."""
     try:
         return posix.get_terminal_size(fd).columns or 80
     except OSError:
@@ -2995,10 +3039,10 @@ def fit(text: str, width: int) -> str:
 
 
 def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
-    """Say the position, and the holder's PID, command, and for how long it has run.
+    """Say the position, and the holder's PID, command and time.
 
-    room: columns, 0 for any number. Where they are few, words go, then a part of the command, then
-    all after it: a number is never cut.
+    room: columns, 0 for any number. If they are few, words go first, then a
+    part of the command, then all after it. A number is never cut.
     """
     queue, names = read_queue(claim.scope), waiters_in_order(claim.scope)
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
@@ -3048,13 +3092,13 @@ def idle_seconds(scope: Scope, held: Entry) -> float:
 
 
 def terminal_of(process: Process) -> str:
-    """Return " in pts/3" for a process on that terminal: major 136 to 143 is pts."""
+    """Return " in pts/3", a process's terminal: major 136 to 143 is pts."""
     major, minor = posix.major(process.tty), posix.minor(process.tty)
     return " in pts/%d" % (minor + (major - 136) * 256) if 136 <= major <= 143 else ""
 
 
 def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
-    """Return "; about 2 min" until the holder and the living ahead have ended; "" where unknown."""
+    """Return "; about 2 min": the time until all ahead have ended; or ""."""
     history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
     if len(ahead) >= LONGEST_ESTIMATE or not expected_seconds(history, commands, running.seconds):
@@ -3069,8 +3113,9 @@ def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
 
 
 def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
-    """Return the seconds until commands have ended, of which the first has run for some. Return 0
-    where a command has too few earlier runs, or those differ too much."""
+    """Return the seconds until commands have ended, of which the first has run
+    for some. Return 0 where a command has too few earlier runs, or those differ
+    too much."""
     # 1700000000 0 0.0 12.3 10240 - make test
     spread = likely = 0.0
     for command in commands:
@@ -3092,10 +3137,11 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
 def number_setting(
     plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
 ) -> float | None:
-    """Return the number that an option or a variable sets, None where none does. Note which.
+    """Return the number that an option or a variable sets, None where none
+    does. Note which.
 
-    Raise Failure for a text that is no number from 0 up. Under -c a variable's is named and
-    ignored: others export it.
+    Raise Failure for a text that is no number from 0 up. Under -c a variable's
+    is named and ignored: others export it.
     """
     origins = [("--%s " % option, plan.given.get(option))]
     origins += [(name + "=", setting(name) or None) for name in variables]
@@ -3121,7 +3167,7 @@ def help_text() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Do what the command line says. Return the exit status, -N to die of signal N."""
+    """Do what the command line says. Return the status; -N: die of signal N."""
     try:
         plan = parse_arguments(argv)
         return plan if isinstance(plan, int) else run(plan)
@@ -3153,7 +3199,7 @@ class Call(Plan):
 
 
 def parse_arguments(argv: list[str]) -> Call | int:
-    """Return what the arguments and the environment ask for; a status where it is done already."""
+    """Return the plan, or the status if the arguments only ask for a look."""
     plan = Call()
     plan.words = split_options(plan, argv[1:])
     plan.quiet = "seq-quiet" in plan.given or is_on("SEQEXEC_QUIET")
@@ -3219,10 +3265,11 @@ def show_queue(words: list[str]) -> int:
 
 
 def make_words(text: str) -> list[str]:
-    """Return the words of $MAKE or --seq-make: a path, blanks in it or not, or a command with
-    flags.
+    """Return the words of $MAKE or --seq-make: a path, blanks in it or not, or
+    a command with flags.
 
-    This very file is not meant: a Makefile may export `MAKE := make_sequential.py`.
+    This very file is not meant: a Makefile may export `MAKE :=
+    make_sequential.py`.
     """
     is_path = "/" in text and posix.access(text, posix.X_OK)
     words = [text] if is_path else text.split() or ["make"]
@@ -3232,7 +3279,7 @@ def make_words(text: str) -> list[str]:
 
 
 def make_options(words: list[str]) -> list[tuple[str, str]]:
-    """Return make's options, each as a letter and its value, if it is one that takes a value."""
+    """Return make's options, each as a letter and its value, if any."""
     # -npq  -C dir  -kCdir  -j4  --dry-run  --directory=dir  --dir dir
     found = []
     words = words[: words.index("--")] if "--" in words else words
@@ -3254,7 +3301,7 @@ def values_of(words: list[str], letter: str) -> list[str]:
 
 
 def asks_only(words: list[str], letters: str = "nqvh") -> bool:
-    """Tell whether make's arguments or MAKEFLAGS only look: -n, -q, -v, -h and their long forms."""
+    """True if make only looks: -n, -q, -v, -h and their long forms."""
     # MAKEFLAGS: ks -j4 --jobserver-auth=3,4 -- V=1
     given = {letter for letter, _ in make_options(words)}
     inherited = ("-" + setting("MAKEFLAGS")).split(" ")[0]
@@ -3264,7 +3311,7 @@ def asks_only(words: list[str], letters: str = "nqvh") -> bool:
 
 
 def project_of(words: list[str]) -> str:
-    """Return the root of the project that make's -C options lead to, else of this one."""
+    """Return the project that make's -C options lead to, else this one."""
     here = posix.open(".", DIRECTORY)
     try:
         for each in values_of(words, "C"):
@@ -3283,7 +3330,7 @@ def project_of(words: list[str]) -> str:
 
 
 def go_to_root(words: list[str]) -> None:
-    """Go to the project's root where there is a makefile there, none here, and no -C or -f."""
+    """Go to the root if only it has a makefile; not with -C or -f."""
     if values_of(words, "C") or values_of(words, "f") or MAKEFILES & set(posix.listdir(".")):
         return
     root = project_root()
@@ -3339,10 +3386,11 @@ HALF_READ = 4096  # bytes: a makefile up to this size is read at once, a longer 
 
 
 def hold(plan: Call) -> int:
-    """Take the turn for the make that has called this; print the chain of tokens for its recipes.
+    """Take the turn for the make that has called this; print the chain of
+    tokens for its recipes.
 
-    A make that only looks, one inside the turn of a make above it, and one whose SHELL is
-    seqexec.py, which takes the turn itself, get what they have.
+    A make that only looks, one inside the turn of a make above it, and one
+    whose SHELL is seqexec.py, which takes the turn itself, get what they have.
     """
     chain = setting("SEQEXEC_RUN")
     if asks_only(plan.words[:1]):
@@ -3378,14 +3426,14 @@ def hold(plan: Call) -> int:
 
 
 def makefiles() -> dict[int, tuple[int, int]]:
-    """Return the inode, size and last change of each makefile in this directory, which is make's."""
+    """Return the inode, size and last change of each makefile here."""
     found = [look_up(name) for name in MAKEFILES]
     return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
 
 
 def is_part_of_a_turn(scope: Scope, make: Process) -> bool:
-    """Tell whether the innermost run around a make is a kept turn, or a line of seqexec.py below
-    it."""
+    """Tell whether the innermost run around a make is a kept turn, or a line of
+    seqexec.py below it."""
     if scope.outer is None:
         return False
     record = record_in(LOCK, scope.identity, scope.outer.fd)

@@ -172,7 +172,7 @@ def start_again() -> NoReturn:
 
 
 def refuse(text: str) -> NoReturn:
-    """Print one line and end with status 125, before there is anything else to end."""
+    """Print one line and end with status 125, before all else is set up."""
     posix.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
     posix._exit(125)
 
@@ -188,11 +188,13 @@ if __name__ == "__main__":
 
 
 def store_bytecode() -> None:
-    """Keep this file's bytecode for the next start, in a directory of this user.
+    """Keep this file's bytecode for the next start, in a directory of this
+    user.
 
-    Its name has the file's inode, size and change time and the Python version. A change of the
-    content changes the ctime, which no process can set (inode(7)). The newest 20 files stay, of
-    all copies and Pythons. A failure is silent: the next start compiles again.
+    Its name has the file's inode, size and change time and the Python version.
+    A change of the content changes the ctime, which no process can set
+    (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure
+    is silent: the next start compiles again.
     """
     global is_stored
     import marshal
@@ -228,8 +230,7 @@ FAILED, CANNOT_RUN, NOT_FOUND = 125, 126, 127
 
 
 class Failure(Exception):
-    """What ends the tool with one line on stderr and an exit status: 125 where none is
-    documented."""
+    """Ends the tool with one line on stderr and an exit status."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
@@ -258,7 +259,8 @@ def show(text: str) -> int:
 def exit_like(status: int) -> NoReturn:
     """End with a status, or of signal N for -N, without a core file.
 
-    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: core(5).
+    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0
+    does not: core(5).
     """
     if status < 0:
         try:
@@ -352,7 +354,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
-    """Return what a file of a process holds, None when the process is gone or hides it."""
+    """Return a process's file in /proc; None if it is gone or hidden."""
     try:
         return read_file("%s/%d/%s" % (PROC, pid, name))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -362,7 +364,7 @@ def read_proc(pid: int, name: str) -> bytes | None:
 
 
 def try_close(*fds: int) -> None:
-    """Close descriptors, -1 for none. One whose close fails is closed all the same: close(2)."""
+    """Close descriptors but -1. After a failure they are closed: close(2)."""
     for fd in fds:
         try:
             if fd >= 0:
@@ -372,10 +374,11 @@ def try_close(*fds: int) -> None:
 
 
 def printable(text: str, width: int = 0) -> str:
-    """Return text as one harmless line for any terminal, cut to a width if one is given.
+    """Return text as one harmless line for any terminal, cut to a width if one
+    is given.
 
-    Control characters, escape sequences, direction marks and stray bytes become \\n, \\x1b,
-    \\udc80.
+    Control characters, escape sequences, direction marks and stray bytes become
+    \\n, \\x1b, \\udc80.
     """
     if not text.isprintable():
         text = "".join(
@@ -385,7 +388,7 @@ def printable(text: str, width: int = 0) -> str:
 
 
 def is_writable(fd: int, seconds: float) -> bool:
-    """Tell whether fd takes a line in time: a full pipe or a terminal after Ctrl-S does not."""
+    """True if fd takes a line in time. A full pipe or Ctrl-S prevents it."""
     import select
 
     poll = select.poll()
@@ -396,7 +399,8 @@ def is_writable(fd: int, seconds: float) -> bool:
 class Process:
     """One process as it was at one moment.
 
-    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss in bytes.
+    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss
+    in bytes.
     """
 
     ppid = pgid = sid = tty = rss = 0
@@ -415,7 +419,7 @@ def read_process(pid: int) -> Process | None:
 
 
 def parse_stat(pid: int, text: bytes) -> Process | None:
-    """Return the process of a /proc/PID/stat line (proc_pid_stat(5)), None for junk."""
+    """Return the process of a line of proc_pid_stat(5), None for junk."""
     # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 41 101 0 0 0 0 0 0 0 20 0 1 0 148044 31 412 ...
     name, _, rest = text.partition(b"(")[2].rpartition(b")")  # a name may hold ")" and newlines
     words = rest.split()
@@ -430,7 +434,7 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
 
 
 def read_processes() -> dict[int, Process]:
-    """Return all visible processes by their PIDs: one pass over /proc, or one call of ps."""
+    """Return all visible processes by PID: one pass of /proc, or one ps."""
     if PROC:
         found = [read_process(int(name)) for name in posix.listdir(PROC) if name.isdecimal()]
         return {process.pid: process for process in found if process}
@@ -441,17 +445,19 @@ def read_processes() -> dict[int, Process]:
 
 
 class PsEnvironments:
-    """What a ps has told of all processes: by PID, arguments and environment."""
+    """What ps has told of all processes: arguments, environment, by PID."""
 
     moment = 0.0
     found: dict[int, bytes] = {}
 
 
 def read_environment(pid: int) -> bytes | None:
-    """Return the environment a process was started with, its entries separated by NULs.
+    """Return the environment a process was started with, its entries separated
+    by NULs.
 
-    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec. A ps is
-    believed for 0.1 s: a sweep asks for each process.
+    None: the process is gone or hidden. b"": it has none, or is in the middle
+    of an exec. The answer of a ps counts for 0.1 s, because a sweep asks for
+    each process.
     """
     if PROC:
         return read_proc(pid, "environ")
@@ -465,7 +471,7 @@ def read_environment(pid: int) -> bytes | None:
 
 
 def read_command(pid: int) -> str:
-    """Return a process's arguments joined by blanks, raw: printable() makes them fit to show."""
+    """Return a process's arguments, raw. printable() makes them fit to show."""
     if PROC:
         raw = read_proc(pid, "cmdline") or b""
     else:
@@ -492,16 +498,17 @@ def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process
 
 
 def is_older(process: Process, other: Process) -> bool:
-    """Tell whether a process was started before another one that the same reader found."""
+    """True if a process started before another one of the same reader."""
     return int(process.start[1:]) < int(other.start[1:])
 
 
 def signal_process(process: Process, signum: int) -> bool:
     """Send a signal to this very process, never to a later one with its PID.
 
-    Return False when it is gone (a zombie is). Raise PermissionError when it may not be signalled.
-    The pidfd is opened before the start time is compared, so nothing can change in between. Without
-    pidfd (Python 3.8, macOS, a seccomp filter) some microseconds lie between look and signal.
+    Return False when it is gone (a zombie is). Raise PermissionError when it
+    may not be signalled. The pidfd is opened before the start time is compared,
+    so nothing can change in between. Without pidfd (Python 3.8, macOS, a
+    seccomp filter) some microseconds lie between look and signal.
     """
     if process.pid < 2:  # 0 and -1 are groups and everything; 1 is init
         return False
@@ -526,7 +533,7 @@ def signal_process(process: Process, signum: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int:
-    """Return a descriptor that is readable once the process has ended (pidfd_open(2)), or -1."""
+    """Return a pidfd_open(2) descriptor, readable after the end, or -1."""
     pidfd_open: Any = getattr(posix, "pidfd_open", None)  # Python 3.9, Linux 5.3
     try:
         return int(pidfd_open(pid)) if pidfd_open and hasattr(_signal, "pidfd_send_signal") else -1
@@ -537,7 +544,8 @@ def open_pidfd(pid: int) -> int:
 def pid_is_free(pid: int) -> bool:
     """Tell whether no process has a PID, by kill(2) with signal 0.
 
-    A look into /proc for a process that is just being taken away spins until it is gone.
+    A look into /proc for a process that is just being taken away spins until it
+    is gone.
     """
     try:
         if PROC in ("", "/proc"):
@@ -550,7 +558,7 @@ def pid_is_free(pid: int) -> bool:
 
 
 def is_hidden(pid: int) -> bool:
-    """Tell whether a process exists that cannot be seen: hidepid of proc(5), a ps that fails."""
+    """True if a process exists but cannot be read: hidepid, a failing ps."""
     return PROC in ("", "/proc") and read_process(pid) is None and not pid_is_free(pid)
 
 
@@ -588,7 +596,8 @@ def parse_lstart(words: list[str]) -> int:
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
     """Return the PID of a ps and its lines, none when it failed.
 
-    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all understand these.
+    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all
+    understand these.
     """
     from subprocess import DEVNULL, PIPE, Popen
 
@@ -671,7 +680,7 @@ class Reader:
         return [process for process in map(read_thread_leader, pids) if process]
 
     def read(self, pid: int) -> Process | None:
-        """Return a process as it is, or was at the last look; None when it is gone."""
+        """Return a process as it is or was at the last look; None if gone."""
         return self.table.get(pid) if not PROC else None if pid_is_free(pid) else read_process(pid)
 
     def measure(self, member: Member) -> int | None:
@@ -752,7 +761,8 @@ class Reader:
         return not member.has_executed
 
     def confirm(self, member: Member, size: int) -> int:
-        """Return a size; for a fork its private bytes, without its parent's pages.
+        """Return a size; for a fork its private bytes, without its parent's
+        pages.
 
         With ps a fork shows the RSS and the name of its parent.
         """
@@ -988,7 +998,7 @@ class MemoryGuard:
     # when to look
 
     def look(self, is_last: bool = False) -> None:
-        """Look once at what may have changed; the last time, tell of all that is under way."""
+        """Look at what may have changed; the last time, report all."""
         now, began = time.monotonic(), cpu_time()
         self.handed = self.reader.handed_out()
         is_thorough = now >= self.thorough_at
@@ -1045,7 +1055,8 @@ class MemoryGuard:
         return sleep
 
     def count_parts(self) -> int:
-        """Work out what each member adds to the total; return that, note the peak.
+        """Work out what each member adds to the total; return that, note the
+        peak.
 
         Forks come first, and count only if they have not changed until all are
         read: else pages would count for a fork that has just ended, and then,
@@ -1173,7 +1184,7 @@ class MemoryGuard:
         return [member for member in self.members.values() if member.ending is ending]
 
     def sweep(self, ending: Ending) -> None:
-        """Signal each process of a family, once, and what it forked meanwhile."""
+        """Signal each process of a family, once, and its new forks."""
         is_new, growth = True, int(STILL_GROWING * self.least_limit)
         while is_new:
             self.discover()
@@ -1194,7 +1205,7 @@ class MemoryGuard:
                     pass
 
     def follow(self, ending: Ending, is_last: bool) -> None:
-        """See how far an end has come. Two empty looks finish it: tell of it."""
+        """See how far an end is. Two empty looks finish and report it."""
         for member in self.family(ending):
             if self.members.get(member.process.pid) is member:
                 self.check_limit(member)

@@ -179,7 +179,7 @@ def start_again() -> NoReturn:
 
 
 def refuse(text: str) -> NoReturn:
-    """Print one line and end with status 125, before there is anything else to end."""
+    """Print one line and end with status 125, before all else is set up."""
     posix.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
     posix._exit(125)
 
@@ -195,11 +195,13 @@ if __name__ == "__main__":
 
 
 def store_bytecode() -> None:
-    """Keep this file's bytecode for the next start, in a directory of this user.
+    """Keep this file's bytecode for the next start, in a directory of this
+    user.
 
-    Its name has the file's inode, size and change time and the Python version. A change of the
-    content changes the ctime, which no process can set (inode(7)). The newest 20 files stay, of
-    all copies and Pythons. A failure is silent: the next start compiles again.
+    Its name has the file's inode, size and change time and the Python version.
+    A change of the content changes the ctime, which no process can set
+    (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure
+    is silent: the next start compiles again.
     """
     global is_stored
     import marshal
@@ -235,8 +237,7 @@ FAILED, CANNOT_RUN, NOT_FOUND = 125, 126, 127
 
 
 class Failure(Exception):
-    """What ends the tool with one line on stderr and an exit status: 125 where none is
-    documented."""
+    """Ends the tool with one line on stderr and an exit status."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
@@ -265,7 +266,8 @@ def show(text: str) -> int:
 def exit_like(status: int) -> NoReturn:
     """End with a status, or of signal N for -N, without a core file.
 
-    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0 does not: core(5).
+    RLIMIT_CORE 1 also keeps a core_pattern pipe from being started, which 0
+    does not: core(5).
     """
     if status < 0:
         try:
@@ -309,9 +311,10 @@ def say(message: str, patience: float | None = None) -> bool:
 def write_stderr(text: str, patience: float | None = None) -> bool:
     """Print a text on stderr. A closed or full one is no reason to fail.
 
-    patience: seconds to wait for a reader; without a limit while no other process waits for this
-    one. Return False if the reader did not come. A blocked SIGTTOU lets a background process write
-    under `stty tostop`: termios(3).
+    patience: seconds to wait for a reader; without a limit while no other
+    process waits for this one. Return False if the reader did not come. A
+    blocked SIGTTOU lets a background process write under `stty tostop`:
+    termios(3).
     """
     if patience is None and Stderr.is_holder:
         patience = READER_PATIENCE
@@ -336,7 +339,7 @@ def setting(name: str, default: str = "") -> str:
 
 
 def is_on(*variables: str) -> bool:
-    """Tell whether the first of some variables that is set says yes: not 0, no, off, false."""
+    """True if the first of these variables that is set is not 0, no, off."""
     first = next(filter(None, map(setting, variables)), "0")
     return first.lower() not in ("0", "no", "off", "false")
 
@@ -403,7 +406,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
-    """Return what a file of a process holds, None when the process is gone or hides it."""
+    """Return a process's file in /proc; None if it is gone or hidden."""
     try:
         return read_file("%s/%d/%s" % (PROC, pid, name))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -413,7 +416,7 @@ def read_proc(pid: int, name: str) -> bytes | None:
 
 
 def try_close(*fds: int) -> None:
-    """Close descriptors, -1 for none. One whose close fails is closed all the same: close(2)."""
+    """Close descriptors but -1. After a failure they are closed: close(2)."""
     for fd in fds:
         try:
             if fd >= 0:
@@ -423,10 +426,11 @@ def try_close(*fds: int) -> None:
 
 
 def printable(text: str, width: int = 0) -> str:
-    """Return text as one harmless line for any terminal, cut to a width if one is given.
+    """Return text as one harmless line for any terminal, cut to a width if one
+    is given.
 
-    Control characters, escape sequences, direction marks and stray bytes become \\n, \\x1b,
-    \\udc80.
+    Control characters, escape sequences, direction marks and stray bytes become
+    \\n, \\x1b, \\udc80.
     """
     if not text.isprintable():
         text = "".join(
@@ -436,7 +440,7 @@ def printable(text: str, width: int = 0) -> str:
 
 
 def is_writable(fd: int, seconds: float) -> bool:
-    """Tell whether fd takes a line in time: a full pipe or a terminal after Ctrl-S does not."""
+    """True if fd takes a line in time. A full pipe or Ctrl-S prevents it."""
     import select
 
     poll = select.poll()
@@ -447,7 +451,8 @@ def is_writable(fd: int, seconds: float) -> bool:
 class Process:
     """One process as it was at one moment.
 
-    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss in bytes.
+    tty is a device number (0: none), state a letter (Z zombie, T stopped), rss
+    in bytes.
     """
 
     ppid = pgid = sid = tty = rss = 0
@@ -466,7 +471,7 @@ def read_process(pid: int) -> Process | None:
 
 
 def parse_stat(pid: int, text: bytes) -> Process | None:
-    """Return the process of a /proc/PID/stat line (proc_pid_stat(5)), None for junk."""
+    """Return the process of a line of proc_pid_stat(5), None for junk."""
     # 4242 (a) R 1 (b) S 4240 4242 4242 34816 4242 41 101 0 0 0 0 0 0 0 20 0 1 0 148044 31 412 ...
     name, _, rest = text.partition(b"(")[2].rpartition(b")")  # a name may hold ")" and newlines
     words = rest.split()
@@ -481,7 +486,7 @@ def parse_stat(pid: int, text: bytes) -> Process | None:
 
 
 def read_processes() -> dict[int, Process]:
-    """Return all visible processes by their PIDs: one pass over /proc, or one call of ps."""
+    """Return all visible processes by PID: one pass of /proc, or one ps."""
     if PROC:
         found = [read_process(int(name)) for name in posix.listdir(PROC) if name.isdecimal()]
         return {process.pid: process for process in found if process}
@@ -492,17 +497,19 @@ def read_processes() -> dict[int, Process]:
 
 
 class PsEnvironments:
-    """What a ps has told of all processes: by PID, arguments and environment."""
+    """What ps has told of all processes: arguments, environment, by PID."""
 
     moment = 0.0
     found: dict[int, bytes] = {}
 
 
 def read_environment(pid: int) -> bytes | None:
-    """Return the environment a process was started with, its entries separated by NULs.
+    """Return the environment a process was started with, its entries separated
+    by NULs.
 
-    None: it is gone, or hidden from us. b"": it has none, or is in the middle of an exec. A ps is
-    believed for 0.1 s: a sweep asks for each process.
+    None: the process is gone or hidden. b"": it has none, or is in the middle
+    of an exec. The answer of a ps counts for 0.1 s, because a sweep asks for
+    each process.
     """
     if PROC:
         return read_proc(pid, "environ")
@@ -516,7 +523,7 @@ def read_environment(pid: int) -> bytes | None:
 
 
 def read_command(pid: int) -> str:
-    """Return a process's arguments joined by blanks, raw: printable() makes them fit to show."""
+    """Return a process's arguments, raw. printable() makes them fit to show."""
     if PROC:
         raw = read_proc(pid, "cmdline") or b""
     else:
@@ -543,16 +550,17 @@ def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process
 
 
 def is_older(process: Process, other: Process) -> bool:
-    """Tell whether a process was started before another one that the same reader found."""
+    """True if a process started before another one of the same reader."""
     return int(process.start[1:]) < int(other.start[1:])
 
 
 def signal_process(process: Process, signum: int) -> bool:
     """Send a signal to this very process, never to a later one with its PID.
 
-    Return False when it is gone (a zombie is). Raise PermissionError when it may not be signalled.
-    The pidfd is opened before the start time is compared, so nothing can change in between. Without
-    pidfd (Python 3.8, macOS, a seccomp filter) some microseconds lie between look and signal.
+    Return False when it is gone (a zombie is). Raise PermissionError when it
+    may not be signalled. The pidfd is opened before the start time is compared,
+    so nothing can change in between. Without pidfd (Python 3.8, macOS, a
+    seccomp filter) some microseconds lie between look and signal.
     """
     if process.pid < 2:  # 0 and -1 are groups and everything; 1 is init
         return False
@@ -577,7 +585,7 @@ def signal_process(process: Process, signum: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int:
-    """Return a descriptor that is readable once the process has ended (pidfd_open(2)), or -1."""
+    """Return a pidfd_open(2) descriptor, readable after the end, or -1."""
     pidfd_open: Any = getattr(posix, "pidfd_open", None)  # Python 3.9, Linux 5.3
     try:
         return int(pidfd_open(pid)) if pidfd_open and hasattr(_signal, "pidfd_send_signal") else -1
@@ -588,7 +596,8 @@ def open_pidfd(pid: int) -> int:
 def pid_is_free(pid: int) -> bool:
     """Tell whether no process has a PID, by kill(2) with signal 0.
 
-    A look into /proc for a process that is just being taken away spins until it is gone.
+    A look into /proc for a process that is just being taken away spins until it
+    is gone.
     """
     try:
         if PROC in ("", "/proc"):
@@ -601,7 +610,7 @@ def pid_is_free(pid: int) -> bool:
 
 
 def is_hidden(pid: int) -> bool:
-    """Tell whether a process exists that cannot be seen: hidepid of proc(5), a ps that fails."""
+    """True if a process exists but cannot be read: hidepid, a failing ps."""
     return PROC in ("", "/proc") and read_process(pid) is None and not pid_is_free(pid)
 
 
@@ -639,7 +648,8 @@ def parse_lstart(words: list[str]) -> int:
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:
     """Return the PID of a ps and its lines, none when it failed.
 
-    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all understand these.
+    One -o a column, and COLUMNS in place of -ww: BSD, macOS and procps all
+    understand these.
     """
     from subprocess import DEVNULL, PIPE, Popen
 
@@ -659,9 +669,11 @@ POLL_INTERVAL = 0.2  # seconds between two looks where the system tells of no ex
 
 
 def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process]:
-    """Return all descendants of the roots, parents first, without the roots themselves.
+    """Return all descendants of the roots, parents first, without the roots
+    themselves.
 
-    No process is older than its parent: such a "child" has a parent whose PID was reused.
+    No process is older than its parent: such a "child" has a parent whose PID
+    was reused.
     """
     children: dict[int, list[Process]] = {}
     for process in table.values():
@@ -743,7 +755,7 @@ MAKES = "makes"  # one file a make that lines up for its turn
 HOLDER_PID = "current.pid"  # for people, and for the shell script that came before
 HISTORY, ORPHANS = "history.txt", "orphans.log"
 FORMAT = "1"  # of all these; another one is never touched
-OUR_MODE_BIT = 0o1000  # the sticky bit: a lock of ours has it, an old shell script's has not
+OUR_MODE_BIT = 0o1000  # the sticky bit: on this tool's lock, not on an old shell script's
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # an open of a FIFO must not block
 KEPT_PLACE = 600.0  # seconds for which a waiter that has died or given up keeps its place
@@ -754,11 +766,11 @@ OTHER_PLACE = "name another place in SEQEXEC_DIR"
 
 
 class LostPlace(Exception):
-    """The line, the private directory or the whole scope was taken away: line up again."""
+    """The line, the private directory or the scope is gone: line up again."""
 
 
 class Identity(str):
-    """The name of a process for ever: format, host and boot, PID namespace, PID, start time."""
+    """A process's name for ever: format, host, boot, namespace, PID, start."""
 
     # 1.vm-3c159a68.4026531836.4242.t148046
     def __init__(self, text: str = "") -> None:
@@ -787,7 +799,7 @@ class Own:
 
 
 def own_identity() -> Identity:
-    """Return this process's identity. /proc/self is right in any PID namespace's /proc."""
+    """Return this process's identity. /proc/self is right in every /proc."""
     if not Own.identity:
         boot, namespace, process, own = "0", 0, None, posix.getpid()
         try:
@@ -807,8 +819,8 @@ def own_identity() -> Identity:
 def turn_identity(plan: Plan) -> Identity:
     """Return the identity that a turn of this process gets.
 
-    A kept turn's start time has a leading 0: the process that takes it for a make may take another
-    one, for itself, inside that turn.
+    A kept turn's start time has a leading 0: the process that takes it for a
+    make may take another one, for itself, inside that turn.
     """
     own = own_identity()
     place = len(own) - len(own.start) + 1
@@ -831,29 +843,29 @@ def shares_pids(identity: Identity) -> bool:
 
 
 def process_of(identity: Identity) -> Process | None:
-    """Return the process of an identity, None where it is gone or cannot be seen from here."""
+    """Return an identity's process, None if it is gone or not visible."""
     process = read_process(identity.pid) if shares_pids(identity) else None
     return process if process and process.start == identity.start else None
 
 
 def is_gone(identity: Identity) -> bool:
-    """Tell whether the process of an identity is proven dead: not so in another PID namespace."""
+    """True if the process is proven dead: never across PID namespaces."""
     return shares_pids(identity) and process_of(identity) is None
 
 
 class Scope:
-    """A directory with one lock and one queue. All in it is reached through its descriptor."""
+    """A directory with one lock and one queue, used through its descriptor."""
 
     def __init__(self, path: str, fd: int, owner: int, outer: Scope | None = None) -> None:
         self.path, self.fd = path, fd
-        self.owner = owner  # a UID: root gives it all that it makes here; -1: no other user's
+        self.owner = owner  # the UID that root gives new files to; -1: none
         self.waiters = -1  # descriptor of WAITERS, once it was needed
         self.outer = outer  # the scope that this one is inside of
         self.identity = Identity(path.rpartition("/")[2] if outer else "")  # of the holder there
 
 
 class Claim:
-    """One process's place in a scope: its private directory, its owner file, later the lock."""
+    """A process's place in a scope: private directory, owner file, lock."""
 
     def __init__(self, scope: Scope, identity: Identity, home: int, file: int) -> None:
         self.scope, self.identity = scope, identity
@@ -869,12 +881,12 @@ class Claim:
 
 
 def project_root() -> str:
-    """Return the checkout that the current directory is in, as git would find it, else the
-    directory.
+    """Return the checkout around the current directory, else the directory.
 
-    A .git file (worktree, submodule) counts. GIT_DIR does not: a hook is in its caller's project.
-    SEQEXEC_PROJECT names another directory, or `repository`: then all worktrees of one repository
-    are one project, that of its main worktree.
+    A .git file (worktree, submodule) counts. GIT_DIR does not: a hook is in its
+    caller's project. SEQEXEC_PROJECT names another directory, or `repository`:
+    then all worktrees of one repository are one project, that of its main
+    worktree.
     """
     try:
         here = posix.getcwd()
@@ -900,13 +912,13 @@ def project_root() -> str:
 
 
 def is_checkout(mark: str) -> bool:
-    """Tell a checkout's .git, a file or a directory with a HEAD, from all else of that name."""
+    """True for a checkout's .git: a file, or a directory with a HEAD."""
     status = look_up(mark)
     return bool(status and (status.st_mode & 0o170000 == 0o100000 or look_up(mark + "/HEAD")))
 
 
 def follow_git(path: str) -> tuple[str, str]:
-    """Return the git directory of a path, and the one that its worktrees share; "" for none."""
+    """Return a path's git directory and the one its worktrees share, or ""."""
     # gitdir: ../.git/worktrees/tree; and in there, in commondir: ../..
     word, _, target = read_start(path).partition(": ")
     if word == "gitdir":
@@ -938,7 +950,7 @@ def look_up(path: str) -> Any:
 
 
 def state_path(root: str) -> str:
-    """Return the path of a project's state directory. /tmp, not TMPDIR: cron and terminals meet."""
+    """Return a project's state directory: in /tmp, as cron has no TMPDIR."""
     try:
         from _sha1 import sha1  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # a CPython built without it
@@ -954,9 +966,11 @@ def state_path(root: str) -> str:
 def open_state(root: str) -> Scope:
     """Open the state directory of a project; make it if there is none.
 
-    Root works in the state directory of the checkout's owner (`sudo make install`) and gives them
-    what it makes there. Where another user's is in the way, this user has one of their own: the
-    flock on the git directory keeps the two apart. Raise Failure for one that others can write to.
+    Root works in the state directory of the checkout's owner (`sudo make
+    install`) and gives the owner what root makes there. If another user's
+    directory is in the way, this user gets one of their own: the flock on the
+    git directory keeps the two apart. Raise Failure for a directory that others
+    can write to.
     """
     path, user = state_path(root), posix.geteuid()
     owner = posix.stat(root).st_uid if user == 0 else user
@@ -976,7 +990,7 @@ def open_state(root: str) -> Scope:
 
 
 def open_state_directory(path: str, owner: int) -> int:
-    """Return the descriptor of a state directory, made if there is none; -1: it may not be read."""
+    """Make and open a state directory; -1 if it may not be read."""
     if not look_up(path):
         for directory in filter(None, (setting("SEQEXEC_DIR"), path)):
             try:
@@ -992,8 +1006,7 @@ def open_state_directory(path: str, owner: int) -> int:
 
 
 def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
-    """Open the scope inside a holder's run; make it if there is none, or raise
-    FileNotFoundError."""
+    """Open the scope inside a holder's run; make it, or only look for it."""
     nested = open_inside(scope, NESTED, only_look=only_look)
     try:
         fd = open_inside(scope, name, nested, only_look)
@@ -1005,10 +1018,10 @@ def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
 def open_inside(
     scope: Scope, name: str, parent: int = -1, only_look: bool = False, flags: int = DIRECTORY
 ) -> int:
-    """Open a directory or a file of a scope; make it if there is none. What is of another kind
-    goes.
+    """Open a directory or a file of a scope; make it if there is none.
 
-    A hard link goes too: it may have been planted for root to write to.
+    A file of another kind is removed. So is a hard link: it may be planted for
+    root to write to.
     """
     parent = scope.fd if parent < 0 else parent
     while True:
@@ -1045,7 +1058,7 @@ def open_file(name: str, scope: Scope) -> int:
 
 
 def list_directory(name: str, directory: int) -> list[str]:
-    """Return the names in a directory; none where it is missing, or no directory."""
+    """Return the names in a directory; none if it is missing."""
     try:
         fd = posix.open(name, DIRECTORY, dir_fd=directory)
     except OSError as error:
@@ -1059,14 +1072,14 @@ def list_directory(name: str, directory: int) -> list[str]:
 
 
 def is_foreign(error: OSError) -> bool:
-    """Tell whether an open failed because the name is missing, a link's, a FIFO's or a device's."""
+    """True if the name is missing, or that of a link, a FIFO or a device."""
     import errno
 
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 
 
 def explain_oserror(error: OSError) -> str:
-    """Say what went wrong with the state directory or the system, and what to do."""
+    """Say what is wrong with the state or the system, and what to do."""
     import errno
 
     name, text = errno.errorcode.get(error.errno or 0, ""), describe_oserror(error)
@@ -1100,11 +1113,13 @@ def close_scope(scope: Scope | None) -> None:
 
 
 def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
-    """Make the private directory waiters/<identity>/ with the owner file in it, flocked.
+    """Make the private directory waiters/<identity>/ with the owner file in it,
+    flocked.
 
-    It is made under a hidden name and gets its public one when the flock is there: an unflocked
-    file under a public name has a dead owner. Raise FileNotFoundError where it is removed
-    meanwhile, alone or with the state directory.
+    It is made under a hidden name and gets its public one when the flock is
+    there: an unflocked file under a public name has a dead owner. Raise
+    FileNotFoundError where it is removed meanwhile, alone or with the state
+    directory.
     """
     hidden, waiters = "." + identity, open_waiters(scope)
     try:
@@ -1126,7 +1141,7 @@ def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it, or raise OSError: a short write is a full disk's first sign."""
+    """Write all of it, or raise OSError: a full disk writes less at first."""
     if posix.write(fd, data) != len(data):
         raise OSError(28, "No space left on device")
 
@@ -1142,7 +1157,7 @@ def is_same_file(fd: int, name: str, directory: int) -> bool:
 
 
 def exists(name: str, directory: int) -> bool:
-    """Tell whether a directory has a name. Raise OSError where that cannot be told."""
+    """True if a directory has a name. Raise OSError if this is not known."""
     try:
         posix.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -1151,7 +1166,8 @@ def exists(name: str, directory: int) -> bool:
 
 
 def take_lock(claim: Claim) -> bool:
-    """Rename the private directory to LOCK; False where an owner is there. First in line only.
+    """Rename the private directory to LOCK; False if an owner is there. First
+    in line only.
 
     Raise LostPlace when the private directory is gone.
     """
@@ -1173,10 +1189,12 @@ def take_lock(claim: Claim) -> bool:
 
 
 def release(claim: Claim) -> None:
-    """Give the lock back: owner file, directory, belt, flock. Then tidy. Never fails.
+    """Give the lock back: owner file, directory, belt, flock. Then tidy. Never
+    fails.
 
-    A directory that is not empty by now is a successor's, or has another member of the turn in it.
-    The close wakes the next waiter. Work that it need not wait for comes after that.
+    A directory that is not empty by now belongs to a successor, or to another
+    member of the turn. The close wakes the next waiter. Work that the waiter
+    does not need comes after that.
     """
     scope = claim.scope
     if claim.is_founder:
@@ -1214,7 +1232,7 @@ def try_remove(action: Callable[..., None], name: str, directory: int) -> bool:
 
 
 def force_remove(name: str, directory: int) -> None:
-    """Remove a name and all below it, following no link. What cannot be removed stays."""
+    """Remove a tree as far as possible, without following a link."""
     if try_remove(posix.unlink, name, directory) or try_remove(posix.rmdir, name, directory):
         return
     try:
@@ -1230,10 +1248,12 @@ def force_remove(name: str, directory: int) -> None:
 def open_owner(
     identity: Identity, path: str, directory: int, reclaims: bool = False
 ) -> tuple[str, int]:
-    """Return an owner's state: alive, dead or gone; and the descriptor to sleep on, or -1.
+    """Return an owner's state: alive, dead or gone; and the descriptor to sleep
+    on, or -1.
 
-    An owner counts as alive until the kernel proves that it is dead. Gone: there is no such file
-    any more, since its owner has released it, which comes before the end of its flock.
+    An owner counts as alive until the kernel proves that it is dead. Gone:
+    there is no such file any more, since its owner has released it, which comes
+    before the end of its flock.
 
     reclaims: unlink a dead owner's file.
     """
@@ -1273,11 +1293,12 @@ def owner_state(identity: Identity, path: str, directory: int, reclaims: bool = 
 
 
 def proves_death(identity: Identity, fd: int) -> bool:
-    """Tell whether its flock can be shared, and proves an owner's death. Raise BlockingIOError.
+    """Tell whether its flock can be shared, and proves an owner's death. Raise
+    BlockingIOError.
 
-    It does for an owner under this kernel: of this boot, on this host where boots have no ID, and
-    any on a disk, which outlives a reboot and a change of the host's name. NFS, tmpfs and overlays
-    have no major number.
+    It does for an owner under this kernel: of this boot, on this host where
+    boots have no ID, and any on a disk, which outlives a reboot and a change of
+    the host's name. NFS, tmpfs and overlays have no major number.
     """
     try:
         flock(fd, LOCK_SH | LOCK_NB)
@@ -1291,10 +1312,11 @@ def proves_death(identity: Identity, fd: int) -> bool:
 
 
 def is_abandoned(identity: Identity, fd: int) -> bool:
-    """Tell whether an owner beyond proof (another host, no flock) was silent for ABANDONED seconds.
+    """Tell whether an owner beyond proof (another host, no flock) was silent
+    for ABANDONED seconds.
 
-    Silent by this process's monotonic clock: the clocks of two hosts, or one set back, mean
-    nothing.
+    Silent by this process's monotonic clock: the clocks of two hosts, or one
+    set back, mean nothing.
     """
     if identity.version != FORMAT:
         text = "%s is not of format %s: use the newest copy in the whole project, or remove it when"
@@ -1314,7 +1336,7 @@ def is_abandoned(identity: Identity, fd: int) -> bool:
 
 
 def show_life(claim: Claim) -> None:
-    """Touch the owner file once a minute, for those to whom no flock proves anything."""
+    """Touch the owner file once a minute, for owners beyond proof."""
     if time.monotonic() - claim.beat >= HEARTBEAT:
         claim.beat = time.monotonic()
         try:
@@ -1324,8 +1346,7 @@ def show_life(claim: Claim) -> None:
 
 
 def owners(scope: Scope) -> dict[Identity, str]:
-    """Return the owner files in the lock: identity, and alive or dead. What is no owner file
-    goes."""
+    """Return the owners in the lock, alive or dead. Remove all other names."""
     found = {}
     for identity in map(Identity, list_directory(LOCK, scope.fd)):
         path = LOCK + "/" + identity
@@ -1349,9 +1370,9 @@ def is_waiting(scope: Scope, identity: Identity) -> bool:
 
 
 def seconds_kept(scope: Scope, identity: str) -> float:
-    """Return for how long the place of a waiter, if that is dead, is still kept for another call.
+    """Return for how long a dead waiter's place is still kept.
 
-    Its last sign of life is the time of its file.
+    The time of its file is its last sign of life.
     """
     try:
         path = "%s/%s/%s" % (WAITERS, identity, identity)
@@ -1363,11 +1384,13 @@ def seconds_kept(scope: Scope, identity: str) -> float:
 
 
 def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> None:
-    """Remove a private directory unless its owner lives, or may, or its place is kept.
+    """Remove a private directory unless its owner may live or its place is
+    kept.
 
-    A hidden one may have no flock yet: it goes when no process has its owner's PID. Files are
-    named by their path below WAITERS: a descriptor of the directory would follow a rename to LOCK,
-    where no dead owner's file may go before its run was ended.
+    A hidden one may have no flock yet: it goes when no process has its owner's
+    PID. Files are named by their path below WAITERS: a descriptor of the
+    directory would follow a rename to LOCK, where no dead owner's file may go
+    before its run was ended.
     """
     if keeps_place and seconds_kept(scope, name):
         return
@@ -1385,7 +1408,7 @@ def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> None:
 
 
 def read_record(identity: str, home: int) -> dict[str, str]:
-    """Return what an owner wrote into its file: data to be shown, never to be believed."""
+    """Return what an owner wrote into its file: to be shown, not believed."""
     # command make test
     lines = read_lines(identity, home)
     texts = [line[:4096].decode("utf-8", "replace") for line in lines[:20] + lines[20:][-20:]]
@@ -1393,7 +1416,7 @@ def read_record(identity: str, home: int) -> dict[str, str]:
 
 
 def record_in(place: str, identity: str, directory: int) -> dict[str, str]:
-    """Return the record of an owner in a place of a directory; empty where that has just gone."""
+    """Return an owner's record in a place; empty if it has just gone."""
     return read_record(place + "/" + identity, directory)
 
 
@@ -1407,7 +1430,7 @@ def record_in(place: str, identity: str, directory: int) -> dict[str, str]:
 
 
 def take_belt(claim: Claim, root: str) -> bool:
-    """Take the exclusive flock on the checkout's own git directory; False where another has it."""
+    """Flock the checkout's git directory; False if it is flocked."""
     mark = root.rstrip("/") + "/.git"
     flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
     try:
@@ -1424,8 +1447,8 @@ def take_belt(claim: Claim, root: str) -> bool:
 
 
 def leave_belt(claim: Claim) -> None:
-    """Leave the belt to a process that has it until the other members of this turn have ended: a
-    pipeline's founder may be the first to leave."""
+    """Leave the belt to a process that has it until the other members of this
+    turn have ended: a pipeline's founder may be the first to leave."""
     try:
         if not posix.listdir(claim.home) or posix.fork():
             return
@@ -1454,7 +1477,7 @@ TIDIER_PATIENCE = 2.0  # seconds an appender waits for a tidier that may be stop
 
 
 def append_to_queue(claim: Claim, shown: str) -> bool:
-    """Append this process's line. Return True where it is the first line of the file."""
+    """Append this process's line. True if it is the file's first line."""
     text = shown.encode("utf-8", "backslashreplace")[:LONGEST_LINE]
     line = b"%d:%d:%s\t%s\n" % (posix.getpid(), time.time(), text, claim.identity.encode())
     scope = claim.scope
@@ -1470,7 +1493,7 @@ def append_to_queue(claim: Claim, shown: str) -> bool:
 
 
 def read_lines(name: str, directory: int) -> list[bytes]:
-    """Return the lines of a file; none where it is missing, or no regular file."""
+    """Return the lines of a regular file; none if there is no such file."""
     try:
         fd = posix.open(name, posix.O_RDONLY | FILE, dir_fd=directory)
     except OSError as error:
@@ -1492,7 +1515,7 @@ def identity_in(line: bytes) -> Identity:
 
 
 def read_queue(scope: Scope) -> dict[Identity, bytes]:
-    """Return the identities in the queue, in order, each with its first line."""
+    """Return the identities in the queue, each once, in order."""
     found: dict[Identity, bytes] = {}
     for line in read_lines(QUEUE, scope.fd):
         found.setdefault(identity_in(line), line)
@@ -1500,7 +1523,7 @@ def read_queue(scope: Scope) -> dict[Identity, bytes]:
 
 
 def list_waiters(scope: Scope) -> set[str]:
-    """Return the names in WAITERS: the living, and the dead that no process has swept yet."""
+    """Return the names in WAITERS: the living, and dead ones not swept yet."""
     return set(list_directory(WAITERS, scope.fd))
 
 
@@ -1513,9 +1536,10 @@ def waiters_in_order(scope: Scope) -> list[Identity]:
 def tidy(scope: Scope, patience: float = 0.0) -> None:
     """Take dead lines out of the queue, and sweep what the dead have left.
 
-    A waiter that can be seen in WAITERS may have a line; one that cannot will append it after this.
-    One living waiter is enough to leave the rest to it: in a crowd each look would cost a probe.
-    patience: seconds to wait for an appender or another tidier; then the next tidies.
+    A waiter in WAITERS may have a line; any other appends its line after this.
+    One living waiter is enough to leave the rest to it: in a crowd each look
+    would cost a probe. patience: seconds to wait for an appender or another
+    tidier; after that the next one tidies.
     """
     fd = open_file(QUEUE, scope)
     try:
@@ -1540,7 +1564,7 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
 
 
 def replace_file(name: str, scope: Scope, lines: list[bytes]) -> None:
-    """Put a file with these lines in another one's place: a reader sees the old one or the new."""
+    """Put a file with these lines in another one's place, by one rename."""
     new = name + ".new"
     force_remove(new, scope.fd)
     fd = open_file(new, scope)
@@ -1552,10 +1576,11 @@ def replace_file(name: str, scope: Scope, lines: list[bytes]) -> None:
 
 
 def return_to_place(claim: Claim) -> None:
-    """Take over the oldest place that is kept for this command, directory and user: the line goes
-    where the dead waiter's stood. Only the owner of the queue's flock does that, so each place is
-    taken over once. Exclusion does not rest on the queue's order, so a waiter behind loses no more
-    than a place."""
+    """Take over the oldest place that is kept for this command, directory and
+    user: the line goes where the dead waiter's stood. Only the owner of the
+    queue's flock does that, so each place is taken over once. Exclusion does
+    not rest on the queue's order, so a waiter behind loses no more than a
+    place."""
     scope = claim.scope
     if kept_line(claim, read_lines(QUEUE, scope.fd)) < 0:
         return
@@ -1576,7 +1601,7 @@ def return_to_place(claim: Claim) -> None:
 
 
 def kept_line(claim: Claim, lines: list[bytes]) -> int:
-    """Return the first line ahead whose waiter is dead and has waited for the same; -1 for none."""
+    """Return the first line ahead of a dead waiter for the same command; -1."""
     scope, own = claim.scope, read_record(claim.identity, claim.home)
     identities = [identity_in(line) for line in lines]
     ahead = identities.index(claim.identity) if claim.identity in identities else 0
@@ -1591,10 +1616,11 @@ def kept_line(claim: Claim, lines: list[bytes]) -> int:
 
 
 def sweep(scope: Scope) -> None:
-    """Remove what the dead have left: private directories, makes' files, scopes inside runs.
+    """Remove what the dead have left: private directories, makes' files, scopes
+    inside runs.
 
-    A make's file goes under its own flock: a line that has just opened it then finds it taken, or
-    without a name, and starts over.
+    A make's file goes under its own flock: a line that has just opened it then
+    finds it taken, or without a name, and starts over.
     """
     for name in list_waiters(scope):
         reclaim_if_dead(scope, name)
@@ -1629,7 +1655,7 @@ WANTED_NO_MORE = "not run: the process that called it (PID %d) has ended"
 
 
 class Plan:
-    """What is to be run, and how: the command line and the environment, understood."""
+    """What to run, and how: the command line and the environment, parsed."""
 
     shown = ""  # the command for people: one printable line
     argv: list[str] = []  # what to execute
@@ -1660,11 +1686,11 @@ class Tick(Exception):
 
 
 def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
-    """Take a flock, asleep for some seconds at the most; False where the time was up before.
+    """Sleep for a flock, some seconds at most; False after them.
 
-    The interval makes good a tick that comes just before the system call. The handler raises once:
-    a second Tick would escape from the `finally` that the first has led to. A timer that the caller
-    has set goes on, and still ends the wait in time: `alarm 10; exec seqexec.py`.
+    The interval makes good a tick just before the system call. The handler
+    raises once: a second Tick would escape from the `finally` of the first.
+    The caller's timer goes on: `alarm 10; exec seqexec.py`.
     """
     try:
         flock(fd, how | LOCK_NB)
@@ -1703,8 +1729,7 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
 
 
 class Blocker:
-    """An owner in the lock or ahead in the queue, which has to be gone before this process goes
-    on."""
+    """An owner in the lock or ahead in the queue: this process waits for it."""
 
     def __init__(self, identity: Identity, holds: bool, fd: int, record: dict[str, str]) -> None:
         self.identity, self.holds = identity, holds  # holds the lock, or only waits ahead
@@ -1728,7 +1753,7 @@ class Wait:
         claim.deadline = None if plan.wait is None else self.began + plan.wait
 
     def check(self) -> None:
-        """Raise Failure, status 75, where the time is up, or a recipe line's make has died."""
+        """Raise Failure (75) if time is up, or a recipe line's make is dead."""
         if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
@@ -1743,8 +1768,8 @@ class Wait:
             raise Failure(text, GAVE_UP)
 
     def sleep_behind(self, blocker: Blocker, has_pipe: bool) -> None:
-        """Sleep until the blocker releases or dies, or it is time to look at what no release
-        tells."""
+        """Sleep until the blocker releases or dies, or it is time to look at
+        what no release tells."""
         self.blocker = blocker
         seconds, waited = ENDING_TICK, time.monotonic() - self.began
         if not blocker.is_ending or waited >= ENDING:
@@ -1767,11 +1792,10 @@ class Wait:
 
 
 def wait_for_turn(claim: Claim, plan: Plan) -> None:
-    """Sleep until the lock is this process's. Raise Failure, with status 75, when that is not to
-    be.
+    """Sleep until this process has the lock. Raise Failure (75) if it gives up.
 
-    Signals keep their default effect here: a waiter that gets one dies of it at once, and leaves a
-    dead line to pass over.
+    Signals keep their default effect here: a waiter dies of one at once, and
+    leaves a dead line that others pass over.
     """
     wait = Wait(claim, plan)
     return_to_place(claim)
@@ -1805,7 +1829,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
 
 
 def wait_for_belt(claim: Claim, plan: Plan) -> None:
-    """Wait, with the lock held, for another state directory's holder in this checkout."""
+    """Hold the lock and wait for a holder of another state directory."""
     text = "waits for a command that runs in this checkout with another state directory"
     began, seconds, is_told = time.monotonic(), BELT_PATIENCE, plan.quiet
     limit = float("inf") if plan.wait is None else plan.wait - plan.waited
@@ -1822,7 +1846,7 @@ def wait_for_belt(claim: Claim, plan: Plan) -> None:
 
 
 def flock_holder(fd: int) -> int:
-    """Return the PID that took the flock on an open file, 0 where that is not told."""
+    """Return the PID that flocked an open file, 0 if it is not known."""
     # 1: FLOCK  ADVISORY  WRITE 4242 fe:00:1234567 0 EOF
     status = posix.fstat(fd)
     device = posix.major(status.st_dev), posix.minor(status.st_dev)
@@ -1836,14 +1860,15 @@ def flock_holder(fd: int) -> int:
 
 
 def die_of_signals_as_pid_1() -> None:
-    """Let signals end a waiter that is PID 1, on which their default has no effect: kill(2)."""
+    """Let signals end a waiter that is PID 1: see kill(2)."""
     if posix.getpid() == 1:
         for signum in _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM:
             _signal.signal(signum, lambda number, frame: posix._exit(128 + number))
 
 
 def find_blocker(claim: Claim) -> Blocker | None:
-    """Return the nearest live waiter ahead, else the holder, None when it is this process's turn.
+    """Return the nearest live waiter ahead, else the holder; None: it is this
+    process's turn.
 
     The dead in the lock are recovered here.
     """
@@ -1862,12 +1887,13 @@ def find_blocker(claim: Claim) -> Blocker | None:
 
 
 def find_waiter_ahead(claim: Claim) -> Blocker | None:
-    """Return the nearest of the living ahead in the queue.
+    """Return the nearest live waiter ahead in the queue.
 
-    Raise LostPlace where this process has no line, or where the holder that its scope is inside of
-    is gone. A line comes up ahead only where a call takes over a dead waiter's place. One list
-    tells which of a crowd's lines are of the dead. A stopped waiter is passed over and keeps its
-    place, and so is one that leaves a free lock alone.
+    Raise LostPlace where this process has no line, or where the holder that its
+    scope is inside of is gone. A line comes up ahead only where a call takes
+    over a dead waiter's place. One list tells which of a crowd's lines are of
+    the dead. A stopped waiter is passed over and keeps its place, and so is one
+    that leaves a free lock alone.
     """
     scope = claim.scope
     names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
@@ -1893,7 +1919,7 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
 
 
 def has_hung(claim: Claim, identity: Identity) -> bool:
-    """Tell whether a waiter that lives has left the lock free for HUNG seconds: it is frozen."""
+    """True if a live waiter has left the lock free for HUNG seconds."""
     if identity in claim.passed:
         return True
     if exists(LOCK, claim.scope.fd) and owners(claim.scope) or find_legacy_holder(claim.scope):
@@ -1906,7 +1932,7 @@ def has_hung(claim: Claim, identity: Identity) -> bool:
 
 
 def line_up_again(claim: Claim, plan: Plan) -> None:
-    """Come back after the line, the private directory or the whole scope was taken away."""
+    """Come back after the line, the directory or the scope was removed."""
     abandon(claim)
     close_scope(claim.scope)
     new = open_claim(plan)
@@ -1918,10 +1944,11 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
 
 
 def find_legacy_holder(scope: Scope) -> Blocker | None:
-    """Return the old shell script that holds an empty executor.lock, and is named by current.pid.
+    """Return the old shell script that holds an empty executor.lock.
 
-    A lock of this tool has the sticky bit. A script that has just made its directory has a second
-    to write its PID. None for a process that is younger than the lock, or an ancestor of this one.
+    A lock of this tool has the sticky bit. A script that has just made its
+    directory has a second to write its PID. None for a process that is younger
+    than the lock, or an ancestor of this one.
     """
     try:
         status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
@@ -1940,7 +1967,7 @@ def find_legacy_holder(scope: Scope) -> Blocker | None:
 
 
 def is_pid(word: str) -> bool:
-    """Tell a PID that may be waited for or signalled from anything else: 0, -1 and 1 are not."""
+    """True for a PID that may be signalled: not 0, -1 or 1."""
     return word.isdecimal() and len(word) < 11 and int(word) > 1
 
 
@@ -1969,9 +1996,11 @@ def is_inside(identity: Identity, record: dict[str, str]) -> bool:
 
 
 def holder_around(scope: Scope) -> Identity | None:
-    """Return the holder in a scope that this process is inside of, None for none.
+    """Return the holder in a scope that this process is inside of, None for
+    none.
 
-    Raise Failure for a dead one with a token here: what is left of its run is about to be ended.
+    Raise Failure for a dead one with a token here: what is left of its run is
+    about to be ended.
     """
     for identity, state in owners(scope).items():
         if state == "alive" and is_inside(identity, record_in(LOCK, identity, scope.fd)):
@@ -1983,7 +2012,7 @@ def holder_around(scope: Scope) -> Identity | None:
 
 
 def enter_scope(root: str) -> Scope:
-    """Open the scope that this process belongs to: inside of a run, else the project's."""
+    """Open the scope of this process: inside a run, or the project's."""
     scope = open_state(root)
     try:
         flock(scope.fd, LOCK_SH | LOCK_NB)  # systemd-tmpfiles spares what is flocked
@@ -2002,9 +2031,9 @@ def enter_scope(root: str) -> Scope:
 
 
 def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
-    """Enter the scope inside a holder's run; None if that holder has gone. First the flock, then
-    the look: a holder that is there after it finds the flock taken before it removes the
-    directory."""
+    """Enter the scope inside a holder's run; None if that holder has gone.
+    First the flock, then the look: a holder that is there after it finds the
+    flock taken before it removes the directory."""
     try:
         inner = inner_scope(scope, holder)
     except FileNotFoundError:
@@ -2018,14 +2047,14 @@ def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
 
 
 def remember_run(holder: Identity) -> None:
-    """Put a holder into the chain of tokens that a cleared environment has lost."""
+    """Put a holder into the chain of tokens, if env -i has cleared it."""
     chain = [each for each in setting("SEQEXEC_RUN").split(":") if each]
     if holder not in chain:
         posix.environ[b"SEQEXEC_RUN"] = ":".join(chain + [holder]).encode()
 
 
 def leave_scope(scope: Scope) -> None:
-    """Leave a scope and those around it; remove those whose holders have gone."""
+    """Leave a scope and those around it; remove those without holders."""
     sweep_nested(scope)
     while scope.outer:
         flock(scope.fd, LOCK_UN)
@@ -2034,8 +2063,8 @@ def leave_scope(scope: Scope) -> None:
 
 
 def sweep_nested(scope: Scope) -> None:
-    """Remove the scopes inside of one whose holders are gone, unless a process is in them; end what
-    their own dead have left."""
+    """Remove the inner scopes whose holders are gone, unless a process is in
+    one. End what is left of the runs in them."""
     for inner in nested_scopes(scope):
         try:
             if not exists(LOCK + "/" + inner.identity, scope.fd):
@@ -2050,7 +2079,7 @@ def sweep_nested(scope: Scope) -> None:
 
 
 def nested_scopes(scope: Scope) -> Iterator[Scope]:
-    """Yield the scopes inside of one that are there."""
+    """Yield the scopes inside of one."""
     for name in list_directory(NESTED, scope.fd):
         inner = find_inner(scope, Identity(name))
         if inner:
@@ -2059,7 +2088,7 @@ def nested_scopes(scope: Scope) -> Iterator[Scope]:
 
 
 def find_inner(scope: Scope, identity: Identity, only_look: bool = True) -> Scope | None:
-    """Return the scope inside a holder's run, None where there is none, or none can be made."""
+    """Return the scope inside a holder's run; None if there is none."""
     try:
         return inner_scope(scope, identity, only_look)
     except OSError:
@@ -2073,10 +2102,12 @@ def find_inner(scope: Scope, identity: Identity, only_look: bool = True) -> Scop
 
 
 def break_circle(claim: Claim) -> None:
-    """Raise Failure, status 75, when this process has the greatest identity of a circle.
+    """Raise Failure, status 75, when this process has the greatest identity of
+    a circle.
 
-    A waiter waits for those ahead in the queue and for the holders; a holder for the waiters inside
-    its run, and for the flock of git's that its record names.
+    A waiter waits for those ahead in the queue and for the holders; a holder
+    for the waiters inside its run, and for the flock of git's that its record
+    names.
     """
     wanted: dict[Identity, list[str]] = {}  # what each waits for: identities, or DEVICE:INODE
     found: dict[str, Entry] = {}
@@ -2107,7 +2138,7 @@ def break_circle(claim: Claim) -> None:
 
 
 def all_scopes() -> Iterator[Scope]:
-    """Yield this user's state directories of all projects, each with the scopes inside it."""
+    """Yield this user's state directories, each with its inner scopes."""
     base = state_path("/").rpartition("/")[0]
     for name in posix.listdir(base):
         if name.startswith("seq-exec-"):
@@ -2129,8 +2160,8 @@ def with_inner(scope: Scope) -> Iterator[Scope]:
 
 
 def recall_runs(claim: Claim) -> None:
-    """Put the runs of other projects that this process is inside of into its chain and its record:
-    a cleared environment has lost them."""
+    """Put the runs around this process, of other projects too, into its chain
+    and its record. A cleared environment has lost them."""
     before = setting("SEQEXEC_RUN")
     for scope in all_scopes():
         for identity in live_holders(scope):
@@ -2151,8 +2182,8 @@ def recall_runs(claim: Claim) -> None:
 
 
 def pipe_ends(pid: int) -> set[tuple[str, int]]:
-    """Return the ends of pipes that a process has: a name, and 0 to read or 1 to write. A pipe of
-    which it has both does not count."""
+    """Return a process's ends of pipes: a name, and 0 to read or 1 to write. A
+    pipe whose two ends it has does not count."""
     found: set[tuple[str, int]] = set()
     here = "%s/%d/fd/" % (PROC, pid)
     try:
@@ -2176,7 +2207,7 @@ def other_ends(ends: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
 
 
 class Pipes:
-    """The pipes between a waiter and those that hold the lock or wait ahead, at one moment."""
+    """The pipes between a waiter and the processes ahead, at one moment."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -2194,21 +2225,22 @@ class Pipes:
         return found
 
     def starts(self, owner: Blocker) -> set[tuple[str, int]]:
-        """Return the ends that may lead to an owner: of this process, and of its ancestors below
-        the first common one."""
+        """Return the ends that may lead to an owner: of this process, and of
+        its ancestors below the first common one."""
         if not owner.process:
             return set()
         common = {each.pid for each in ancestors(owner.process.pid)}.intersection(self.own[1:])
         return self.ends(set(self.own) - common) - self.ends(common)
 
     def may_lead_to(self, owner: Blocker) -> bool:
-        """Tell whether a way may lead to an owner, at a quick look: most ends of pipes lead to an
-        ancestor, as to a harness, and not to the owner itself."""
+        """Tell whether a way may lead to an owner, at a quick look: most ends
+        of pipes lead to an ancestor, as to a harness, and not to the owner
+        itself."""
         pids = [owner.process.pid] if owner.process else []
         return bool(self.starts(owner) - other_ends(self.ends(self.own) - self.ends(pids)))
 
     def members(self, owner: Blocker) -> set[int]:
-        """Return the processes that have an owner's ends: itself; of a kept turn all of it."""
+        """Return the processes with an owner's ends; all of a kept turn."""
         self.table = self.table or read_processes()
         pids = {owner.process.pid} if owner.process else set()
         if "for" in owner.record:
@@ -2220,8 +2252,8 @@ class Pipes:
         return {each.pid for pid in pids for each in ancestors(pid, self.table)}
 
     def routes(self, owner: Blocker) -> list[tuple[set[tuple[str, int]], set[int]]]:
-        """Return the ways of data between this process and an owner: the ends on this side, and the
-        filters between them."""
+        """Return the ways of data between this process and an owner: the ends
+        on this side, and the filters between them."""
         members = self.members(owner)
         others = {pid for pid, each in self.table.items() if each.sid == posix.getsid(0)}
         others -= self.lineage(members).intersection(self.own[1:])
@@ -2247,18 +2279,21 @@ class Pipes:
         return None
 
     def uses(self, owner: Blocker, ends: set[tuple[str, int]], filters: set[int]) -> bool:
-        """Tell whether another owner, or an ancestor of it, uses an end of a way already.
+        """Tell whether another owner, or an ancestor of it, uses an end of a
+        way already.
 
-        Not so the filters on it: tee may not go on before both of its readers do. Nor do those ends
-        count that a process has from such a filter: `paste <(a) <(b)`.
+        Not so the filters on it: tee may not go on before both of its readers
+        do. Nor do those ends count that a process has from such a filter:
+        `paste <(a) <(b)`.
         """
         pids = self.lineage(self.members(owner))
         leaked = self.ends(pids & filters)
         return not ends.isdisjoint(self.ends(pids - filters) - leaked)
 
     def may_join(self) -> bool:
-        """Tell whether a way leads to a holder by ends that no other holder uses, and no waiter
-        ahead: of several at one end the first joins, and the others wait for it."""
+        """Tell whether a way leads to a holder by ends that no other holder
+        uses, and no waiter ahead: of several at one end the first joins, and
+        the others wait for it."""
         owners = self.owners()
         for holder in owners:
             runs = self.claim.scope.outer or holder.record.keys() & {"child", "for"}
@@ -2270,7 +2305,7 @@ class Pipes:
         return False
 
     def lead_ahead(self) -> bool:
-        """Tell whether a way leads to a holder or a waiter ahead, which this one may join soon."""
+        """True if a way leads ahead: this process may join there soon."""
         return any(self.routes(each) for each in self.owners())
 
     def owners(self) -> list[Blocker]:
@@ -2282,7 +2317,7 @@ class Pipes:
 
 
 def find_pipes(claim: Claim, blocker: Blocker) -> Pipes | None:
-    """Return the pipes of this process, None where none may lead to a process ahead."""
+    """Return this process's pipes, None if none may lead ahead."""
     pipes = Pipes(claim) if PROC else None
     others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
     return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
@@ -2298,8 +2333,9 @@ def holders_of(claim: Claim) -> list[Blocker]:
 def join_pipeline(claim: Claim, pipes: Pipes) -> bool:
     """Share the lock of a holder that a pipe leads to.
 
-    The owner file is linked into the very directory that was looked at. A holder that is still in
-    it then cannot have given the lock away in between. Where none is, this process withdraws.
+    The owner file is linked into the very directory that was read. If a holder
+    is still in it afterwards, the lock was not given away in between. If none
+    is, this process withdraws.
     """
     scope = claim.scope
     try:
@@ -2332,10 +2368,11 @@ GRACE = 2.0  # seconds from TERM to KILL
 
 
 def recover(claim: Claim, identity: Identity) -> None:
-    """End what is left of a dead owner's run, and only then take its file out of the lock.
+    """End what is left of a dead owner's run, and only then take its file out
+    of the lock.
 
-    If this process is killed here, the file stays for the next in line: the record of an unfinished
-    recovery.
+    If this process is killed here, the file stays for the next in line: the
+    record of an unfinished recovery.
     """
     scope = claim.scope
     record = record_in(LOCK, identity, scope.fd)
@@ -2358,7 +2395,7 @@ def recover(claim: Claim, identity: Identity) -> None:
 
 
 def are_waited_for() -> bool:
-    """Tell whether SEQEXEC_ORPHANS spares a dead run's processes. A wrong value is named once."""
+    """True if SEQEXEC_ORPHANS=wait. A wrong value is named once."""
     orphans = setting("SEQEXEC_ORPHANS")
     if orphans not in ("", "end", "wait") and "SEQEXEC_ORPHANS" not in Stderr.named:
         Stderr.named.add("SEQEXEC_ORPHANS")
@@ -2368,7 +2405,7 @@ def are_waited_for() -> bool:
 
 
 def kept_process(record: dict[str, str]) -> Process | None:
-    """Return the living process that a turn is kept for, None where there is none."""
+    """Return the living process that a turn is kept for, or None."""
     # for 4243 t148046
     pid, _, start = record.get("for", "").partition(" ")
     process = read_process(int(pid)) if is_pid(pid) or pid == "1" else None
@@ -2377,7 +2414,7 @@ def kept_process(record: dict[str, str]) -> Process | None:
 
 
 def pid_of(identity: Identity, record: dict[str, str]) -> int:
-    """Return the PID that people know a holder by: of a kept turn its process's."""
+    """Return the PID to show for a holder: of a kept turn, its process's."""
     pid = record.get("for", "").partition(" ")[0]
     if pid.isdecimal() and len(pid) < 11:
         return int(pid)
@@ -2392,22 +2429,23 @@ def end_run(
 
 
 def end_dead_runs(scope: Scope) -> None:
-    """End what is left of the runs of a scope in which no process is any more."""
+    """End what is left of the runs of a scope without live processes."""
     for identity in owners(scope):
         end_run(scope, identity, record_in(LOCK, identity, scope.fd))
 
 
 class Run:
-    """What belongs to a holder's turn: its recorded processes, their descendants, the carriers of
-    its token, and the calls in the scope inside it. A process in a session of its own is a daemon,
-    or another terminal, and none of the run. What was once found stays found."""
+    """What belongs to a holder's turn: its recorded processes, their
+    descendants, the processes with its token, and the calls in the scope inside
+    it. A process in a session of its own is a daemon or in another terminal,
+    and does not belong to it. A process that was found once stays found."""
 
     def __init__(self, scope: Scope, identity: Identity, record: dict[str, str]) -> None:
         self.scope, self.identity, self.record = scope, identity, record
         self.known: dict[int, Process] = {}
 
     def members(self) -> list[Process]:
-        """Return the living processes of the run, without this one and its ancestors."""
+        """Return the run's live processes but this one and its ancestors."""
         table = read_processes()
         found = {each.pid: each for each in self.recorded(table)}
         sessions = self.sessions(table) | {each.sid for each in found.values()}
@@ -2427,7 +2465,7 @@ class Run:
         return [process for process in found.values() if process.state not in "ZX"]
 
     def sessions(self, table: dict[int, Process]) -> set[int]:
-        """Return the run's session; of a damaged record those of the run that no member leads."""
+        """Return the run's session, or those that no member leads."""
         sid = self.record.get("sid", "")
         if is_pid(sid):
             return {int(sid)}
@@ -2435,11 +2473,13 @@ class Run:
         return {sid for sid in carriers.values() if sid not in carriers}
 
     def recorded(self, table: dict[int, Process]) -> list[Process]:
-        """Return the living processes that the record and the scope inside the run name.
+        """Return the living processes that the record and the scope inside the
+        run name.
 
-        A file alone is no proof. The command is younger than its holder and carries the token; or
-        it has cleared its environment, and its parent is the holder or the reaper of orphans: init,
-        or a child of init. Root believes another user's file only about processes of that user.
+        A file alone is no proof. The command is younger than its holder and
+        carries the token; or it has cleared its environment, and its parent is
+        the holder or the reaper of orphans: init, or a child of init. Root
+        believes another user's file only about processes of that user.
         """
         # child 4243 t148046
         inner = find_inner(self.scope, self.identity)
@@ -2461,7 +2501,7 @@ class Run:
         return found + [each for each in named if each and self.may_name(each)]
 
     def may_name(self, process: Process) -> bool:
-        """Tell whether the owner of the files may name a process: root believes no other user."""
+        """True if the owner of the files may name a process, or is root."""
         try:
             return self.scope.owner in (-1, posix.stat("/proc/%d" % process.pid).st_uid)
         except OSError:
@@ -2469,7 +2509,7 @@ class Run:
 
 
 def is_younger(identity: Identity, process: Process) -> bool:
-    """Tell whether an identity is younger than a process, as far as one reader found both."""
+    """True if an identity is younger than a process of the same reader."""
     start = identity.start
     return start[:1] == process.start[:1] and int(process.start[1:]) < int(start[1:])
 
@@ -2477,7 +2517,8 @@ def is_younger(identity: Identity, process: Process) -> bool:
 def has_token(process: Process, identity: Identity) -> bool:
     """Tell whether a process was started with a run's token.
 
-    The environment of a process in the middle of an exec is empty: it is read again.
+    The environment of a process in the middle of an exec is empty: it is read
+    again.
     """
     if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
         return False
@@ -2500,12 +2541,13 @@ def end_processes(
     deadline: float | None = None,
     denied: dict[tuple[int, str], Process] | None = None,
 ) -> list[Process]:
-    """End what find returns, until two looks in a row find nothing. Return what was ended.
+    """End what find returns, until two looks in a row find nothing. Return what
+    was ended.
 
-    TERM, a grace period, KILL. The grace period counts from the first TERM of all: a chain of
-    processes that each start a successor does not outlive it. What may not be signalled is waited
-    for, and named. Failure, with status 75, when that takes until the deadline. denied: takes in
-    what may not be signalled and has not ended in the grace period, instead.
+    TERM, a grace period from the first TERM, KILL: no chain of successors
+    outlives it. A process that may not be signalled is named and waited for,
+    with Failure (75) at the deadline. denied: takes such processes in after
+    the grace period, instead.
     """
     told: set[tuple[int, str]] = set()
     ended: dict[tuple[int, str], Process] = {}
@@ -2551,9 +2593,11 @@ IDLE_LOOKS = 2  # in a row, after which it gives the turn back
 
 
 def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
-    """Fork a keeper for the turn and let go of the claim. gives_back: also when no line runs in it.
+    """Fork a keeper for the turn and let go of the claim. gives_back: also when
+    no line runs in it.
 
-    All signals are blocked until the keeper has left the process group: a Ctrl-C is for the make.
+    All signals are blocked until the keeper has left the process group: a
+    Ctrl-C is for the make.
     """
     began = time.monotonic()
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
@@ -2572,7 +2616,7 @@ def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
 
 
 def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
-    """Be the keeper: hold the turn until its process has ended, then release."""
+    """Be the keeper: hold the turn until the process has ended."""
     assert plan.kept
     become_daemon(claim)
     Stderr.is_holder = True
@@ -2614,7 +2658,7 @@ class Released(Exception):
 
 
 def await_release(claim: Claim) -> None:
-    """Let SIGTERM end a held turn from now on, and name this keeper in the record."""
+    """Name this keeper in the record. SIGTERM ends a held turn now."""
 
     def let_go(signum: int, frame: object) -> None:
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
@@ -2627,7 +2671,7 @@ def await_release(claim: Claim) -> None:
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:
-    """Do something until no call in it fails: a keeper that dies of an error ends a make's run."""
+    """Repeat until no call fails: a keeper's death would end a make's run."""
     while True:
         try:
             return action(*arguments)
@@ -2636,7 +2680,7 @@ def persist(action: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def is_idle(nested: Scope, lets_in: bool) -> bool:
-    """Tell whether no line runs in a nested scope. lets_in: free its flock again after the look."""
+    """True if no line runs in a nested scope. lets_in: free the flock again."""
     try:
         flock(nested.fd, LOCK_EX | LOCK_NB)
     except OSError:  # taken, or that cannot be told
@@ -2647,9 +2691,11 @@ def is_idle(nested: Scope, lets_in: bool) -> bool:
 
 
 def become_daemon(claim: Claim) -> None:
-    """Leave the caller's session, terminal, directory and descriptors, but for those of the turn.
+    """Leave the caller's session, terminal, directory and descriptors, but for
+    those of the turn.
 
-    All signals stay blocked but for SIGTERM, and one that the group was sent so far is forgotten.
+    All signals stay blocked but for SIGTERM, and one that the group was sent so
+    far is forgotten.
     """
     posix.setsid()
     for handler in _signal.SIG_IGN, _signal.SIG_DFL:
@@ -2680,8 +2726,8 @@ def close_others(kept: set[int]) -> None:
 
 
 def settle(claim: Claim) -> None:
-    """Do what a command that runs for some milliseconds need not wait for, and a short one never
-    has. Be "seqexec" in ps and top, not "python3": proc_pid_comm(5)."""
+    """Do what only a command of more than some milliseconds needs. Be "seqexec"
+    in ps and top, not "python3": proc_pid_comm(5)."""
     try:
         fd = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
         posix.write(fd, TOOL[:15].encode())
@@ -2720,7 +2766,7 @@ ORIGINS = {  # what a variable tells of the caller; the last one that is set cou
 
 
 def make_record(plan: Plan) -> bytes:
-    """Return what stands in the owner file: for people, and for the recovery of the run."""
+    """Return the content of the owner file, for people and for recovery."""
     place = "terminal" if posix.isatty(2) else "-"
     for key, name in ORIGINS.items():
         place = name if key.encode() in posix.environ else place
@@ -2739,13 +2785,13 @@ def make_record(plan: Plan) -> bytes:
 
 
 def label_of(given: str = "") -> str:
-    """Return what stands before the command for people: the caller's label and a colon, or ""."""
+    """Return the caller's label and a colon, or ""."""
     label = printable(given or setting("SEQEXEC_LABEL"), LONGEST_LABEL)
     return label + ": " if label else ""
 
 
 def open_claim(plan: Plan) -> Claim:
-    """Enter the scope that this process belongs to; again where it was removed meanwhile."""
+    """Enter this process's scope; again if it was removed meanwhile."""
     for _ in range(100):
         scope = enter_scope(plan.project)
         try:
@@ -2782,7 +2828,7 @@ def take_turn(plan: Plan) -> Claim:
 
 
 def take_at_once(claim: Claim, plan: Plan) -> bool:
-    """Line up, and take the lock where no process is ahead. False: it takes a wait."""
+    """Line up; take the lock if no process is ahead, else return False."""
     scope = claim.scope
     try:
         is_first = append_to_queue(claim, plan.shown)
@@ -2796,8 +2842,7 @@ def take_at_once(claim: Claim, plan: Plan) -> bool:
 
 
 def command_environment(identity: Identity) -> dict[bytes, bytes]:
-    """Return the environment as it was before Python's start, with this run's token in the
-    chain."""
+    """Return the environment of before Python's start, and the token."""
     environ = dict(posix.environ)
     ctype = sys._xoptions.get("ctype")  # "" or "=" and what it was: PEP 538 may have replaced it
     if ctype:
@@ -2811,8 +2856,7 @@ def command_environment(identity: Identity) -> dict[bytes, bytes]:
 
 
 def find_command(name: str, environ: dict[bytes, bytes]) -> list[str]:
-    """Return the paths at which a shell would look for a command; those that can be executed
-    first."""
+    """Return the paths of a command in PATH, the executable ones first."""
     if "/" in name or not name:
         return [name] if name else []
     search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
@@ -2831,7 +2875,7 @@ LONGEST_LOG = 65536  # bytes; the older half goes when there are more
 def append_history(
     claim: Claim, plan: Plan, status: int | None, seconds: float, peak: int
 ) -> None:
-    """Append when, status, waited, ran, peak KiB, ended by, command. Status ?: a kept turn's."""
+    """Append a run. Status ?: a kept turn's, which is not known."""
     # 1700000000 0 0.0 12.3 10240 - make test; of run 7: 10240+7
     ended, shown = "?" if status is None else str(status), plan.shown[:LONGEST_LINE]
     number = "+%d" % plan.number if plan.number else ""
@@ -2840,7 +2884,7 @@ def append_history(
 
 
 def append_line(name: str, line: str, scope: Scope) -> None:
-    """Append a line to a log for people; shorten a long one. Failures are none of the tool's."""
+    """Append to a log for people; shorten a long log. Ignore failures."""
     try:
         fd = open_file(name, scope)
         try:
@@ -2869,7 +2913,7 @@ LARGEST_SPREAD = 0.3  # between the shortest and the longest, as a part of what 
 
 
 def seconds_since(text: str) -> float:
-    """Return the seconds since an epoch second from a file; 0 for junk or the future."""
+    """Return the seconds since an epoch second; 0 for junk, the future."""
     try:
         return max(0.0, min(time.time() - float(text), 1e9))
     except ValueError:
@@ -2877,7 +2921,7 @@ def seconds_since(text: str) -> float:
 
 
 def clock_time(text: str) -> str:
-    """Return the local time of an epoch second from a file; now for junk or the future."""
+    """Return the local time of an epoch second; now, for junk or the future."""
     return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
@@ -2901,9 +2945,9 @@ class Entry:
 
 
 def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry]]:
-    """Yield the owners in the lock, then the waiters in the queue's order, each with its kind:
-    "holders", "waiters", "away" for a dead waiter whose place is kept, or "stale" for what another
-    dead process has left.
+    """Yield the owners in the lock, then the waiters in the queue's order, each
+    with its kind: "holders", "waiters", "away" for a dead waiter whose place is
+    kept, or "stale" for what another dead process has left.
 
     with_inner: also those of the scopes inside this one.
     """
@@ -2928,8 +2972,8 @@ def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry
 
 
 class Screen:
-    """The waiting line. On a terminal it updates itself. Elsewhere, and in the background, it is
-    printed at a change and every REPEAT seconds."""
+    """The waiting line. On a terminal it updates itself. Elsewhere, and in the
+    background, it is printed at a change and every REPEAT seconds."""
 
     def __init__(self, plan: Plan) -> None:
         self.quiet, self.silence = plan.quiet, plan.silence
@@ -2946,8 +2990,8 @@ class Screen:
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
     def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
-        """Say what blocks this process, if that is new. A waiter behind its own shell job is
-        silent for REPEAT seconds: people see that one at work."""
+        """Say what blocks this process, if that is new. A waiter behind its own
+        shell job is silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
         if self.quiet or waited < (REPEAT if is_own_job else self.silence):
@@ -2973,12 +3017,12 @@ class Screen:
 
 
 def can_move_cursor(fd: int) -> bool:
-    """Tell whether a descriptor is a terminal that understands more than lines: not TERM=dumb."""
+    """True for a terminal that understands more than lines."""
     return posix.isatty(fd) and setting("TERM") not in ("", "dumb")
 
 
 def is_in_foreground() -> bool:
-    """Tell whether this process's job has the terminal, or there is no job control."""
+    """True if this process's job has the terminal, or there are no jobs."""
     try:
         return posix.tcgetpgrp(2) == posix.getpgrp()
     except OSError:
@@ -2986,7 +3030,7 @@ def is_in_foreground() -> bool:
 
 
 def terminal_width(fd: int) -> int:
-    """Return the columns of the terminal on a descriptor; 80 where that is not told."""
+    """Return the columns of a terminal; 80 if they are not known."""
     try:
         return posix.get_terminal_size(fd).columns or 80
     except OSError:
@@ -3011,10 +3055,10 @@ def fit(text: str, width: int) -> str:
 
 
 def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
-    """Say the position, and the holder's PID, command, and for how long it has run.
+    """Say the position, and the holder's PID, command and time.
 
-    room: columns, 0 for any number. Where they are few, words go, then a part of the command, then
-    all after it: a number is never cut.
+    room: columns, 0 for any number. If they are few, words go first, then a
+    part of the command, then all after it. A number is never cut.
     """
     queue, names = read_queue(claim.scope), waiters_in_order(claim.scope)
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
@@ -3064,13 +3108,13 @@ def idle_seconds(scope: Scope, held: Entry) -> float:
 
 
 def terminal_of(process: Process) -> str:
-    """Return " in pts/3" for a process on that terminal: major 136 to 143 is pts."""
+    """Return " in pts/3", a process's terminal: major 136 to 143 is pts."""
     major, minor = posix.major(process.tty), posix.minor(process.tty)
     return " in pts/%d" % (minor + (major - 136) * 256) if 136 <= major <= 143 else ""
 
 
 def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
-    """Return "; about 2 min" until the holder and the living ahead have ended; "" where unknown."""
+    """Return "; about 2 min": the time until all ahead have ended; or ""."""
     history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
     if len(ahead) >= LONGEST_ESTIMATE or not expected_seconds(history, commands, running.seconds):
@@ -3085,8 +3129,9 @@ def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
 
 
 def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
-    """Return the seconds until commands have ended, of which the first has run for some. Return 0
-    where a command has too few earlier runs, or those differ too much."""
+    """Return the seconds until commands have ended, of which the first has run
+    for some. Return 0 where a command has too few earlier runs, or those differ
+    too much."""
     # 1700000000 0 0.0 12.3 10240 - make test
     spread = likely = 0.0
     for command in commands:
@@ -3108,10 +3153,11 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
 def number_setting(
     plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
 ) -> float | None:
-    """Return the number that an option or a variable sets, None where none does. Note which.
+    """Return the number that an option or a variable sets, None where none
+    does. Note which.
 
-    Raise Failure for a text that is no number from 0 up. Under -c a variable's is named and
-    ignored: others export it.
+    Raise Failure for a text that is no number from 0 up. Under -c a variable's
+    is named and ignored: others export it.
     """
     origins = [("--%s " % option, plan.given.get(option))]
     origins += [(name + "=", setting(name) or None) for name in variables]
@@ -3137,7 +3183,7 @@ def help_text() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Do what the command line says. Return the exit status, -N to die of signal N."""
+    """Do what the command line says. Return the status; -N: die of signal N."""
     try:
         plan = parse_arguments(argv)
         return plan if isinstance(plan, int) else run(plan)
@@ -3162,8 +3208,9 @@ def execute(
 ) -> int:
     """Start a command by posix_spawn or execve. Return what start does.
 
-    Raise Failure with 126 or 127 where that cannot be done. A file without a run bit or #! is a
-    script to a shell, and so is one whose #! names this very file.
+    Raise Failure with 126 or 127 where that cannot be done. A file without a
+    run bit or #! is a script to a shell, and so is one whose #! names this very
+    file.
     """
     import errno
 
@@ -3190,7 +3237,7 @@ def execute(
 
 
 def describe_missing(argv: list[str], paths: list[str]) -> str:
-    """Say what is missing: the command, the interpreter that its #! names, or quotes around it."""
+    """Say what is missing: the command, its #! interpreter, or quotes."""
     name = printable(argv[0])
     for line in map(first_line, paths):
         if line[:2] == b"#!":
@@ -3204,7 +3251,7 @@ def describe_missing(argv: list[str], paths: list[str]) -> str:
 
 
 def first_line(path: str) -> bytes:
-    """Return a file's first line, as far as the kernel looks for a #!; a NUL: it is no script."""
+    """Return a file's first line as the kernel reads it; NUL: no script."""
     try:
         if posix.stat(path).st_mode >> 12 == 8:  # a regular file: an open of a FIFO would wait
             with open(path, "rb") as file:
@@ -3215,7 +3262,7 @@ def first_line(path: str) -> bytes:
 
 
 def flags_for_this_file(path: str) -> list[str] | None:
-    """Return what a #! line gives to a file of this name, None if it names another."""
+    """Return the flags in a #! line of this file, None for others."""
     # #!/usr/bin/env -S VERBOSE=1 seqexec.py -e
     line = first_line(path).decode("utf-8", "surrogateescape")
     words = line[2:].replace(" -S", " ").split() if line[:2] == "#!" else []
@@ -3273,7 +3320,7 @@ def run(plan: Command) -> int:
 
 
 def prepare(plan: Command, identity: Identity) -> None:
-    """Look up the command's path and environment: before the wait, where it costs no time."""
+    """Look up path and environment before the wait, when time is free."""
     plan.environ = command_environment(identity)
     plan.paths = find_command(plan.argv[0], plan.environ)
 
@@ -3287,7 +3334,7 @@ def execute_in_place(plan: Command, more: dict[bytes, bytes]) -> int:
 
 
 def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
-    """Start the command, wait for all that belongs to it, release. Return its status."""
+    """Start the command, wait for its run, release. Return its status."""
     job = Job(claim, plan)
     held: list[int] = []
     try:
@@ -3326,7 +3373,7 @@ def say_verbose(plan: Plan, what: str) -> None:
 
 
 class Job:
-    """A command that runs in its turn, what it leaves behind, and the guard of its memory."""
+    """A command in its turn, what it leaves behind, and its memory guard."""
 
     def __init__(self, claim: Claim, plan: Command) -> None:
         self.claim, self.plan, self.began = claim, plan, time.monotonic()
@@ -3341,7 +3388,7 @@ class Job:
         ]
 
     def start(self, mask: set[int]) -> int | None:
-        """Start the command. Return None, or -N where signal N has come before it."""
+        """Start the command. Return None, or -N: signal N came before."""
         plan = self.plan
         for signum in _signal.sigpending() & ENDING_SIGNALS - mask:  # the terminal's, to this alone
             if _signal.getsignal(signum) is not _signal.SIG_IGN:
@@ -3374,14 +3421,14 @@ class Job:
         return None
 
     def note(self, text: str) -> None:
-        """Append to the record. On a full disk the token still marks the run."""
+        """Append to the record. On a full disk the token is enough."""
         try:
             write_all(self.claim.file, text.encode())
         except OSError:
             pass
 
     def supervise(self) -> int:
-        """Wait for the command, and pass signals on to it. Return its status."""
+        """Wait for the command and relay signals. Return its status."""
         while True:
             ended, status = posix.waitpid(self.pid, posix.WNOHANG | posix.WUNTRACED)
             if ended and not posix.WIFSTOPPED(status):
@@ -3404,8 +3451,8 @@ class Job:
             pass
 
     def do_what_is_due(self) -> float:
-        """Do what is due while the command runs. Return the seconds to the next, and to the time
-        limit at the most."""
+        """Do what is due while the command runs. Return the seconds to the
+        next, and to the time limit at the most."""
         now = time.monotonic()
         for task in [task for task in self.tasks if task[0] <= now]:
             self.tasks.remove(task)
@@ -3414,7 +3461,7 @@ class Job:
         return min([now + HEARTBEAT, self.deadline, *(when for when, _ in self.tasks)]) - now
 
     def end_in_time(self) -> int:
-        """End the whole run, whose time is over. Return the status."""
+        """End the whole run at its time limit. Return the status."""
         plan, claim = self.plan, self.claim
         plan.finish = "timeout"
         shown = (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
@@ -3426,11 +3473,13 @@ class Job:
         return TIMED_OUT
 
     def stop_like(self, signum: int) -> None:
-        """Stop as the command does, where a job-control shell sees that and will continue both.
+        """Stop as the command does, where a job-control shell sees that and
+        will continue both.
 
-        Such a shell has given this process a group of its own. TSTP in place of STOP: it does
-        nothing in an orphaned group. The time limit goes on: a fork continues this process then.
-        What continues it stays pending, and supervise() passes that on.
+        Such a shell has given this process a group of its own. TSTP in place of
+        STOP: it does nothing in an orphaned group. The time limit goes on: a
+        fork continues this process then. What continues it stays pending, and
+        supervise() passes that on.
         """
         signum = _signal.SIGTSTP if signum == _signal.SIGSTOP else signum
         parent = posix.getppid()
@@ -3451,11 +3500,13 @@ class Job:
             posix.waitpid(timekeeper, 0)
 
     def wait_for_leftovers(self, status: int) -> int:
-        """Wait for what the command's first process has left behind, or end it. Return the status.
+        """Wait for what the command's first process has left behind, or end it.
+        Return the status.
 
-        A signal ends it, and so does the time limit of the whole run. A process that goes into a
-        session of its own meanwhile is a daemon from then on. The record names what is waited for:
-        a call of it that has lost its environment finds itself inside.
+        A signal ends it, and so does the time limit of the whole run. A process
+        that goes into a session of its own meanwhile is a daemon from then on.
+        The record names what is waited for: a call of it that has lost its
+        environment finds itself inside.
         """
         plan, claim = self.plan, self.claim
         pid, self.pid = self.pid, 0
@@ -3490,10 +3541,11 @@ class Job:
         return status
 
     def start_memmon(self) -> None:
-        """Start the memmon.py beside this file, if there is one: its absence is no failure.
+        """Start the memmon.py beside this file, if there is one: its absence is
+        no failure.
 
-        It is in a session of its own and has no token. stderr is all that it has of the command's
-        descriptors; its stdout is a pipe, for its report.
+        It is in a session of its own and has no token. stderr is all that it
+        has of the command's descriptors; its stdout is a pipe, for its report.
         """
         plan, here = self.plan, __file__.rpartition("/")[0] or "."
         try:
@@ -3526,8 +3578,8 @@ class Job:
     def end_guard(self, status: int) -> None:
         """End the memory guard, if one runs, and say what a bare 137 would not.
 
-        Once the lock is free it must take no processor from the next command: sched(7),
-        SCHED_BATCH.
+        Once the lock is free it must take no processor from the next command:
+        sched(7), SCHED_BATCH.
         """
         guard, self.guard = self.guard, None
         if not guard:
@@ -3571,10 +3623,11 @@ def wait_status(status: int) -> int:
 
 
 def may_have_left(identity: Identity, pid: int) -> bool:
-    """Tell whether a run that began with a PID may have left a process. Cheap where few came since.
+    """Tell whether a run that began with a PID may have left a process. Cheap
+    where few came since.
 
-    All that it started has a PID between its own and the last one given out (proc_loadavg(5)),
-    until the numbers wrap around.
+    All that it started has a PID between its own and the last one given out
+    (proc_loadavg(5)), until the numbers wrap around.
     """
     # 0.20 0.18 0.12 1/80 11206
     try:
@@ -3588,13 +3641,15 @@ def may_have_left(identity: Identity, pid: int) -> bool:
 
 
 def next_signal(seconds: float) -> tuple[int, int]:
-    """Wait for a signal, at most for some seconds: (0, -1) for none, else (N, sender's PID).
+    """Wait for a signal, at most for some seconds: (0, -1) for none, else (N,
+    sender's PID).
 
-    A timer keeps the time: Python's sigtimedwait() makes a signal up where a stop has interrupted
-    it until its time was over. -1: the kernel sent it to the whole group from the terminal, so the
-    command has it already (si_code: sigaction(2)). Only the session's leader gets a terminal's
-    SIGHUP. macOS has sigwait() alone, which tells no sender: a terminal's signals count as sent to
-    the group while this is in the foreground.
+    A timer keeps the time: Python's sigtimedwait() makes a signal up where a
+    stop has interrupted it until its time was over. -1: the kernel sent it to
+    the whole group from the terminal, so the command has it already (si_code:
+    sigaction(2)). Only the session's leader gets a terminal's SIGHUP. macOS has
+    sigwait() alone, which tells no sender: a terminal's signals count as sent
+    to the group while this is in the foreground.
     """
     _signal.setitimer(_signal.ITIMER_REAL, seconds)
     if not seconds and not _signal.sigpending():
@@ -3620,14 +3675,14 @@ def next_signal(seconds: float) -> tuple[int, int]:
 
 
 def only_looks(flags: str) -> bool:
-    """Tell whether a make with these flags only looks: -n or -q among its single letters."""
+    """True if these flags have -n or -q among the single letters."""
     # -nk -j4 --jobserver-auth=3,4 -- V=1; the first word of $(MAKEFLAGS) has no dash of its own
     word = flags.split(" ")[0]
     return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
 
 
 def take_turn_of_make(plan: Command) -> None:
-    """Be inside the turn of the make that has called this: take it, unless it is taken."""
+    """Enter the turn of the calling make. Take it if it has none yet."""
     make = read_process(posix.getppid())
     if make is None or make.pid == 1 or make.sid != posix.getsid(0):  # a reaper: that make has died
         return
@@ -3646,7 +3701,7 @@ def take_turn_of_make(plan: Command) -> None:
 
 
 def has_turn(make: Process, root: str) -> bool:
-    """Tell whether a make has a turn of its own, in any scope that this process is inside of."""
+    """True if a make has a turn in a scope around this process."""
     scope = innermost = enter_scope(root)
     found = set()
     while scope.outer:
@@ -3657,8 +3712,7 @@ def has_turn(make: Process, root: str) -> bool:
 
 
 def lead(make: Process, kept: Plan, began: float) -> None:
-    """Take a make's turn as its leader, or sleep while another line of it leads. Raise Failure as a
-    wait does."""
+    """Take a make's turn as its leader, or sleep while another line leads."""
     scope = enter_scope(kept.project)
     posix.close(open_inside(scope, MAKES))
     name = "%s/%d.%s" % (MAKES, make.pid, make.start)
@@ -3685,7 +3739,7 @@ def lead(make: Process, kept: Plan, began: float) -> None:
 
 # ---- background runs -----------------------------------------------------------------------------
 #
-# They are for callers whose calls are killed after some minutes. --background queues a command and
+# A harness may kill the calls of its agent after some minutes. --background queues a command and
 # returns. Two processes go on in a session of their own. The runner is an ordinary seqexec. Its
 # parent, the scribe, copies the output to output/7, and notes the status in the record
 # output/7.run. The scribe holds a flock on the record: while it is there, more may come. An
@@ -3703,7 +3757,7 @@ ONLOOK = 1.0  # seconds between two looks for output, at the most
 
 
 def start_background(plan: Command) -> int | None:
-    """Queue the command. Return 0, or what --follow returns; None in the runner."""
+    """Queue the command. Return 0, --follow's status, or None: run it."""
     scope = open_state(project_root())
     is_apart = plan.within is not None and posix.fstat(1)[1:3] != posix.fstat(2)[1:3]
     gate = open_inside(scope, OUTPUT)
@@ -3722,7 +3776,7 @@ def start_background(plan: Command) -> int | None:
 
 
 def output_name(number: int, kind: str = "") -> str:
-    """Return the name of a run's file in the state directory: its output, .err, .run or .seen."""
+    """Return the name of a run's file: its output, .err, .run or .seen."""
     return "%s/%d%s" % (OUTPUT, number, kind)
 
 
@@ -3749,20 +3803,20 @@ def new_run(plan: Command, scope: Scope) -> tuple[int, int]:
 
 
 def run_numbers(scope: Scope) -> list[int]:
-    """Return the numbers of the background runs that are known, newest first."""
+    """Return the numbers of the known background runs, newest first."""
     names = [name[:-4] for name in list_directory(OUTPUT, scope.fd) if name.endswith(".run")]
     return sorted([int(name) for name in names if name.isdecimal() and name.isascii()])[::-1]
 
 
 def own_callers(plan: Command) -> list[str]:
-    """Return what tells this process's caller from others: its label, else its next ancestors."""
+    """Return what tells callers apart: a label, else the next ancestors."""
     if plan.label:
         return ["label " + plan.label]
     return ["%d %s" % (each.pid, each.start) for each in own_ancestors()[1 : 1 + CALLERS]]
 
 
 def prune_outputs(scope: Scope) -> None:
-    """Remove old runs, but not those that run, nor while there is room those with news."""
+    """Remove old ended runs; while there is room, only those that are read."""
     room = KEPT_OUTPUTS * LARGEST_OUTPUT
     for rank, number in enumerate(run_numbers(scope)):
         names = [output_name(number, kind) for kind in ("", ".err", ".seen", ".run")]
@@ -3788,7 +3842,7 @@ def has_ended(number: int, scope: Scope) -> bool:
 
 
 def fork_runner(plan: Command, scope: Scope, record: int, kinds: tuple[str, ...]) -> None:
-    """Be the scribe until all is written, and never return. Its child returns: the runner."""
+    """Be the scribe, and do not return. The child returns: the runner."""
     posix.setsid()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     pipes = [posix.pipe() for _ in kinds]
@@ -3815,7 +3869,8 @@ def fork_runner(plan: Command, scope: Scope, record: int, kinds: tuple[str, ...]
 
 
 def write_down(sinks: list[Sink], record: int, runner: int) -> None:
-    """Write a run's output down until no process can write any more; note its status when it ends.
+    """Write a run's output down until no process can write any more; note its
+    status when it ends.
 
     What the run has left behind, a daemon, may write on.
     """
@@ -3848,7 +3903,7 @@ class Sink:
         self.size = self.left_out = 0
 
     def take(self) -> bool:
-        """Write down what is in the pipe; False once no process can write into it any more."""
+        """Write down what is in the pipe. False at the pipe's end."""
         try:
             data = posix.read(self.reader, 1 << 20)  # more than a pipe holds
         except BlockingIOError:
@@ -3862,7 +3917,7 @@ class Sink:
         return bool(data)
 
     def leave_out_middle(self) -> None:
-        """Put a shorter file in the place of this one: an onlooker sees the old one or the new."""
+        """Put a shorter file in this one's place, by one rename."""
         head = posix.pread(self.file, FIRST_PART, 0)
         tail = posix.pread(self.file, LAST_PART, self.size - LAST_PART)
         mark = len(LEFT_OUT % 0)
@@ -3878,7 +3933,7 @@ class Sink:
 
 
 class Seen:
-    """How far onlookers have printed a run's output, by the bytes that the command has written."""
+    """How far onlookers have printed a run's output, in bytes written."""
 
     def __init__(self, number: int, scope: Scope) -> None:
         self.names, self.scope = (output_name(number), output_name(number, ".err")), scope
@@ -3893,10 +3948,12 @@ class Seen:
         self.is_complete = words[2] == b"1"
 
     def print_piece(self, which: int, seconds: float) -> bool:
-        """Print a piece of what is new; False where there is none. A reader has some seconds.
+        """Print a piece of what is new; False where there is none. A reader has
+        some seconds.
 
-        It is noted, then printed: that is some microseconds. The other way round the reader, woken
-        in between, takes the processor, and what is printed is printed again after a SIGKILL then.
+        It is noted, then printed: that is some microseconds. The other way
+        round the reader, woken in between, takes the processor, and what is
+        printed is printed again after a SIGKILL then.
         """
         try:
             file = posix.open(self.names[which], posix.O_RDONLY | FILE, dir_fd=self.scope.fd)
@@ -3929,7 +3986,7 @@ class Seen:
 
 
 def read_output(file: int, place: int) -> tuple[bytes, int]:
-    """Return a piece of an output file, and the place after it, by what the command has written."""
+    """Return a piece of an output file, and the place after it."""
     mark = posix.pread(file, len(LEFT_OUT % 0), FIRST_PART)
     word = mark.split()[1:2]
     left_out = int(word[0]) if word and word[0].isdigit() and mark == LEFT_OUT % int(word[0]) else 0
@@ -3945,7 +4002,8 @@ def read_output(file: int, place: int) -> tuple[bytes, int]:
 def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int:
     """Print what is new of a run until it has ended, and return its status.
 
-    Raise Failure, status 75, when the limit is over, or this process's caller is gone.
+    Raise Failure, status 75, when the limit is over, or this process's caller
+    is gone.
     """
     name = output_name(number, ".run")
     shown = "run %d (%s)" % (number, printable(read_record(name, scope.fd).get("command", "?"), 60))
@@ -3984,7 +4042,7 @@ def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int
 
 
 def final_status(scope: Scope, number: int, shown: str) -> int:
-    """Return the status of a run that has ended. Raise Failure where its scribe was killed."""
+    """Return the status of an ended run. Raise Failure without one."""
     record = read_record(output_name(number, ".run"), scope.fd)
     try:
         status = int(record.get("status", ""))
@@ -4003,7 +4061,7 @@ def find_numbered(scope: Scope, number: int) -> list[tuple[str, Entry]]:
 
 
 def named_run(plan: Command, scope: Scope | None, text: str) -> int:
-    """Return the number of a run that is known; without one that of this caller's newest."""
+    """Return the number of a known run, or of this caller's newest."""
     numbers = run_numbers(scope) if scope else []
     known = ", ".join(map(str, numbers[:9])) or "none"
     if text:
@@ -4045,7 +4103,7 @@ def cancel(plan: Command, text: str) -> int:
 
 
 def hold(plan: Command) -> int:
-    """Keep the turn for the process that calls this; print the token for its SEQEXEC_RUN."""
+    """Keep the turn for the calling process; print its token."""
     caller = read_process(posix.getppid())
     if caller is None or caller.pid == 1:
         raise Failure("the process that called --hold is gone")
@@ -4059,7 +4117,7 @@ def hold(plan: Command) -> int:
 
 
 def end_hold() -> int:
-    """Give back the held turn that this process is inside of. Return once it is free."""
+    """Give back the held turn around this process. Return once it is free."""
     scope = enter_scope(project_root())
     around, identity = scope.outer, scope.identity
     record = record_in(LOCK, identity, around.fd) if around else {}
@@ -4075,7 +4133,7 @@ def end_hold() -> int:
 
 
 def drain(plan: Command) -> int:
-    """Wait until no command runs or waits here. Raise Failure, status 75, after some seconds."""
+    """Wait until no command runs or waits here. Raise Failure (75) in time."""
     root, began = project_root(), time.monotonic()
     limit = number_setting(plan, "drain", (), False) if plan.given["drain"] else None
     scope = enter_scope(root) if find_state(root) else None
@@ -4133,7 +4191,7 @@ REMOVE = "if no editor, container or other machine uses the repository, remove t
 
 
 class GitCall:
-    """A git command, of this run or of another process: where it works, and what it does."""
+    """A git command, ours or another process's: its place and its work."""
 
     pid, runs = 0, ""  # of another process: its PID, and the runs that it is inside of
     subcommand, git_dir, common = "", "", ""  # locate() fills in the directories and their inodes
@@ -4145,12 +4203,12 @@ class GitCall:
 
     @property
     def writes(self) -> bool:
-        """False if it is known to write nothing; an alias or an extension may write."""
+        """False if it only reads. An alias or an extension may write."""
         text = " ".join([self.subcommand] + self.arguments) + "$"
         return self.subcommand not in READS and not text.startswith(tuple(READS_SO.split(",")))
 
     def follow(self, option: str, value: str) -> None:
-        """Follow an option of git or env, or a variable, that says where it works."""
+        """Follow an option or a variable that says where git works."""
         if option in ("-C", "--chdir"):
             self.directory = join_path(self.directory, value)
         elif option in ("--git-dir", "GIT_DIR"):
@@ -4168,20 +4226,20 @@ class GitCall:
         return False
 
     def may_be_in(self, other: GitCall, which: int) -> bool:
-        """True if it has the same git directory (0) or common one (1), or that is not known."""
+        """True if the git directory (0) or common one (1) may be it."""
         if self.git_dir:
             return bool(self.place[which] == other.place[which])
         return not look_up(self.directory)
 
 
 def git_calls(argv: list[str], line: str | None) -> list[GitCall]:
-    """Return the git commands that a command, or a shell's line, starts with."""
+    """Return the git commands that a command or a shell's line starts with."""
     words = list(argv) if line is None else split_line(line)
     return parse_git(words, posix.getcwd(), setting("GIT_DIR"))
 
 
 def parse_git(words: list[str], directory: str, named: str) -> list[GitCall]:
-    """Return the git commands that words start with; "\n" stands between two commands."""
+    """Return the git commands in words. "\n" stands between two commands."""
     # cd sub \n env -u GIT_DIR LANG=C nice -n 5 bash -euo pipefail -c 'git -C x commit -m text'
     calls: list[GitCall] = []
     call, program, flags = GitCall(directory, named), "", ""
@@ -4220,7 +4278,7 @@ def parse_git(words: list[str], directory: str, named: str) -> list[GitCall]:
 
 
 def split_line(line: str) -> list[str]:
-    """Split a shell line into words; "\n" is what ends a simple command, or begins another."""
+    """Split a shell line into words. "\n" begins or ends a command."""
     import shlex  # 6 ms: only a line with git in it comes here
 
     marks, words = "\n;&|()<>`", []
@@ -4236,7 +4294,7 @@ def split_line(line: str) -> list[str]:
 
 
 def hold_repositories(plan: Plan, claim: Claim, calls: list[GitCall]) -> list[int]:
-    """Wait until no other git is in the way; return what must stay open while the command runs."""
+    """Wait for other gits. Return what stays open during the command."""
     limit = seconds_setting("SEQEXEC_GIT_WAIT", 10.0)
     writers = [call for call in calls if call.subcommand and call.writes and call.locate()]
     files: dict[tuple[int, Any], str] = {}
@@ -4261,7 +4319,7 @@ def hold_repositories(plan: Plan, claim: Claim, calls: list[GitCall]) -> list[in
 
 
 def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str, int]) -> None:
-    """Sleep until the flock of a file is this run's, and keep it; after a limit, do without."""
+    """Sleep for a file's flock and keep it; after a limit, go without."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     mark = "%d:%d" % (posix.fstat(fd).st_dev, posix.fstat(fd).st_ino)
     around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
@@ -4285,7 +4343,7 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str,
 
 
 def find_gits() -> Iterator[GitCall]:
-    """Yield the git processes that may lock something, located if that is known."""
+    """Yield the git processes that may hold a lock, located if known."""
     if PROC:
         pids = [int(name) for name in posix.listdir(PROC) if name.isdecimal() and may_be_git(name)]
     else:
@@ -4305,7 +4363,7 @@ def find_gits() -> Iterator[GitCall]:
 
 
 def may_be_git(pid: str) -> bool:
-    """True if the executable is a git's, as far as its name tells: half the price of comm."""
+    """True if the executable's name is git's; cheaper than reading comm."""
     try:
         return "git" in posix.readlink("%s/%s/exe" % (PROC, pid)).rpartition("/")[2]
     except OSError as error:  # gone, or another user's
@@ -4313,7 +4371,7 @@ def may_be_git(pid: str) -> bool:
 
 
 def find_obstacle(call: GitCall) -> tuple[str, str] | None:
-    """Return what is in the way of a git of this run, and what a person should do about it."""
+    """Return what is in a git's way, and what a person should do."""
     tops = call.git_dir, call.common
     files = [(which, "%s/%s.lock" % (tops[which], name)) for which, name in LOCKS]
     files = [file for file in files if look_up(file[1])]  # before their owners end
@@ -4322,7 +4380,7 @@ def find_obstacle(call: GitCall) -> tuple[str, str] | None:
     gits = list(find_gits())
     near = [git for git in gits if git.subcommand in IN_THE_WAY and git.may_be_in(call, 0)]
     if any(git.pid in above for git in near):
-        return None  # a hook, rebase -x: the git around waits for us, and its locks are its own
+        return None  # a hook, rebase -x: the git around waits for this run, and owns its locks
     for git in near:
         if git.git_dir and not runs & set(git.runs.split(":")):
             what = "a git inside of a run" if git.runs else "a git from outside"
@@ -4351,7 +4409,7 @@ def explain_git_failure(calls: list[GitCall]) -> None:
 
 
 def describe_process(pid: int) -> str:
-    """Return a process for people: git commit -m text (PID 4242, since 14:02:11)."""
+    """Return a process to show: git commit (PID 42, since 14:02:11)."""
     process = read_process(pid)
     since = time.localtime(started_at(process) if process else None)
     shown = printable(read_command(pid), 100)
@@ -4377,7 +4435,7 @@ def project_status(root: str) -> dict[str, Any]:
 
 
 def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> dict[str, Any]:
-    """Return what is in a scope: holders, waiters, what the dead left, and the scopes inside it."""
+    """Return a scope's holders, waiters, dead owners, and inner scopes."""
     path = scope.path if scope else state_path(root)
     seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None}
     seen.update({"holders": [], "waiters": [], "away": [], "stale": []})
@@ -4401,7 +4459,7 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
 
 
 def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
-    """Return the JSON of an entry. The memory is that of its whole tree, in bytes."""
+    """Return the JSON of an entry. Its memory is that of the whole tree."""
     roots = [entry.process] if entry.process else []
     tree = roots + descendants(table, [each.pid for each in roots])
     return {
@@ -4434,7 +4492,7 @@ def user_of(pid: int) -> str:
 
 
 def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
-    """Return the last runs, oldest first. A kept turn has no status: its keeper learns none."""
+    """Return the last runs, oldest first. A kept turn has no status."""
     # 1700000000 0 0.0 12.3 10240 - make test
     found = []
     for line in read_lines(HISTORY, scope.fd)[-most - 1 :]:
@@ -4454,7 +4512,7 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
 
 
 def show_status(root: str, as_json: bool) -> int:
-    """Print the holder, the waiters, and what has ended."""
+    """Print the holder, the waiters, and the last runs."""
     seen = project_status(root)
     return show_json(seen) if as_json else show("\n".join(status_lines(seen, terminal_width(1))))
 
@@ -4489,7 +4547,7 @@ LABELS = {"holders": "runs", "away": "away", "stale": "stale"}
 
 
 def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
-    """Return the rows of one scope and of those inside it, whose commands stand further right."""
+    """Return the rows of a scope; those of inner scopes are indented."""
     rows = []
     found = [(kind, entry) for kind in KINDS for entry in seen[kind]]
     for kind, entry in found:
@@ -4528,8 +4586,8 @@ def history_lines(runs: list[dict[str, Any]], form: str, width: int) -> list[str
 
 
 def align_rows(rows: list[list[str]], right: tuple[int, ...], width: int) -> list[str]:
-    """Return the rows of a table as lines of a width. Some columns end at the right. A row of one
-    cell is a title."""
+    """Return the rows of a table as lines of a width. Some columns end at the
+    right. A row of one cell is a title."""
     widths = [max(map(text_width, column)) for column in zip(*[row for row in rows if row[1:]])]
     is_coloured = can_move_cursor(1) and not setting("NO_COLOR")
     lines = []
@@ -4556,8 +4614,7 @@ def megabytes(size: int) -> str:
 
 
 def watch(root: str) -> int:
-    """Show the status again each second, in place, until q or Ctrl-C; leave the terminal as it
-    was."""
+    """Show the status each second, in place, until q or Ctrl-C."""
     import select
     import termios
 
@@ -4592,10 +4649,11 @@ def draw_status(root: str) -> None:
 
 
 def kill_all(root: str) -> int:
-    """End this project's waiters, holders, their runs and orphans, without a wait for a turn.
+    """End this project's waiters, holders, their runs and orphans, without a
+    wait for a turn.
 
-    Return 125 if something is left. If this process is inside of a run, a daemon does the work,
-    which does not end with that run.
+    Return 125 if something is left. If this process is inside of a run, a
+    daemon does the work, which does not end with that run.
     """
     scope = find_state(root)
     found = list(entries(scope, True)) if scope else []
@@ -4608,8 +4666,8 @@ def kill_all(root: str) -> int:
 
 
 def from_outside(action: Callable[..., int], *arguments: Any) -> int:
-    """Call a function in a process that is outside of every run: in a session of its own, with init
-    for its parent. Return its status, 125 if there is none."""
+    """Call a function in a process outside of every run: in a session of its
+    own, with init for its parent. Return its status, 125 if there is none."""
     reader, writer = posix.pipe()
     if posix.fork():
         posix.close(writer)
@@ -4629,8 +4687,7 @@ def from_outside(action: Callable[..., int], *arguments: Any) -> int:
 
 
 def end_runs(scope: Scope, found: list[tuple[str, Entry]]) -> int:
-    """End waiters, holders and their runs, say so, and leave the state clean. Return 125 if
-    something is left."""
+    """End waiters, holders, their runs; clean up. Return 125 if one is left."""
     living = [entry for kind, entry in found if kind in ("holders", "waiters")]
     commands = {pid: each.command for _, each in found for pid in (each.identity.pid, each.pid)}
     runs = [Run(scope, entry.identity, entry.record) for _, entry in found if entry.identity]
@@ -4683,8 +4740,7 @@ VALUES = "timeout wait leftovers memory-limit project cancel within label".split
 
 
 def parse_arguments(argv: list[str]) -> Command | int:
-    """Return what the arguments and the environment ask for; a status where that is done
-    already."""
+    """Return the plan, or the status if the arguments only ask for a look."""
     plan = Command()
     words = split_options(plan.given, argv[1:])
     if "project" in plan.given:
@@ -4715,7 +4771,7 @@ def parse_arguments(argv: list[str]) -> Command | int:
 
 
 def split_options(given: dict[str, str], words: list[str]) -> list[str]:
-    """Take this tool's options off, into a table; return the words after them."""
+    """Move this tool's options to a table. Return the other words."""
     while words and (words[0][:2] == "--" or words[0] == "-h"):
         word, equals, value = words[0].partition("=")
         option = "help" if word == "-h" else word[2:]
@@ -4742,7 +4798,7 @@ def split_options(given: dict[str, str], words: list[str]) -> list[str]:
 
 
 def look(plan: Command, looks: list[str], words: list[str]) -> int:
-    """Look, rescue or explain: no exported setting keeps these from their work."""
+    """Look, rescue or explain. An exported setting never prevents it."""
     if words:
         shown = (looks[0], printable(" ".join(words), 60))
         raise Failure("--%s runs no command, and here is one: %s" % shown)
@@ -4766,8 +4822,8 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
 
 
 def apply_settings(plan: Command, is_shell: bool) -> None:
-    """Fill in the plan from the options and the environment. Under -c the names that others export
-    do not count: make TIMEOUT=1 VERBOSE=1 test."""
+    """Fill in the plan from the options and the environment. Under -c the names
+    that others export do not count: make TIMEOUT=1 VERBOSE=1 test."""
     given = plan.given
     timeouts = ("SEQEXEC_TIMEOUT",) if is_shell else ("SEQEXEC_TIMEOUT", "TIMEOUT")
     verbose = () if is_shell else ("VERBOSE",)
@@ -4790,8 +4846,7 @@ def apply_settings(plan: Command, is_shell: bool) -> None:
 
 
 def become_shell(plan: Command, words: list[str]) -> None:
-    """Be `sh -eu -o pipefail -c LINE NAME ARG...`, whatever the flags: they are the real
-    shell's."""
+    """Be `sh -eu -o pipefail -c LINE NAME ARG...`; pass its flags on."""
     place = 0
     while place < len(words) and words[place][:1] in ("-", "+") and len(words[place]) > 1:
         plan.is_line = plan.is_line or (words[place][0] == "-" and "c" in words[place])
