@@ -156,8 +156,6 @@ is_stored = globals().get("is_stored", True)  # False: compiled afresh and yet t
 def start_again() -> NoReturn:
     """Start as /bin/sh would have: this was `python3 FILE`."""
     name = __file__.rpartition("/")[2]
-    if sys.version_info < (3, 8):  # noqa: UP036
-        refuse(name + ": needs Python 3.8 or newer: name one in SEQEXEC_PYTHON, or call ./" + name)
     with open(__file__, "rb") as file:
         start = file.read(9999)
     if b"\r\n" in start:

@@ -163,8 +163,6 @@ is_stored = globals().get("is_stored", True)  # False: compiled afresh and yet t
 def start_again() -> NoReturn:
     """Start as /bin/sh would have: this was `python3 FILE`."""
     name = __file__.rpartition("/")[2]
-    if sys.version_info < (3, 8):  # noqa: UP036
-        refuse(name + ": needs Python 3.8 or newer: name one in SEQEXEC_PYTHON, or call ./" + name)
     with open(__file__, "rb") as file:
         start = file.read(9999)
     if b"\r\n" in start:
@@ -773,11 +771,13 @@ class Identity(str):
     """A process's name for ever: format, host, boot, namespace, PID, start."""
 
     # 1.vm-3c159a68.4026531836.4242.t148046
-    def __init__(self, text: str = "") -> None:
-        words = text.split(".") + [""] * 4
+    def __getattr__(self, part: str) -> Any:
+        """Tell the parts apart when one is asked for: a look at a crowd's queue asks for few."""
+        words = self.split(".") + [""] * 4
         self.version, machine, self.pid_namespace, pid, self.start = words[:5]
         self.host, _, self.boot = machine.rpartition("-")
-        self.pid = int(pid) if pid.isdecimal() and len(text) <= LONGEST_IDENTITY else 0
+        self.pid = int(pid) if pid.isdecimal() and len(self) <= LONGEST_IDENTITY else 0
+        return vars(self)[part]
 
     def is_valid(self) -> bool:
         """Tell an identity of this or another format from junk."""
