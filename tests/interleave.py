@@ -1101,3 +1101,5 @@ LONG = [
     Scenario("two, the queue is removed, two switches", (*TWO, UNQUEUE), switches=2),
 ]
 SCENARIOS = QUICK + LONG
+# Too many states to go through all: for faults, whose schedules are among the first.
+DEEP = [Scenario("a line of a make and its keeper, three switches", (SHELLED, LINE), switches=3)]

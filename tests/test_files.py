@@ -14,6 +14,7 @@ import pytest
 from support import PRODUCT, ROOT, Project, finish
 
 sys.path += [str(ROOT / "tests" / "prove"), str(ROOT / "tests" / "tools")]
+import interleave
 import prove_interleavings
 import prove_mutants
 import run_tests
@@ -77,7 +78,7 @@ def test_a_deliberate_fault_has_its_place_and_its_test(fault: prove_mutants.Muta
 @pytest.mark.parametrize("fault", prove_interleavings.MUTANTS, ids=lambda fault: fault.name)
 def test_a_fault_for_the_explorer_has_its_place_and_its_scenario(fault: prove_interleavings.Mutant) -> None:
     prove_interleavings.mutate((ROOT / "seqexec.py").read_text(), fault)
-    assert fault.found_by in [each.name for each in prove_interleavings.interleave.SCENARIOS]
+    assert fault.found_by in [each.name for each in interleave.SCENARIOS + interleave.DEEP]
 
 
 def test_what_a_tool_leaves_running_fails_its_test(project: Project) -> None:

@@ -115,7 +115,7 @@ a keeper does not wait for its make, in keep: a make and a command, one killed
 a keeper gives back a turn in which a line runs, in is_idle: a line of a make and its keeper, two switches
 -        return False
 +        return True
-a keeper frees the inner flock before it gives back, in is_idle: a line of a make and its keeper, two switches
+a keeper frees the inner flock before it gives back, in is_idle: a line of a make and its keeper, three switches
 -    if lets_in:
 +    if True:
 a keeper releases while lines of its ended make run, in keep: a line of a make and its keeper, one killed
@@ -187,7 +187,7 @@ def judge(mutant: Mutant) -> tuple[str, bool]:
         code = interleave.load(text=mutate(interleave.SOURCE.read_text(encoding="utf-8"), mutant))
     except LookupError as error:
         return "%s: NOT TRIED: %s" % (mutant.name, error), True
-    scenarios = [each for each in interleave.SCENARIOS if each.name == mutant.found_by]
+    scenarios = [each for each in interleave.SCENARIOS + interleave.DEEP if each.name == mutant.found_by]
     report = interleave.explore(code, scenarios[0], MOST)
     words = mutant.name, report.problem.split("\n")[0] or "NOT FOUND", mutant.found_by, report.seconds
     return "%s: %s (%s, %.1f s)" % words, not report.problem
