@@ -87,10 +87,10 @@ def test_the_queue_keeps_the_lines_of_those_who_wait(project: Project, seqexec: 
 
 def test_dead_lines_go_though_one_waits(project: Project, seqexec: Tool) -> None:
     holder = Holder(project, seqexec)
-    with open(project.state / "queue.txt", "a") as queue:
-        queue.write(("7:1700000000:%s\t1.gone-0a1b2c3d.1.7.t7\n" % ("x" * 900)) * 40)
     second = project.start(seqexec.wrap(shell("read line")))
     wait_for_waiter(project.state, second)
+    with open(project.state / "queue.txt", "a") as queue:  # with nobody there, the holder would empty it
+        queue.write(("7:1700000000:%s\t1.gone-0a1b2c3d.1.7.t7\n" % ("x" * 900)) * 40)
     third = project.start(seqexec.wrap(["true"]))
     wait_for_waiter(project.state, third)
     assert holder.release() == 0
