@@ -2628,7 +2628,7 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
             persist(end_processes, run.members, plan.leftovers != "kill")
         if nested:
             end_dead_runs(nested)  # of lines that were killed
-    except (OSError, Failure):
+    except (OSError, Failure, Released):
         pass
     append_history(claim, plan, None, time.monotonic() - began, 0)
     release(claim)

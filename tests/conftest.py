@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -37,6 +38,8 @@ def scratch() -> Iterator[Path]:
         support.PROGRAMS = path / "p"
         yield path
     finally:
+        with contextlib.suppress(support.NotInTime):  # a keeper ends some milliseconds after its release
+            support.wait_until(lambda: not support.marked(SESSION), "the end of all that was started", 1.0)
         alive = support.marked(SESSION)
         support.end_marked(SESSION)
         shutil.rmtree(path, ignore_errors=True)
