@@ -165,7 +165,8 @@ def start_again() -> NoReturn:
     before = posix.environ.get(b"LC_CTYPE")
     ctype = b"ctype=" if before is None else b"ctype==" + before
     boot = start.partition(b"  'import ")[2].partition(b"' ")[0]
-    words = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", b"import " + boot, __file__]
+    words = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype]
+    words += ["-c", b"import " + boot, __file__]
     posix.execv(sys.executable, words + sys.argv[1:])  # type: ignore[arg-type]
 
 

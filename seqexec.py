@@ -172,7 +172,8 @@ def start_again() -> NoReturn:
     before = posix.environ.get(b"LC_CTYPE")
     ctype = b"ctype=" if before is None else b"ctype==" + before
     boot = start.partition(b"  'import ")[2].partition(b"' ")[0]
-    words = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype, "-c", b"import " + boot, __file__]
+    words = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype]
+    words += ["-c", b"import " + boot, __file__]
     posix.execv(sys.executable, words + sys.argv[1:])  # type: ignore[arg-type]
 
 
@@ -1689,8 +1690,7 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
     """Sleep for a flock, some seconds at most; False after them.
 
     The interval makes good a tick just before the system call. The handler
-    raises once: a second Tick would escape from the `finally` of the first.
-    The caller's timer goes on: `alarm 10; exec seqexec.py`.
+    raises once: a second Tick would escape from the `finally`.
     """
     try:
         flock(fd, how | LOCK_NB)
@@ -2121,7 +2121,8 @@ def break_circle(claim: Claim) -> None:
                 ahead.append(entry.identity)
     blocked: dict[Identity, set[str]] = {}  # what goes on when each one does
     for each in wanted:
-        runs = [found[run] for run in found[each].record.get("chain", "").split(":") if run in found]
+        chain = found[each].record.get("chain", "").split(":")
+        runs = [found[run] for run in chain if run in found]
         flocks = [run.record.get("holds", "").split() for run in [found[each], *runs]]
         blocked[each] = {each}.union([run.identity for run in runs], *flocks)
     paths, seen = [[claim.identity]], {Identity()}
@@ -2541,13 +2542,10 @@ def end_processes(
     deadline: float | None = None,
     denied: dict[tuple[int, str], Process] | None = None,
 ) -> list[Process]:
-    """End what find returns, until two looks in a row find nothing. Return what
-    was ended.
+    """End what find returns, until two looks find nothing. Return the ended.
 
-    TERM, a grace period from the first TERM, KILL: no chain of successors
-    outlives it. A process that may not be signalled is named and waited for,
-    with Failure (75) at the deadline. denied: takes such processes in after
-    the grace period, instead.
+    TERM, a grace period from the first TERM, KILL. Processes that may not be
+    signalled are waited for until the deadline; or denied takes them in.
     """
     told: set[tuple[int, str]] = set()
     ended: dict[tuple[int, str], Process] = {}
@@ -3064,8 +3062,7 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
     lines = [queue[each] for each in names if each in queue]
     holders = holders_of(claim)
-    holder = holders[-1] if holders else blocker
-    entry = Entry(holder)
+    entry = Entry(holders[-1] if holders else blocker)
     place = "back at its place, " if claim.is_back else ""
     place += "%d of %d in the queue, behind " % (claim.position, len(lines))
     if not entry.pid:
@@ -4067,7 +4064,8 @@ def named_run(plan: Command, scope: Scope | None, text: str) -> int:
     if text:
         if text.isdecimal() and int(text) in numbers:
             return int(text)
-        raise Failure("there is no run %s in this project; known: %s" % (printable(text, 20), known))
+        text = "there is no run %s in this project; known: %s" % (printable(text, 20), known)
+        raise Failure(text)
     own, found = own_callers(plan), []
     for number in numbers:
         record = read_record(output_name(number, ".run"), scope.fd if scope else -1)
