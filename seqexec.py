@@ -795,8 +795,8 @@ class Own:
 
     identity = Identity()
     parents: list[Process] | None = None  # itself and its ancestors
-    silent: dict[tuple[str, int], tuple[int, float]] = {}  # owners beyond proof, by identity and
-    # inode: their last sign of life, and when it was seen
+    # Owners beyond proof, by identity and inode: their last sign of life, and when it was seen.
+    silent: dict[tuple[str, int], tuple[int, float]] = {}
 
 
 def own_identity() -> Identity:
