@@ -760,8 +760,7 @@ class Reader:
         return not member.has_executed
 
     def confirm(self, member: Member, size: int) -> int:
-        """Return a size; for a fork its private bytes, without its parent's
-        pages.
+        """Return a size; for a fork its private bytes, not its parent's pages.
 
         With ps a fork shows the RSS and the name of its parent.
         """
@@ -922,7 +921,8 @@ class MemoryGuard:
         self.key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
-        self.peak = self.peak_process = self.possible = 0  # bytes: see note_peak(), bound_peak()
+        self.peak = self.peak_process = 0  # bytes at most: of the tree, of a process
+        self.possible = 0  # bytes: no process has held more, see bound_peak()
         self.most = 0  # processes at a time
         levels = [each for each in (limits.warn, *LATER_WARNINGS) if limits.warn <= each < 100]
         self.steps = [int(limits.limit * level / 100) for level in levels if not limits.quiet]
@@ -1054,8 +1054,7 @@ class MemoryGuard:
         return sleep
 
     def count_parts(self) -> int:
-        """Work out what each member adds to the total; return that, note the
-        peak.
+        """Work out what each member adds to the total; return the total.
 
         Forks come first, and count only if they have not changed until all are
         read: else pages would count for a fork that has just ended, and then,
@@ -1349,8 +1348,8 @@ class Watch:
         """
         guard = self.guard
         whom = -1 if posix.getpid() == 1 else guard.child  # PID 1 is given all orphans
-        pid, status, usage = posix.wait4(whom, posix.WNOHANG)
-        while pid and pid != guard.child:
+        pid = -1
+        while pid not in (0, guard.child):
             pid, status, usage = posix.wait4(whom, posix.WNOHANG)
         if pid:
             self.status, guard.child = status, 0
