@@ -30,6 +30,7 @@ from support import (
     Tool,
     as_stranger,
     believing_nothing,
+    ended,
     litter,
     lives,
     read_line,
@@ -225,17 +226,22 @@ def test_kill_all_signals_nobody_whose_identity_somebody_else_wrote_down(
     assert project.run(tool.wrap(["true"]), timeout=20).returncode == 0
 
 
-@pytest.mark.parametrize("older", [True, False], ids=["older than the run", "younger"])
+@pytest.mark.parametrize("what", ["older than the run", "an older orphan", "younger"])
 def test_a_recorded_child_that_is_somebody_else_is_not_ended(
-    project: Project, tool: Tool, older: bool
+    project: Project, tool: Tool, what: str
 ) -> None:
     """A dead owner's file names an innocent process, its start time and all.
 
     Its parent lives, and is no child of init's, as the tests may be: such a one is who orphans are given to.
     """
     scope = tool.scope(project)
-    parent = project.start(shell("sleep 600 & echo $!; wait"))
+    older = what != "younger"
+    line = "sleep 600 >/dev/null 2>&1 & echo $!"
+    parent = project.start(shell(line if "orphan" in what else line + "; wait"))
     innocent = int(read_line(parent))
+    if "orphan" in what:
+        assert ended(parent) == 0
+        project.leaves.add(innocent)
     dead = project.start(["true"])
     start = "t" + stat_of(dead.pid)[19] if older else "t1"
     dead.wait()

@@ -289,12 +289,6 @@ MUTANTS = [
         ("test_order.py", "-k", "as_it_enters"),
     ),
     Mutant(
-        "who joins a pipeline does not look whether its founder is there",
-        "join_pipeline",
-        (('any(owner_state(each, each, home) == "alive" for each in before if each.is_valid())', "True"),),
-        ("test_nesting.py", "-k", "writer_has_gone or killed_pipeline"),
-    ),
-    Mutant(
         "several at one end of a pipe join",
         "uses",
         (("        return not ends", "        return False and not ends"),),
