@@ -884,6 +884,7 @@ class Options:
     dry_run = quiet = children_only = once = json = peak = False
     mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
     pid, log, report, token = 0, "", "", ""
+    successor = ""  # the seqexec.py that ends what its killed process has left
     command: list[str] = []  # replaced, never changed
 
 
@@ -1277,6 +1278,9 @@ class Watch:
         _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         self.poll = select.poll()
         self.poll.register(self.alarm, select.POLLIN)
+        pidfd = open_pidfd(guard.root.pid) if guard.limits.successor else -1
+        if pidfd >= 0:
+            self.poll.register(pidfd, select.POLLIN)
         for signum in {*ENDING, _signal.SIGCHLD} if guard.child else ENDING:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
@@ -1303,7 +1307,9 @@ class Watch:
         if not is_stored:
             store_bytecode()
         while not (self.is_stopped or self.has_ended()):
-            self.poll.poll(self.guard.pause() * 1000)
+            for fd, _ in self.poll.poll(self.guard.pause() * 1000):
+                if fd != self.alarm:  # the root has ended: told once
+                    self.poll.unregister(fd)
             self.guard.look()
             try:
                 posix.read(self.alarm, 4096)  # before the check that sees what the signals meant
@@ -1551,6 +1557,7 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "--log": str,
     "--report": str,
     "--token": str,
+    "--successor": str,
 }
 VARIABLES: list[tuple[str, str, Callable[[str], Any]]] = [  # the last one wins
     (prefix + name, option, parse)
@@ -1652,7 +1659,11 @@ def run(options: Options) -> int:
         if options.once:
             guard.discover(True)
             return show(show_tree(guard))
-        Watch(guard).run()
+        around = Watch(guard)
+        around.run()
+        if options.successor and around.is_root_gone and not around.is_stopped:  # it was killed
+            argv = ["sh", options.successor, "--end-orphans", options.token]
+            posix.execve("/bin/sh", argv, posix.environ)
         tell_end(guard, None)
         return ENDED_SOMETHING if guard.ended else 0
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)

@@ -2390,9 +2390,36 @@ def recover(claim: Claim, identity: Identity) -> None:
     command = printable(record.get("command", ""), 60) or "a command"
     since = clock_time(record.get("since", ""))
     text = "%s (PID %d, started %s) died without a goodbye; ended of its run: %s"
-    text %= (command, pid_of(identity, record), since, shown or "nothing")
+    shown = shown or printable(record.get("ended", "nothing"))
+    text %= (command, pid_of(identity, record), since, shown)
     say(text, READER_PATIENCE)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+
+
+def end_orphans(scope: Scope | None, name: str) -> int:
+    """End, for memmon.py, what a killed holder has left, where no waiter does that.
+
+    The owner file stays for the next in line, which says what it finds.
+    """
+    identity = Identity(name)
+    if scope and owners(scope).get(identity) == "dead" and not waiters_in_order(scope):
+        record = record_in(LOCK, identity, scope.fd)
+        left = end_run(scope, identity, record)
+        shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in left[:5])
+        text = "%s (PID %d) was killed; ended of its run: %s"
+        if shown:
+            text %= (printable(record.get("command", "?"), 60), pid_of(identity, record), shown)
+            append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+            try:  # without O_CREAT: another holder's directory may be there by now
+                flags = posix.O_WRONLY | posix.O_APPEND | FILE
+                fd = posix.open(LOCK + "/" + identity, flags, dir_fd=scope.fd)
+                posix.write(fd, b"ended %s\n" % shown.encode("utf-8", "backslashreplace"))
+                posix.close(fd)
+            except OSError:
+                pass
+    for inner in nested_scopes(scope) if scope else ():
+        end_orphans(inner, name)
+    return 0
 
 
 def are_waited_for() -> bool:
@@ -3557,6 +3584,7 @@ class Job:
         arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only", "--token"]
         arguments += [self.claim.identity, "--limit", plan.memory or "2048", "--limit-name"]
         arguments.append(plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB"))
+        arguments += ["--successor", __file__] if not are_waited_for() else []
         arguments += ["--report", "/dev/fd/1"] + (["--quiet"] if plan.quiet else [])
         listing = "/proc/self/fd" if PROC == "/proc" else "/dev/fd"
         try:
@@ -4734,7 +4762,7 @@ def clean_up(scope: Scope, ended: set[Identity]) -> int:
 OPTIONAL = ["follow", "drain"]  # with a number or without
 LOOKS = "status watch history kill-all release help version json".split()  # no command
 FLAGS = LOOKS + "background hold no-wait quiet verbose".split()
-VALUES = "timeout wait leftovers memory-limit project cancel within label".split()
+VALUES = "timeout wait leftovers memory-limit project cancel within label end-orphans".split()
 
 
 def parse_arguments(argv: list[str]) -> Command | int:
@@ -4744,7 +4772,7 @@ def parse_arguments(argv: list[str]) -> Command | int:
     if "project" in plan.given:
         posix.environ[b"SEQEXEC_PROJECT"] = plan.given["project"].encode("utf-8", "surrogateescape")
     plan.label = label_of(plan.given.get("label", ""))
-    looks = [option for option in plan.given if option in [*LOOKS, *OPTIONAL, "cancel"]]
+    looks = [option for option in plan.given if option in [*LOOKS, *OPTIONAL, "cancel", "end-orphans"]]
     if looks:
         return look(plan, looks, words)
     is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
@@ -4815,6 +4843,7 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
         "cancel": lambda: cancel(plan, plan.given["cancel"]),
         "drain": lambda: drain(plan),
         "release": end_hold,
+        "end-orphans": lambda: end_orphans(find_state(project_root()), plan.given["end-orphans"]),
     }
     return actions[what[0]]()
 

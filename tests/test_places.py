@@ -25,6 +25,7 @@ from support import (
     changed,
     ended,
     finish,
+    lives,
     nothing_left,
     owners,
     queue_lines,
@@ -32,6 +33,7 @@ from support import (
     read_line,
     shell,
     wait_for_waiter,
+    wait_until,
 )
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
@@ -336,3 +338,35 @@ def test_hold_gives_up_when_it_is_told_to(project: Project, seqexec: Tool, holde
     result = project.run(shell('"$1" --hold --wait 0.2; echo $?', seqexec.path))
     assert result.stdout == b"75\n"
     assert project.run([seqexec.path, "--hold", "true"]).returncode == FAILED
+
+
+# ---- what a killed seqexec leaves, when nobody comes -----------------------------------------------------------
+
+
+def test_the_rest_of_a_killed_run_is_ended_though_no_call_comes(project: Project, seqexec: Tool) -> None:
+    line = "setsid sh -c 'echo daemon $$; exec sleep 60' & sleep 0.5; sleep 60 & echo ready $!; wait"
+    run = project.start([seqexec.path, *shell(line)])
+    daemon, child = int(read_line(run).split()[1]), int(read_line(run).split()[1])
+    project.leaves.add(daemon)
+    run.kill()
+    ended(run)
+    wait_until(lambda: not lives(child), "it is ended")
+    assert lives(daemon)
+    log = project.state / "orphans.log"
+    wait_until(lambda: log.exists() and "PID %d (sleep)" % child in log.read_text(), "that is logged")
+    assert len(owners(project.state)) == 1
+    result = project.run([seqexec.path, "echo", "next"])
+    assert result.stdout == b"next\n"
+    assert "PID %d (sleep)" % child in result.stderr.decode()
+    nothing_left(project.state)
+
+
+def test_orphans_that_are_to_be_waited_for_are_not_ended(project: Project, seqexec: Tool) -> None:
+    line = "sleep 0.5; sleep 2 & echo ready $!; wait"
+    run = project.start([seqexec.path, *shell(line)], set={"SEQEXEC_ORPHANS": "wait"})
+    child = int(read_line(run).split()[1])
+    run.kill()
+    ended(run)
+    time.sleep(0.7)
+    assert lives(child)
+    assert project.run([seqexec.path, "true"], set={"SEQEXEC_ORPHANS": "wait"}).returncode == 0
