@@ -51,11 +51,13 @@ test-all:  ## what CI runs: all of them, and what a Python can change under ever
 lint:  ## check style and types
 	@python=$$($(PYTHON) tests/tools/provide.py ruff mypy) && set -- $(wildcard $(PRODUCT)) && \
 	    "$$python" -m ruff check --no-cache "$$@" tests && \
+	    "$$python" tests/tools/wrap_docstrings.py --check && \
 	    "$$python" -m mypy --cache-dir=/dev/null "$$@"
 
 format:  ## mend what the linter can mend by itself
 	@python=$$($(PYTHON) tests/tools/provide.py ruff) && \
-	    "$$python" -m ruff check --no-cache --fix $(wildcard $(PRODUCT)) tests
+	    "$$python" -m ruff check --no-cache --fix $(wildcard $(PRODUCT)) tests && \
+	    "$$python" tests/tools/wrap_docstrings.py
 
 bench:  ## measure: start, wake-up, queue, memory guard, each against its peers
 	@for each in tests/bench/bench_*.py; do echo "== $$each" && $(PYTHON) "$$each" || exit; done

@@ -757,7 +757,8 @@ class Identity(str):
 
     # 1.vm-3c159a68.4026531836.4242.t148046
     def __getattr__(self, part: str) -> Any:
-        """Tell the parts apart when one is asked for: a look at a crowd's queue asks for few."""
+        """Tell the parts apart when one is asked for: a look at a crowd's queue
+        asks for few."""
         words = self.split(".") + [""] * 4
         self.version, machine, self.pid_namespace, pid, self.start = words[:5]
         self.host, _, self.boot = machine.rpartition("-")
