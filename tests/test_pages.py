@@ -27,6 +27,11 @@ from support import (
     wait_until,
 )
 
+sys.path.append(str(ROOT / "tests" / "prove"))
+import interleave
+import prove_interleavings
+import prove_mutants
+
 MANUAL = "docs/manual.md"
 SOURCE = {name: (PRODUCT_DIRECTORY / name).read_text(encoding="utf-8") for name in PRODUCT}
 PROVOKED: set[str] = set()
@@ -141,6 +146,12 @@ def test_the_figures_of_the_estimate_are_those_that_its_benchmark_prints() -> No
     names = ["with a wait of 1 s or more", "with an estimate", "median error", "nine in ten within", "worst error"]
     assert shown == pytest.approx([found[name] for name in names], abs=0.51)
     assert "asks at {:,} moments".format(found["moments"]) in PAGES[MANUAL].replace("\n", " ")
+
+
+def test_the_proofs_are_as_many_as_the_readme_says() -> None:
+    least = [int(number) for number in re.findall(r"more than (\d+)", section("Why you can believe it"))]
+    proofs = interleave.SCENARIOS, prove_interleavings.MUTANTS, prove_mutants.MUTANTS
+    assert [len(proof) > number for proof, number in zip(proofs, least)] == [True] * 3
 
 
 @pytest.mark.parametrize("name", PRODUCT)
