@@ -125,7 +125,7 @@ MUTANTS = [
     Mutant(
         "the queue is tidied though one waits",
         "tidy",
-        (("kept)\n            return", "kept)"),),
+        (("kept)\n            return", "kept)"), ("[line for line in kept if", "[line for line in () if")),
         ("test_order.py", "-k", "keeps_the_lines"),
     ),
     Mutant(
