@@ -2761,24 +2761,15 @@ def settle(claim: Claim) -> None:
 # ---- taking a turn -------------------------------------------------------------------------------
 
 
-ORIGINS = {  # what a variable tells of the caller; the last one that is set counts
-    "CI": "CI",
-    "GIT_INDEX_FILE": "git hook",
-    "MAKELEVEL": "make",
-    "CLAUDECODE": "claude",
-    "CODEX_SANDBOX": "codex",
-    "CODEX_THREAD_ID": "codex",
-    "CURSOR_AGENT": "cursor",
-    "CURSOR_TRACE_ID": "cursor",
-    "GEMINI_CLI": "gemini",
-    "OPENCODE": "opencode",
-}
+# What a variable tells of the caller; the last one that is set counts.
+ORIGINS = """CI:CI,GIT_INDEX_FILE:git hook,MAKELEVEL:make,CLAUDECODE:claude,CODEX_SANDBOX:codex,
+CODEX_THREAD_ID:codex,CURSOR_AGENT:cursor,CURSOR_TRACE_ID:cursor,GEMINI_CLI:gemini"""
 
 
 def make_record(plan: Plan) -> bytes:
     """Return the content of the owner file, for people and for recovery."""
     place = "terminal" if posix.isatty(2) else "-"
-    for key, name in ORIGINS.items():
+    for key, name in [each.split(":") for each in ORIGINS.replace("\n", "").split(",")]:
         place = name if key.encode() in posix.environ else place
     jobs = [setting(name) for name in ("GITHUB_JOB", "CI_JOB_NAME", "JOB_NAME") if place == "CI"]
     place = printable(" ".join([place, *filter(None, jobs)]), 20)

@@ -2777,24 +2777,15 @@ def settle(claim: Claim) -> None:
 # ---- taking a turn -------------------------------------------------------------------------------
 
 
-ORIGINS = {  # what a variable tells of the caller; the last one that is set counts
-    "CI": "CI",
-    "GIT_INDEX_FILE": "git hook",
-    "MAKELEVEL": "make",
-    "CLAUDECODE": "claude",
-    "CODEX_SANDBOX": "codex",
-    "CODEX_THREAD_ID": "codex",
-    "CURSOR_AGENT": "cursor",
-    "CURSOR_TRACE_ID": "cursor",
-    "GEMINI_CLI": "gemini",
-    "OPENCODE": "opencode",
-}
+# What a variable tells of the caller; the last one that is set counts.
+ORIGINS = """CI:CI,GIT_INDEX_FILE:git hook,MAKELEVEL:make,CLAUDECODE:claude,CODEX_SANDBOX:codex,
+CODEX_THREAD_ID:codex,CURSOR_AGENT:cursor,CURSOR_TRACE_ID:cursor,GEMINI_CLI:gemini"""
 
 
 def make_record(plan: Plan) -> bytes:
     """Return the content of the owner file, for people and for recovery."""
     place = "terminal" if posix.isatty(2) else "-"
-    for key, name in ORIGINS.items():
+    for key, name in [each.split(":") for each in ORIGINS.replace("\n", "").split(",")]:
         place = name if key.encode() in posix.environ else place
     jobs = [setting(name) for name in ("GITHUB_JOB", "CI_JOB_NAME", "JOB_NAME") if place == "CI"]
     place = printable(" ".join([place, *filter(None, jobs)]), 20)
@@ -3773,7 +3764,7 @@ def lead(make: Process, kept: Plan, began: float) -> None:
 # printed stands in output/7.seen, so an onlooker that is killed costs nothing. Two take turns.
 
 OUTPUT = "output"
-KEPT_OUTPUTS = 20  # an older one goes once its run has ended and was followed to the end
+KEPT_OUTPUTS, MOST_OUTPUTS = 20, 100  # runs; between them one that has ended and was followed goes
 LARGEST_OUTPUT = 10 << 20  # bytes of one file: of more, the first and the last part stay
 FIRST_PART, LAST_PART = 2 << 20, 4 << 20
 LEFT_OUT = b"\n[seqexec: %015d bytes left out]\n"
@@ -3842,24 +3833,15 @@ def own_callers(plan: Command) -> list[str]:
 
 
 def prune_outputs(scope: Scope) -> None:
-    """Remove old ended runs; while there is room, only those that are read."""
-    room = KEPT_OUTPUTS * LARGEST_OUTPUT
+    """Remove old runs that have ended; of the last MOST_OUTPUTS none with news."""
     for rank, number in enumerate(run_numbers(scope)):
-        names = [output_name(number, kind) for kind in ("", ".err", ".seen", ".run")]
-        room -= sum(size_of(name, scope) for name in names[:2])
         if rank < KEPT_OUTPUTS - 1 or not has_ended(number, scope):
             continue
-        if room < 0 or Seen(number, scope).is_complete:
-            for name in names:
-                force_remove(name, scope.fd)
-
-
-def size_of(name: str, scope: Scope) -> int:
-    """Return the size of a file of a scope, 0 where there is none."""
-    try:
-        return posix.stat(name, dir_fd=scope.fd, follow_symlinks=False).st_size
-    except OSError:
-        return 0
+        seen = Seen(number, scope)
+        posix.close(seen.file)
+        if seen.is_complete or rank >= MOST_OUTPUTS:
+            for kind in "", ".err", ".seen", ".run":
+                force_remove(output_name(number, kind), scope.fd)
 
 
 def has_ended(number: int, scope: Scope) -> bool:
