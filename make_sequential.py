@@ -2382,7 +2382,7 @@ def recover(claim: Claim, identity: Identity) -> None:
 
 
 def end_orphans(scope: Scope | None, name: str) -> int:
-    """End, for memmon.py, what a killed holder has left, where no waiter does that.
+    """End, for memmon.py, what a killed holder has left, if none waits.
 
     The owner file stays for the next in line, which says what it finds.
     """

@@ -2398,7 +2398,7 @@ def recover(claim: Claim, identity: Identity) -> None:
 
 
 def end_orphans(scope: Scope | None, name: str) -> int:
-    """End, for memmon.py, what a killed holder has left, where no waiter does that.
+    """End, for memmon.py, what a killed holder has left, if none waits.
 
     The owner file stays for the next in line, which says what it finds.
     """
@@ -4755,7 +4755,8 @@ def parse_arguments(argv: list[str]) -> Command | int:
     if "project" in plan.given:
         posix.environ[b"SEQEXEC_PROJECT"] = plan.given["project"].encode("utf-8", "surrogateescape")
     plan.label = label_of(plan.given.get("label", ""))
-    looks = [option for option in plan.given if option in [*LOOKS, *OPTIONAL, "cancel", "end-orphans"]]
+    others = [*LOOKS, *OPTIONAL, "cancel", "end-orphans"]
+    looks = [option for option in plan.given if option in others]
     if looks:
         return look(plan, looks, words)
     is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
