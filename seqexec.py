@@ -3589,8 +3589,8 @@ class Job:
             pid = posix.posix_spawn("/bin/sh", arguments, posix.environ, **more)
             self.guard = read_process(pid)
             posix.close(writer)
-        except OSError as error:
-            say("no memory limit: %s" % describe_oserror(error))
+        except (OSError, NotImplementedError) as error:  # FreeBSD cannot spawn into a session
+            say("no memory limit: %s" % error)
 
     def end_guard(self, status: int) -> None:
         """End the memory guard, if one runs, and say what a bare 137 would not.

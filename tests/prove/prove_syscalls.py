@@ -45,9 +45,11 @@ from support import (
     Project,
     holder_pids,
     keeper_pids,
+    kept_places,
     lives,
     new_word,
     program,
+    queue_lines,
     queued_pids,
     quoted,
     shell,
@@ -110,9 +112,9 @@ class Room:
     @staticmethod
     def let_keeper_be_traced(path: Path, tracer: Path) -> None:
         """Let the keeper of a copy of the tool start its tracer and stop until that has come."""
-        old = '    """Be the keeper: hold the turn until its process has ended, then release."""\n'
-        new = old + "    posix.posix_spawn(%r, ['tracer', str(posix.getpid())], {})\n" % str(tracer)
-        new += "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n"
+        old = "    become_daemon(claim)\n    Stderr.is_holder"
+        new = "    posix.posix_spawn(%r, ['tracer', str(posix.getpid())], {})\n" % str(tracer)
+        new += "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n" + old
         text = path.read_text()
         assert text.count(old) == 1
         path.write_text(text.replace(old, new))
@@ -172,16 +174,20 @@ class Room:
     def litter(self) -> list[str]:
         """Return what should not be in the state directory when nothing runs."""
         found = []
+        away = {each for path in self.project.base.rglob("waiters") for each in kept_places(path.parent)}
         for place, directories, files in os.walk(str(self.project.base)):
             for name in directories:
-                if name == "executor.lock" or os.path.basename(place) in ("waiters", "nested", "makes"):
+                kept = os.path.basename(place) not in ("waiters", "nested", "makes") or name in away
+                if name == "executor.lock" or not kept:
                     found.append(os.path.join(place, name))
             for name in files:
                 path = os.path.join(place, name)
                 kept = name in ("history.txt", "orphans.log") or re.match(
                     r"[a-z]+-\d+(-[0-9a-f]+){4}(\.\d+\.new)?$", name
                 )
-                if not kept and not (name.startswith("queue.") and not os.path.getsize(path)):
+                if name.startswith("queue."):
+                    kept = {line.rpartition("\t")[2] for line in queue_lines(Path(place))} <= away
+                if not kept and name not in away:
                     found.append(path)
         return [path[len(str(self.project.base)) + 1 :] for path in found]
 
