@@ -1707,10 +1707,10 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
     finally:
         _signal.setitimer(_signal.ITIMER_REAL, 0)
         _signal.signal(_signal.SIGALRM, before)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        if left:  # after the mask: a SIGALRM that was blocked stays so
+        if left:  # before the mask: in a holder's wait for a git SIGALRM is blocked
             left = max(left - (time.monotonic() - began), 0.000001)
             _signal.setitimer(_signal.ITIMER_REAL, left, interval)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
 class Blocker:

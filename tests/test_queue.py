@@ -635,25 +635,6 @@ def test_who_has_passed_over_a_stopped_one_sees_it_come_back(project: Project, s
     nothing_left(project.state)
 
 
-SLEEPS = """
-import importlib.util, os, signal, sys
-spec = importlib.util.spec_from_file_location("m", sys.argv[1])
-m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)
-mine, others = (os.open(sys.argv[2], os.O_RDONLY) for _ in range(2))
-m.flock(others, m.LOCK_EX)
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-signal.setitimer(signal.ITIMER_REAL, 0.2)
-print(m.flock_within(mine, 0.3, m.LOCK_EX), signal.sigtimedwait({signal.SIGALRM}, 5) is not None)
-"""
-
-
-def test_a_blocked_timer_kills_nothing_after_a_sleep(project: Project) -> None:
-    """A holder that tidies has a timer of its own, and SIGALRM blocked: it dies of none that ends a sleep."""
-    words = [sys.executable, "-B", "-c", SLEEPS, str(PRODUCT_DIRECTORY / "seqexec.py"), str(project.path)]
-    done = project.run(words)
-    assert (done.returncode, done.stdout) == (0, b"False True\n"), done.stderr
-
-
 def test_a_waiter_that_never_comes_is_passed_over(project: Project, seqexec: Tool, tmp_path: Path) -> None:
     """As one in a container that is frozen: no look at its process tells that."""
     copy = changed(project, tmp_path, ("HUNG = 5.0", "HUNG = 2.0"), ("\nTICK = 2.0", "\nTICK = 0.1"))
