@@ -3833,7 +3833,8 @@ def own_callers(plan: Command) -> list[str]:
 
 
 def prune_outputs(scope: Scope) -> None:
-    """Remove old runs that have ended; of the last MOST_OUTPUTS none with news."""
+    """Remove old runs that have ended; of the last MOST_OUTPUTS none with
+    news."""
     for rank, number in enumerate(run_numbers(scope)):
         if rank < KEPT_OUTPUTS - 1 or not has_ended(number, scope):
             continue
