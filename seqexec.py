@@ -1607,11 +1607,11 @@ def kept_line(claim: Claim, lines: list[bytes]) -> int:
     scope, own = claim.scope, read_record(claim.identity, claim.home)
     identities = [identity_in(line) for line in lines]
     ahead = identities.index(claim.identity) if claim.identity in identities else 0
-    wanted = own["command"].encode("utf-8", "backslashreplace")
+    wanted = own.get("command", "").encode("utf-8", "backslashreplace")
     for place, identity in enumerate(identities[:ahead]):
         if lines[place].rpartition(b"\t")[0].endswith(wanted) and seconds_kept(scope, identity):
             theirs = record_in(identity, identity, open_waiters(scope))
-            if [theirs.get(key) for key in ("command", "by")] == [own["command"], own["by"]]:
+            if all(key in own and own[key] == theirs.get(key) for key in ("command", "by")):
                 if not is_waiting(scope, identity):
                     return place
     return -1
@@ -1799,7 +1799,10 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     leaves a dead line that others pass over.
     """
     wait = Wait(claim, plan)
-    return_to_place(claim)
+    try:
+        return_to_place(claim)
+    except OSError:  # a full disk, or the state directory is being removed: the place is lost
+        pass
     die_of_signals_as_pid_1()
     try:
         while True:

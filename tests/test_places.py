@@ -370,3 +370,16 @@ def test_orphans_that_are_to_be_waited_for_are_not_ended(project: Project, seqex
     time.sleep(0.7)
     assert lives(child)
     assert project.run([seqexec.path, "true"], set={"SEQEXEC_ORPHANS": "wait"}).returncode == 0
+
+
+def test_junk_in_the_way_of_a_new_queue_file_costs_no_place(project: Project, seqexec: Tool) -> None:
+    holder = Holder(project, seqexec)
+    away = line_up(project, seqexec, "echo", "a")
+    away.kill()
+    ended(away)
+    (project.state / "queue.txt.new").mkdir()
+    (project.state / "queue.txt.new" / "junk").touch()
+    back = line_up(project, seqexec, "echo", "a")
+    assert "back at its place" in read_line(back, "stderr")
+    holder.release()
+    assert finish(back)[:2] == (0, b"a\n")
