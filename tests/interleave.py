@@ -1083,7 +1083,7 @@ LONG = [
     Scenario("two makes, one killed", (MAKE, MAKE), kills=1, switches=2),
     Scenario("a make with a call inside and a command, one killed", (MAKER, CHILD, COMMAND), kills=1, switches=1),
     Scenario("a line of a make and its keeper, two switches", (SHELLED, LINE), switches=2),
-    Scenario("a line of a make and its keeper, one killed", (SHELLED, LINE), kills=1, switches=2),
+    Scenario("a line of a make and its keeper, one killed", (SHELLED, LINE), kills=1, switches=1),
     Scenario("a line of a make and a command, one killed", (SHELLED, LINE, COMMAND), kills=1, switches=1),
     Scenario(LINES + ", one killed", (SHELLED, LINE, LINE), kills=1, switches=0),
     Scenario(LINES + " and a command", (SHELLED, LINE, LINE, COMMAND), switches=0),
