@@ -2216,7 +2216,7 @@ class Pipes:
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self.own = [each.pid for each in ancestors(posix.getpid())]
+        self.own = [each.pid for each in own_ancestors()]
         self.known: dict[int, set[tuple[str, int]]] = {}
         self.table: dict[int, Process] = {}
 
@@ -2235,14 +2235,17 @@ class Pipes:
         if not owner.process:
             return set()
         common = {each.pid for each in ancestors(owner.process.pid)}.intersection(self.own[1:])
-        return self.ends(set(self.own) - common) - self.ends(common)
+        near = self.ends(set(self.own) - common)
+        return near and near - self.ends(common)
 
     def may_lead_to(self, owner: Blocker) -> bool:
         """Tell whether a way may lead to an owner, at a quick look: most ends
         of pipes lead to an ancestor, as to a harness, and not to the owner
         itself."""
-        pids = [owner.process.pid] if owner.process else []
-        return bool(self.starts(owner) - other_ends(self.ends(self.own) - self.ends(pids)))
+        starts = self.starts(owner)
+        if not starts or not owner.process:
+            return False
+        return bool(starts - other_ends(self.ends(self.own) - self.ends([owner.process.pid])))
 
     def members(self, owner: Blocker) -> set[int]:
         """Return the processes with an owner's ends; all of a kept turn."""
@@ -2260,7 +2263,8 @@ class Pipes:
         """Return the ways of data between this process and an owner: the ends
         on this side, and the filters between them."""
         members = self.members(owner)
-        others = {pid for pid, each in self.table.items() if each.sid == posix.getsid(0)}
+        session = posix.getsid(0)
+        others = {pid for pid, each in self.table.items() if each.sid == session}
         others -= self.lineage(members).intersection(self.own[1:])
         others -= {each.pid for each in waiters_in_order(self.claim.scope)} | members
         found = [self.route(start, members, others) for start in self.starts(owner)]
