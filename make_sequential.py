@@ -1443,10 +1443,17 @@ def leave_belt(claim: Claim) -> None:
     try:
         become_daemon(claim)
         try_close(claim.file)
-        while "alive" in [
-            owner_state(each, each, claim.home) for each in map(Identity, posix.listdir(claim.home))
-        ]:
-            time.sleep(POLL_INTERVAL)
+        states = ["alive"]
+        while "alive" in states:
+            states = []
+            for each in map(Identity, posix.listdir(claim.home)):
+                state, fd = open_owner(each, each, claim.home)
+                states.append(state)
+                if fd >= 0:
+                    flock(fd, LOCK_SH)
+                    posix.close(fd)
+                elif state == "alive":  # beyond proof
+                    time.sleep(POLL_INTERVAL)
     finally:
         posix._exit(0)
 
@@ -1529,7 +1536,7 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
     """
     fd = open_file(QUEUE, scope)
     try:
-        if not flock_within(fd, patience, LOCK_EX):
+        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, QUEUE, scope.fd):
             return
         lines = read_lines(QUEUE, scope.fd)
         there = list_waiters(scope)
@@ -1541,7 +1548,7 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
         kept = [line for line in kept if seconds_kept(scope, identity_in(line))]
         if kept and len(kept) < len(lines) - 1:
             replace_file(QUEUE, scope, kept)
-        elif lines and not kept and is_same_file(fd, QUEUE, scope.fd):
+        elif lines and not kept:
             posix.ftruncate(fd, 0)
         try_remove(posix.unlink, QUEUE + ".new", scope.fd)  # of a tidier that was killed
     finally:
@@ -1587,7 +1594,8 @@ def return_to_place(claim: Claim) -> None:
 
 
 def kept_line(claim: Claim, lines: list[bytes]) -> int:
-    """Return the first line ahead of a dead waiter for the same command; -1."""
+    """Return the index of the first line ahead that a dead waiter has left for
+    this same command; -1 for none."""
     scope, own = claim.scope, read_record(claim.identity, claim.home)
     identities = [identity_in(line) for line in lines]
     ahead = identities.index(claim.identity) if claim.identity in identities else 0
@@ -1707,7 +1715,7 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
     finally:
         _signal.setitimer(_signal.ITIMER_REAL, 0)
         _signal.signal(_signal.SIGALRM, before)
-        if left:  # before the mask: in a holder's wait for a git SIGALRM is blocked
+        if left:  # before the mask, in which a caller may have blocked SIGALRM
             left = max(left - (time.monotonic() - began), 0.000001)
             _signal.setitimer(_signal.ITIMER_REAL, left, interval)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
@@ -1745,9 +1753,9 @@ class Wait:
         if late >= (ENDING if self.blocker is None or self.blocker.is_ending else 0):
             self.screen.clear()
             waited = duration(time.monotonic() - self.began)
-            text = "gave up after %s (%s): " % (waited, self.plan.origin.get("wait", "--wait"))
+            text = "gave up after %s (%s)" % (waited, self.plan.origin.get("wait", "--wait"))
             if self.blocker:
-                text += describe_wait(self.claim, self.blocker)
+                text += ": " + describe_wait(self.claim, self.blocker)
             self.claim.keeps_place = True
             text += "; call again within %d min: your place is kept" % (KEPT_PLACE / 60)
             raise Failure(text, GAVE_UP)
@@ -1797,7 +1805,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 if blocker is None:
                     if take_lock(claim):
                         break
-                    continue
+                    raise FileNotFoundError  # another process was faster
                 if blocker.holds and holder_around(claim.scope):
                     raise LostPlace
                 pipes = find_pipes(claim, blocker)
@@ -1818,13 +1826,13 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
 
 def wait_for_belt(claim: Claim, plan: Plan) -> None:
     """Hold the lock and wait for a holder of another state directory."""
-    text = "waits for a command that runs in this checkout with another state directory"
+    text = "waiting: a command runs in this checkout with another state directory"
     began, seconds, is_told = time.monotonic(), BELT_PATIENCE, plan.quiet
     limit = float("inf") if plan.wait is None else plan.wait - plan.waited
     while not flock_within(claim.belt, seconds, LOCK_EX):
         left = began + limit - time.monotonic()
         if left <= 0:
-            shown = (duration(plan.wait or 0), text)
+            shown = (duration(plan.wait or 0), text.partition(": ")[2])
             raise Failure("gave up after %s: %s" % shown, GAVE_UP)
         holder = 0 if is_told else flock_holder(claim.belt)
         is_told = is_told or say(text + (" (PID %d)" % holder if holder else ""), 0) or True
@@ -1867,7 +1875,9 @@ def find_blocker(claim: Claim) -> Blocker | None:
     found = owners(scope)
     for identity, state in found.items():
         if state == "alive":
-            fd = open_owner(identity, LOCK + "/" + identity, scope.fd)[1]
+            state, fd = open_owner(identity, LOCK + "/" + identity, scope.fd)
+            if state != "alive":
+                raise FileNotFoundError  # it has just ended: look again
             return Blocker(identity, True, fd, record_in(LOCK, identity, scope.fd))
     for identity in found:
         recover(claim, identity)
@@ -1907,13 +1917,18 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
 
 
 def has_hung(claim: Claim, identity: Identity) -> bool:
-    """True if a live waiter has left the lock free for HUNG seconds."""
+    """True if a live waiter has left the lock free for HUNG seconds.
+
+    The directory's time tells a lock that was free all the time from one that
+    was taken and given back between two looks.
+    """
     if identity in claim.passed:
         return True
+    mark = "%s %d" % (identity, posix.fstat(claim.scope.fd).st_mtime_ns)
     if exists(LOCK, claim.scope.fd) and owners(claim.scope) or find_legacy_holder(claim.scope):
         claim.free_since = "", 0.0
-    elif claim.free_since[0] != identity:
-        claim.free_since = identity, time.monotonic()
+    elif claim.free_since[0] != mark:
+        claim.free_since = mark, time.monotonic()
     elif time.monotonic() - claim.free_since[1] >= HUNG:
         claim.passed.add(identity)
     return identity in claim.passed
@@ -2031,6 +2046,7 @@ def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
     if is_there and posix.fstat(inner.fd).st_nlink:
         return inner
     posix.close(inner.fd)
+    sweep_nested(scope)  # this flock may have kept the holder from it
     return None
 
 
@@ -2654,11 +2670,16 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     try:
         if (gives_back or plan.is_held) and idle < IDLE_LOOKS:  # calls inside may still run
             nested = nested or find_inner(claim.scope, claim.identity)
-            if nested:
-                persist(flock, nested.fd, LOCK_EX)
+            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
+                show_life(claim)
         elif not gives_back and plan.leftovers != "leave":
             run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
-            persist(end_processes, run.members, plan.leftovers != "kill")
+
+            def look() -> list[Process]:
+                show_life(claim)
+                return run.members()
+
+            persist(end_processes, look, plan.leftovers != "kill")
         if nested:
             end_dead_runs(nested)  # of lines that were killed
     except (OSError, Failure, Released):
@@ -2897,7 +2918,8 @@ def append_line(name: str, line: str, scope: Scope) -> None:
         fd = open_file(name, scope)
         try:
             posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
-            if posix.fstat(fd).st_size > LONGEST_LOG:
+            is_long = posix.fstat(fd).st_size > LONGEST_LOG
+            if is_long and flock_within(fd, 0, LOCK_EX) and is_same_file(fd, name, scope.fd):
                 lines = read_lines(name, scope.fd)
                 replace_file(name, scope, lines[len(lines) // 2 : -1])
         finally:
@@ -2911,6 +2933,7 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # ---- what people see -----------------------------------------------------------------------------
 
 HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
+CROWD = 40  # waiters; in a longer queue kept places count, too: a look at each costs too much
 REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
 # The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
@@ -3068,9 +3091,12 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
     room: columns, 0 for any number. If they are few, words go first, then a
     part of the command, then all after it. A number is never cut.
     """
-    queue, names = read_queue(claim.scope), waiters_in_order(claim.scope)
+    queue, there = read_queue(claim.scope), list_waiters(claim.scope)
+    names = [each for each in queue if each in there]
+    if len(names) <= CROWD:
+        names = [each for each in names if is_waiting(claim.scope, each)]
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
-    lines = [queue[each] for each in names if each in queue]
+    lines = [queue[each] for each in names]
     holders = holders_of(claim)
     entry = Entry(holders[-1] if holders else blocker)
     place = "back at its place, " if claim.is_back else ""
@@ -3272,8 +3298,8 @@ def split_options(plan: Call, words: list[str]) -> list[str]:
 
 def show_queue(words: list[str]) -> int:
     """Print the holder and the waiters of make's project, a line each."""
-    directories = values_of(words, "C")
-    goals = [word for word in words if word[:1] != "-" and word not in directories]
+    values = {value for _, value in make_options(words)}
+    goals = [word for word in words if word[:1] != "-" and word not in values]
     if goals:
         text = "--seq-status runs no make, and here is something to make: "
         raise Failure(text + printable(" ".join(goals), 80))
@@ -3281,7 +3307,8 @@ def show_queue(words: list[str]) -> int:
     lines, place = ["project  " + printable(root)], 0
     for kind, entry in entries(open_state(root)):
         place += kind == "waiters"
-        label = {"holders": "runs   ", "waiters": "waits %d" % place}.get(kind, "stale  ")
+        labels = {"holders": "runs   ", "waiters": "waits %d" % place, "away": "away   "}
+        label = labels.get(kind, "stale  ")
         shown = (label, entry.pid, entry.place, duration(entry.seconds), entry.command)
         lines.append("%s  PID %d%s  %s  %s" % shown)
     return show("\n".join(lines if lines[1:] else [*lines, "nothing runs"]))

@@ -1459,10 +1459,17 @@ def leave_belt(claim: Claim) -> None:
     try:
         become_daemon(claim)
         try_close(claim.file)
-        while "alive" in [
-            owner_state(each, each, claim.home) for each in map(Identity, posix.listdir(claim.home))
-        ]:
-            time.sleep(POLL_INTERVAL)
+        states = ["alive"]
+        while "alive" in states:
+            states = []
+            for each in map(Identity, posix.listdir(claim.home)):
+                state, fd = open_owner(each, each, claim.home)
+                states.append(state)
+                if fd >= 0:
+                    flock(fd, LOCK_SH)
+                    posix.close(fd)
+                elif state == "alive":  # beyond proof
+                    time.sleep(POLL_INTERVAL)
     finally:
         posix._exit(0)
 
@@ -1545,7 +1552,7 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
     """
     fd = open_file(QUEUE, scope)
     try:
-        if not flock_within(fd, patience, LOCK_EX):
+        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, QUEUE, scope.fd):
             return
         lines = read_lines(QUEUE, scope.fd)
         there = list_waiters(scope)
@@ -1557,7 +1564,7 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
         kept = [line for line in kept if seconds_kept(scope, identity_in(line))]
         if kept and len(kept) < len(lines) - 1:
             replace_file(QUEUE, scope, kept)
-        elif lines and not kept and is_same_file(fd, QUEUE, scope.fd):
+        elif lines and not kept:
             posix.ftruncate(fd, 0)
         try_remove(posix.unlink, QUEUE + ".new", scope.fd)  # of a tidier that was killed
     finally:
@@ -1603,7 +1610,8 @@ def return_to_place(claim: Claim) -> None:
 
 
 def kept_line(claim: Claim, lines: list[bytes]) -> int:
-    """Return the first line ahead of a dead waiter for the same command; -1."""
+    """Return the index of the first line ahead that a dead waiter has left for
+    this same command; -1 for none."""
     scope, own = claim.scope, read_record(claim.identity, claim.home)
     identities = [identity_in(line) for line in lines]
     ahead = identities.index(claim.identity) if claim.identity in identities else 0
@@ -1723,7 +1731,7 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
     finally:
         _signal.setitimer(_signal.ITIMER_REAL, 0)
         _signal.signal(_signal.SIGALRM, before)
-        if left:  # before the mask: in a holder's wait for a git SIGALRM is blocked
+        if left:  # before the mask, in which a caller may have blocked SIGALRM
             left = max(left - (time.monotonic() - began), 0.000001)
             _signal.setitimer(_signal.ITIMER_REAL, left, interval)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
@@ -1761,9 +1769,9 @@ class Wait:
         if late >= (ENDING if self.blocker is None or self.blocker.is_ending else 0):
             self.screen.clear()
             waited = duration(time.monotonic() - self.began)
-            text = "gave up after %s (%s): " % (waited, self.plan.origin.get("wait", "--wait"))
+            text = "gave up after %s (%s)" % (waited, self.plan.origin.get("wait", "--wait"))
             if self.blocker:
-                text += describe_wait(self.claim, self.blocker)
+                text += ": " + describe_wait(self.claim, self.blocker)
             self.claim.keeps_place = True
             text += "; call again within %d min: your place is kept" % (KEPT_PLACE / 60)
             raise Failure(text, GAVE_UP)
@@ -1813,7 +1821,7 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 if blocker is None:
                     if take_lock(claim):
                         break
-                    continue
+                    raise FileNotFoundError  # another process was faster
                 if blocker.holds and holder_around(claim.scope):
                     raise LostPlace
                 pipes = find_pipes(claim, blocker)
@@ -1834,13 +1842,13 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
 
 def wait_for_belt(claim: Claim, plan: Plan) -> None:
     """Hold the lock and wait for a holder of another state directory."""
-    text = "waits for a command that runs in this checkout with another state directory"
+    text = "waiting: a command runs in this checkout with another state directory"
     began, seconds, is_told = time.monotonic(), BELT_PATIENCE, plan.quiet
     limit = float("inf") if plan.wait is None else plan.wait - plan.waited
     while not flock_within(claim.belt, seconds, LOCK_EX):
         left = began + limit - time.monotonic()
         if left <= 0:
-            shown = (duration(plan.wait or 0), text)
+            shown = (duration(plan.wait or 0), text.partition(": ")[2])
             raise Failure("gave up after %s: %s" % shown, GAVE_UP)
         holder = 0 if is_told else flock_holder(claim.belt)
         is_told = is_told or say(text + (" (PID %d)" % holder if holder else ""), 0) or True
@@ -1883,7 +1891,9 @@ def find_blocker(claim: Claim) -> Blocker | None:
     found = owners(scope)
     for identity, state in found.items():
         if state == "alive":
-            fd = open_owner(identity, LOCK + "/" + identity, scope.fd)[1]
+            state, fd = open_owner(identity, LOCK + "/" + identity, scope.fd)
+            if state != "alive":
+                raise FileNotFoundError  # it has just ended: look again
             return Blocker(identity, True, fd, record_in(LOCK, identity, scope.fd))
     for identity in found:
         recover(claim, identity)
@@ -1923,13 +1933,18 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
 
 
 def has_hung(claim: Claim, identity: Identity) -> bool:
-    """True if a live waiter has left the lock free for HUNG seconds."""
+    """True if a live waiter has left the lock free for HUNG seconds.
+
+    The directory's time tells a lock that was free all the time from one that
+    was taken and given back between two looks.
+    """
     if identity in claim.passed:
         return True
+    mark = "%s %d" % (identity, posix.fstat(claim.scope.fd).st_mtime_ns)
     if exists(LOCK, claim.scope.fd) and owners(claim.scope) or find_legacy_holder(claim.scope):
         claim.free_since = "", 0.0
-    elif claim.free_since[0] != identity:
-        claim.free_since = identity, time.monotonic()
+    elif claim.free_since[0] != mark:
+        claim.free_since = mark, time.monotonic()
     elif time.monotonic() - claim.free_since[1] >= HUNG:
         claim.passed.add(identity)
     return identity in claim.passed
@@ -2047,6 +2062,7 @@ def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
     if is_there and posix.fstat(inner.fd).st_nlink:
         return inner
     posix.close(inner.fd)
+    sweep_nested(scope)  # this flock may have kept the holder from it
     return None
 
 
@@ -2670,11 +2686,16 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     try:
         if (gives_back or plan.is_held) and idle < IDLE_LOOKS:  # calls inside may still run
             nested = nested or find_inner(claim.scope, claim.identity)
-            if nested:
-                persist(flock, nested.fd, LOCK_EX)
+            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
+                show_life(claim)
         elif not gives_back and plan.leftovers != "leave":
             run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
-            persist(end_processes, run.members, plan.leftovers != "kill")
+
+            def look() -> list[Process]:
+                show_life(claim)
+                return run.members()
+
+            persist(end_processes, look, plan.leftovers != "kill")
         if nested:
             end_dead_runs(nested)  # of lines that were killed
     except (OSError, Failure, Released):
@@ -2913,7 +2934,8 @@ def append_line(name: str, line: str, scope: Scope) -> None:
         fd = open_file(name, scope)
         try:
             posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
-            if posix.fstat(fd).st_size > LONGEST_LOG:
+            is_long = posix.fstat(fd).st_size > LONGEST_LOG
+            if is_long and flock_within(fd, 0, LOCK_EX) and is_same_file(fd, name, scope.fd):
                 lines = read_lines(name, scope.fd)
                 replace_file(name, scope, lines[len(lines) // 2 : -1])
         finally:
@@ -2927,6 +2949,7 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # ---- what people see -----------------------------------------------------------------------------
 
 HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
+CROWD = 40  # waiters; in a longer queue kept places count, too: a look at each costs too much
 REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
 # The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
@@ -3084,9 +3107,12 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
     room: columns, 0 for any number. If they are few, words go first, then a
     part of the command, then all after it. A number is never cut.
     """
-    queue, names = read_queue(claim.scope), waiters_in_order(claim.scope)
+    queue, there = read_queue(claim.scope), list_waiters(claim.scope)
+    names = [each for each in queue if each in there]
+    if len(names) <= CROWD:
+        names = [each for each in names if is_waiting(claim.scope, each)]
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
-    lines = [queue[each] for each in names if each in queue]
+    lines = [queue[each] for each in names]
     holders = holders_of(claim)
     entry = Entry(holders[-1] if holders else blocker)
     place = "back at its place, " if claim.is_back else ""
@@ -3337,9 +3363,8 @@ def run(plan: Command) -> int:
         take_turn_of_make(plan)
     prepare(plan, own_identity())
     claim = take_turn(plan)
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
     Stderr.is_holder = True
-    return run_in_turn(claim, plan, mask)
+    return run_in_turn(claim, plan)
 
 
 def prepare(plan: Command, identity: Identity) -> None:
@@ -3356,13 +3381,17 @@ def execute_in_place(plan: Command, more: dict[bytes, bytes]) -> int:
     return execute(posix.execve, plan.argv, plan.paths, {**plan.environ, **more})
 
 
-def run_in_turn(claim: Claim, plan: Command, mask: set[int]) -> int:
-    """Start the command, wait for its run, release. Return its status."""
-    job = Job(claim, plan)
+def run_in_turn(claim: Claim, plan: Command) -> int:
+    """Start the command, wait for its run, release. Return its status.
+
+    A signal that comes during the wait for another git ends this process.
+    """
     held: list[int] = []
     try:
         if plan.gits:
             held = hold_repositories(plan, claim, plan.gits)
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+        job = Job(claim, plan)
         text = "runs, after %.1f s in the queue of %s"
         say_verbose(plan, text % (plan.waited, claim.scope.path))
         status = job.start(mask)
@@ -3505,13 +3534,15 @@ class Job:
         supervise() passes that on.
         """
         signum = _signal.SIGTSTP if signum == _signal.SIGSTOP else signum
-        parent = posix.getppid()
-        is_job = posix.getpgid(parent) != posix.getpgrp()  # of 0, outside a container: its own
+        try:
+            is_job = posix.getpgid(posix.getppid()) != posix.getpgrp()  # of 0: its own
+        except OSError:  # the parent has just ended
+            return
         if not is_job or _signal.getsignal(signum) is _signal.SIG_IGN:
             return
         timekeeper = posix.fork() if self.deadline < float("inf") else -1
         if timekeeper == 0:
-            posix.closerange(0, 256)  # the lock is not kept by this
+            close_others(set())  # the lock is not kept by this
             time.sleep(max(0.0, self.deadline - time.monotonic()))
             posix.kill(posix.getppid(), _signal.SIGCONT)
             posix._exit(0)
@@ -3816,7 +3847,7 @@ def new_run(plan: Command, scope: Scope) -> tuple[int, int]:
             record = posix.open(output_name(number, ".run"), flags, 0o600, dir_fd=scope.fd)
         except FileExistsError:
             pass
-    flock(record, LOCK_EX | LOCK_NB)
+    flock(record, LOCK_EX)  # a --follow may be looking at it
     chown_to(record, scope.owner)
     for kind in "", ".err", ".seen":
         force_remove(output_name(number, kind), scope.fd)
@@ -4342,17 +4373,21 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str,
     around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
     holders = [each.partition("@")[2] for each in around if each.startswith(mark + "@")]
     is_inside = not all(is_gone(Identity(each)) for each in holders)  # a hook of the holder's git
-    while is_inside or not flock_within(fd, UNSAID, LOCK_EX):
+    is_noted = False
+    while is_inside or not flock_within(fd, min(UNSAID, limit), LOCK_EX):
         waited = time.monotonic() - began
         if is_inside or waited >= limit:
             posix.close(fd)
             return
         text = "another run's git works in " + printable(path.rpartition("/")[0])
-        if plan.wait is not None and waited >= plan.wait:
-            raise Failure("gave up after %s: %s" % (duration(waited), text), GAVE_UP)
+        if plan.wait is not None and plan.waited + waited >= plan.wait:
+            raise Failure("gave up after %s: %s" % (duration(plan.waited + waited), text), GAVE_UP)
         told = told or say("waiting: " + text)
+        show_life(claim)
         if limit == INFINITE:
-            posix.write(claim.file, b"waits-for %s\n" % mark.encode())
+            if not is_noted:
+                posix.write(claim.file, b"waits-for %s\n" % mark.encode())
+            is_noted = True
             break_circle(claim)
     held[mark] = fd
     posix.environ[b"SEQEXEC_GIT"] = " ".join(around + [mark + "@" + claim.identity]).encode()
@@ -4576,7 +4611,7 @@ def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
         note = "(run %d) " % entry["run"] if entry["run"] else ""
         note += "(stopped) " if entry["state"] in "Tt" else ""
         note += "(%s) " % entry["place"] if entry["place"] else ""
-        note += "(PID %s of it still runs) " % left if left else ""
+        note += "(of it still there: PID %s) " % left if left else ""
         words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
         rows.append(words + [indent + note + entry["command"]])
         if entry["identity"] in seen["nested"]:
@@ -4697,8 +4732,9 @@ def from_outside(action: Callable[..., int], *arguments: Any) -> int:
                 time.sleep(0.001)
             Own.identity, Own.parents = Identity(), None
             posix.write(writer, bytes([action(*arguments)]))
-    except OSError as error:
-        say("cannot go on: %s" % describe_oserror(error))
+    except (OSError, Failure) as error:
+        text = describe_oserror(error) if isinstance(error, OSError) else str(error)
+        say("cannot go on: %s" % text)
     finally:
         posix._exit(0)
 
@@ -4773,7 +4809,7 @@ def parse_arguments(argv: list[str]) -> Command | int:
         if words:
             raise Failure("--hold runs no command, and here is one: %s" % printable(words[0], 60))
         return hold(plan)
-    if not words and posix.isatty(0):
+    if not words and (plan.is_background or posix.isatty(0)):
         raise Failure("no command: see %s --help" % TOOL)
     if not words:
         plan.argv, plan.shown = [real_shell()], "commands from stdin"

@@ -276,7 +276,7 @@ def test_kill_all_ends_the_orphans_of_a_dead_holder(project: Project, seqexec: T
     holder.process.kill()
     ended(holder.process)
     assert lives(holder.command_pid)
-    assert "(PID %d of it still runs)" % holder.command_pid in status(project, seqexec)
+    assert "(of it still there: PID %d)" % holder.command_pid in status(project, seqexec)
     assert status_json(project, seqexec)["stale"][0]["left"] == [holder.command_pid]
     assert kill_all(project).returncode == 0
     assert not lives(holder.command_pid)

@@ -110,7 +110,7 @@ def test_ctrl_c_between_the_turn_and_the_command_is_not_lost(
     project: Project, seqexec: Tool, tmp_path: Path
 ) -> None:
     """No process of the command was there to get it."""
-    paused = with_pause(project, tmp_path, "    job = Job(claim, plan)\n")
+    paused = with_pause(project, tmp_path, "        job = Job(claim, plan)\n")
     console = Terminal(project, [paused, "--quiet", *shell("echo it ran")])
     console.expect("there")
     console.send("\x03")

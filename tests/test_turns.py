@@ -434,7 +434,7 @@ def test_the_guard_works_in_a_file_that_others_include(project: Project, seqexec
 
 # ---- the second belt: two state directories for one checkout -------------------------------------------------
 
-BELT = r"seqexec: waits for a command that runs in this checkout with another state directory( \(PID %d\))?"
+BELT = r"seqexec: waiting: a command runs in this checkout with another state directory( \(PID %d\))?"
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ a waiter whose line was lost waits without one, in line_up_again: two, the queue
 -        append_to_queue(claim, plan.shown)
 +        pass
 the tidier takes no flock, in tidy: three, a long queue, two switches
--        if not flock_within(fd, patience, LOCK_EX):
+-        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, QUEUE, scope.fd):
 -            return
 the tidier shares the flock, in tidy: three, a long queue, two switches
 -patience, LOCK_EX
@@ -119,8 +119,8 @@ a keeper frees the inner flock before it gives back, in is_idle: a line of a mak
 -    if lets_in:
 +    if True:
 a keeper releases while lines of its ended make run, in keep: a line of a make and its keeper, one killed
--            persist(flock, nested.fd, LOCK_EX)
-+            pass
+-            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
++            while nested and not nested:
 who enters does not look whether the holder is there, in enter_nested: a call inside, left behind
 -    if is_there and posix
 +    if posix

@@ -547,7 +547,7 @@ MUTANTS = [
     Mutant(
         "the end of another run's git does not wake",
         "hold_file",
-        (("not flock_within(fd, UNSAID, LOCK_EX)", "time.sleep(3) or not flock_within(fd, 0, LOCK_EX)"),),
+        (("not flock_within(fd, min(UNSAID, limit), LOCK_EX)", "time.sleep(3) or not flock_within(fd, 0, LOCK_EX)"),),
         ("test_git.py", "-k", "its_own_work_back"),
     ),
     Mutant(
