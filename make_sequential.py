@@ -2328,7 +2328,7 @@ class Pipes:
 def find_pipes(claim: Claim, blocker: Blocker) -> Pipes | None:
     """Return this process's pipes, None if none may lead ahead."""
     pipes = Pipes(claim) if PROC else None
-    others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
+    others = holders_of(claim) + ([] if blocker.holds else [blocker])
     return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
 
 

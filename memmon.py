@@ -938,8 +938,9 @@ class MemoryGuard:
 
         A process without parents belongs to it by the mark in its environment.
         """
-        waiting = self.reader.newcomers(is_thorough)
-        before = -1
+        # The root first: the PIDs of its children may be smaller, where the numbers have wrapped.
+        found = self.reader.newcomers(is_thorough)
+        waiting, before = sorted(found, key=lambda each: each.pid != self.root.pid), -1
         while waiting and len(waiting) != before:  # a parent may come behind its child
             before = len(waiting)
             waiting = [process for process in waiting if not self.adopt(process)]

@@ -2344,7 +2344,7 @@ class Pipes:
 def find_pipes(claim: Claim, blocker: Blocker) -> Pipes | None:
     """Return this process's pipes, None if none may lead ahead."""
     pipes = Pipes(claim) if PROC else None
-    others = [blocker] if blocker.holds else [blocker, *holders_of(claim)]
+    others = holders_of(claim) + ([] if blocker.holds else [blocker])
     return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
 
 
@@ -4373,7 +4373,7 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str,
     around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
     holders = [each.partition("@")[2] for each in around if each.startswith(mark + "@")]
     is_inside = not all(is_gone(Identity(each)) for each in holders)  # a hook of the holder's git
-    is_noted = False
+    is_noted = limit < INFINITE
     while is_inside or not flock_within(fd, min(UNSAID, limit), LOCK_EX):
         waited = time.monotonic() - began
         if is_inside or waited >= limit:
@@ -4384,10 +4384,8 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str,
             raise Failure("gave up after %s: %s" % (duration(plan.waited + waited), text), GAVE_UP)
         told = told or say("waiting: " + text)
         show_life(claim)
+        is_noted = is_noted or bool(posix.write(claim.file, b"waits-for %s\n" % mark.encode()))
         if limit == INFINITE:
-            if not is_noted:
-                posix.write(claim.file, b"waits-for %s\n" % mark.encode())
-            is_noted = True
             break_circle(claim)
     held[mark] = fd
     posix.environ[b"SEQEXEC_GIT"] = " ".join(around + [mark + "@" + claim.identity]).encode()
