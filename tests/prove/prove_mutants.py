@@ -297,7 +297,7 @@ MUTANTS = [
     Mutant(
         "no pipeline is joined",
         "find_pipes",
-        (("    others = [blocker]", "    return None\n    others = [blocker]"),),
+        (("    others = holders", "    return None\n    others = holders"),),
         ("test_nesting.py", "-k", "any_order_of_arrival"),
     ),
     Mutant(

@@ -174,7 +174,8 @@ class Room:
     def litter(self) -> list[str]:
         """Return what should not be in the state directory when nothing runs."""
         found = []
-        away = {each for path in self.project.base.rglob("waiters") for each in kept_places(path.parent)}
+        places = [Path(place) for place, _, _ in os.walk(str(self.project.base))]  # rglob() fails where one goes
+        away = {each for path in places if path.name == "waiters" for each in kept_places(path.parent)}
         for place, directories, files in os.walk(str(self.project.base)):
             for name in directories:
                 kept = os.path.basename(place) not in ("waiters", "nested", "makes") or name in away
