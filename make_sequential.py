@@ -834,11 +834,6 @@ def process_of(identity: Identity) -> Process | None:
     return process if process and process.start == identity.start else None
 
 
-def is_gone(identity: Identity) -> bool:
-    """True if the process is proven dead: never across PID namespaces."""
-    return shares_pids(identity) and process_of(identity) is None
-
-
 class Scope:
     """A directory with one lock and one queue, used through its descriptor."""
 
@@ -2402,32 +2397,6 @@ def recover(claim: Claim, identity: Identity) -> None:
     text %= (command, pid_of(identity, record), since, shown)
     say(text, READER_PATIENCE)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
-
-
-def end_orphans(scope: Scope | None, name: str) -> int:
-    """End, for memmon.py, what a killed holder has left, if none waits.
-
-    The owner file stays for the next in line, which says what it finds.
-    """
-    identity = Identity(name)
-    if scope and owners(scope).get(identity) == "dead" and not waiters_in_order(scope):
-        record = record_in(LOCK, identity, scope.fd)
-        left = end_run(scope, identity, record)
-        shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in left[:5])
-        text = "%s (PID %d) was killed; ended of its run: %s"
-        if shown:
-            text %= (printable(record.get("command", "?"), 60), pid_of(identity, record), shown)
-            append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
-            try:  # without O_CREAT: another holder's directory may be there by now
-                flags = posix.O_WRONLY | posix.O_APPEND | FILE
-                fd = posix.open(LOCK + "/" + identity, flags, dir_fd=scope.fd)
-                posix.write(fd, b"ended %s\n" % shown.encode("utf-8", "backslashreplace"))
-                posix.close(fd)
-            except OSError:
-                pass
-    for inner in nested_scopes(scope) if scope else ():
-        end_orphans(inner, name)
-    return 0
 
 
 def are_waited_for() -> bool:

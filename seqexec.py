@@ -850,11 +850,6 @@ def process_of(identity: Identity) -> Process | None:
     return process if process and process.start == identity.start else None
 
 
-def is_gone(identity: Identity) -> bool:
-    """True if the process is proven dead: never across PID namespaces."""
-    return shares_pids(identity) and process_of(identity) is None
-
-
 class Scope:
     """A directory with one lock and one queue, used through its descriptor."""
 
@@ -2418,32 +2413,6 @@ def recover(claim: Claim, identity: Identity) -> None:
     text %= (command, pid_of(identity, record), since, shown)
     say(text, READER_PATIENCE)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
-
-
-def end_orphans(scope: Scope | None, name: str) -> int:
-    """End, for memmon.py, what a killed holder has left, if none waits.
-
-    The owner file stays for the next in line, which says what it finds.
-    """
-    identity = Identity(name)
-    if scope and owners(scope).get(identity) == "dead" and not waiters_in_order(scope):
-        record = record_in(LOCK, identity, scope.fd)
-        left = end_run(scope, identity, record)
-        shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in left[:5])
-        text = "%s (PID %d) was killed; ended of its run: %s"
-        if shown:
-            text %= (printable(record.get("command", "?"), 60), pid_of(identity, record), shown)
-            append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
-            try:  # without O_CREAT: another holder's directory may be there by now
-                flags = posix.O_WRONLY | posix.O_APPEND | FILE
-                fd = posix.open(LOCK + "/" + identity, flags, dir_fd=scope.fd)
-                posix.write(fd, b"ended %s\n" % shown.encode("utf-8", "backslashreplace"))
-                posix.close(fd)
-            except OSError:
-                pass
-    for inner in nested_scopes(scope) if scope else ():
-        end_orphans(inner, name)
-    return 0
 
 
 def are_waited_for() -> bool:
@@ -4372,7 +4341,7 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str,
     mark = "%d:%d" % (posix.fstat(fd).st_dev, posix.fstat(fd).st_ino)
     around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
     holders = [each.partition("@")[2] for each in around if each.startswith(mark + "@")]
-    is_inside = not all(is_gone(Identity(each)) for each in holders)  # a hook of the holder's git
+    is_inside = not all(is_dead(Identity(each)) for each in holders)  # a hook of the holder's git
     is_noted = limit < INFINITE
     while is_inside or not flock_within(fd, min(UNSAID, limit), LOCK_EX):
         waited = time.monotonic() - began
@@ -4713,6 +4682,37 @@ def kill_all(root: str) -> int:
     if any(is_inside(entry.identity, entry.record) for _, entry in found if entry.identity):
         return from_outside(end_runs, scope, found)
     return end_runs(scope, found)
+
+
+def end_orphans(scope: Scope | None, name: str) -> int:
+    """End, for memmon.py, what a killed holder has left, if none waits.
+
+    The owner file stays for the next in line, which says what it finds.
+    """
+    identity = Identity(name)
+    if scope and owners(scope).get(identity) == "dead" and not waiters_in_order(scope):
+        record = record_in(LOCK, identity, scope.fd)
+        left = end_run(scope, identity, record)
+        shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in left[:5])
+        text = "%s (PID %d) was killed; ended of its run: %s"
+        if shown:
+            text %= (printable(record.get("command", "?"), 60), pid_of(identity, record), shown)
+            append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+            try:  # without O_CREAT: another holder's directory may be there by now
+                flags = posix.O_WRONLY | posix.O_APPEND | FILE
+                fd = posix.open(LOCK + "/" + identity, flags, dir_fd=scope.fd)
+                posix.write(fd, b"ended %s\n" % shown.encode("utf-8", "backslashreplace"))
+                posix.close(fd)
+            except OSError:
+                pass
+    for inner in nested_scopes(scope) if scope else ():
+        end_orphans(inner, name)
+    return 0
+
+
+def is_dead(identity: Identity) -> bool:
+    """True if the process is proven dead: never across PID namespaces."""
+    return shares_pids(identity) and process_of(identity) is None
 
 
 def from_outside(action: Callable[..., int], *arguments: Any) -> int:
