@@ -673,7 +673,7 @@ def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process
     return found
 
 
-def is_same(process: Process) -> bool:
+def still_lives(process: Process) -> bool:
     """Tell whether a process is still there, and no zombie."""
     now = read_process(process.pid)
     return now is not None and now.start == process.start and now.state not in "ZX"
@@ -692,7 +692,7 @@ def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
             poll.register(pidfd, select.POLLIN)
     step = seconds
     try:
-        while all(map(is_same, watched)):
+        while all(map(still_lives, watched)):
             waited = time.monotonic() - began
             if waited >= seconds:
                 return False
@@ -1637,8 +1637,8 @@ TICK = 2.0  # seconds between two looks of the next in the queue; of others time
 LONGEST_TICK = 30.0
 PIPE_TICK = 0.1  # seconds between two looks of a waiter whose pipe leads to a process ahead
 HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next takes it
-ENDING = 1.0  # seconds that the keeper of an ended process is waited for without a word
-ENDING_TICK = 0.05  # seconds between two looks at it
+KEEPER_LEAVES = 1.0  # seconds that the keeper of an ended process is waited for without a word
+LEAVING_TICK = 0.05  # seconds between two looks at it
 BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
 WANTED_NO_MORE = "not run: the process that called it (PID %d) has ended"
 
@@ -1745,7 +1745,7 @@ class Wait:
         if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
-        if late >= (ENDING if self.blocker is None or self.blocker.is_ending else 0):
+        if late >= (KEEPER_LEAVES if self.blocker is None or self.blocker.is_ending else 0):
             self.screen.clear()
             waited = duration(time.monotonic() - self.began)
             text = "gave up after %s (%s)" % (waited, self.plan.origin.get("wait", "--wait"))
@@ -1759,8 +1759,8 @@ class Wait:
         """Sleep until the blocker releases or dies, or it is time to look at
         what no release tells."""
         self.blocker = blocker
-        seconds, waited = ENDING_TICK, time.monotonic() - self.began
-        if not blocker.is_ending or waited >= ENDING:
+        seconds, waited = LEAVING_TICK, time.monotonic() - self.began
+        if not blocker.is_ending or waited >= KEEPER_LEAVES:
             seconds = PIPE_TICK if has_pipe else min(TICK * self.claim.position, LONGEST_TICK)
             if not self.is_recalled and waited >= TICK:
                 self.is_recalled = True
@@ -2382,7 +2382,7 @@ def recover(claim: Claim, identity: Identity) -> None:
     record = record_in(LOCK, identity, scope.fd)
     if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
         return
-    ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
+    ended = end_run(scope, identity, record, waits_for_orphans(), claim.deadline)
     try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
     force_remove(LOCK + "/" + identity, scope.fd)
     sweep_nested(scope)
@@ -2399,7 +2399,7 @@ def recover(claim: Claim, identity: Identity) -> None:
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
 
-def are_waited_for() -> bool:
+def waits_for_orphans() -> bool:
     """True if SEQEXEC_ORPHANS=wait. A wrong value is named once."""
     orphans = setting("SEQEXEC_ORPHANS")
     if orphans not in ("", "end", "wait") and "SEQEXEC_ORPHANS" not in Stderr.named:

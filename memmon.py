@@ -1261,7 +1261,7 @@ def take_precedence(pid: int = 0) -> None:
 # ---- watching: sleep, signals, the end of the root -----------------------------------------------
 
 FORWARDED = {getattr(_signal, "SIG" + name) for name in ("TERM", "HUP", "USR1", "USR2", "ALRM")}
-ENDING = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
+ENDING_SIGNALS = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
 
 
 class Watch:
@@ -1282,7 +1282,7 @@ class Watch:
         pidfd = open_pidfd(guard.root.pid) if guard.limits.successor else -1
         if pidfd >= 0:
             self.poll.register(pidfd, select.POLLIN)
-        for signum in {*ENDING, _signal.SIGCHLD} if guard.child else ENDING:
+        for signum in {*ENDING_SIGNALS, _signal.SIGCHLD} if guard.child else ENDING_SIGNALS:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
         _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # `stty tostop` must not stop memmon
@@ -1354,10 +1354,10 @@ class Watch:
         looks, but it counts mapped files: bound_peak() bounds it.
         """
         guard = self.guard
-        whom = -1 if posix.getpid() == 1 else guard.child  # PID 1 is given all orphans
+        waited_for = -1 if posix.getpid() == 1 else guard.child  # PID 1 is given all orphans
         pid = -1
         while pid not in (0, guard.child):
-            pid, status, usage = posix.wait4(whom, posix.WNOHANG)
+            pid, status, usage = posix.wait4(waited_for, posix.WNOHANG)
         if pid:
             self.status, guard.child = status, 0
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it

@@ -689,7 +689,7 @@ def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process
     return found
 
 
-def is_same(process: Process) -> bool:
+def still_lives(process: Process) -> bool:
     """Tell whether a process is still there, and no zombie."""
     now = read_process(process.pid)
     return now is not None and now.start == process.start and now.state not in "ZX"
@@ -708,7 +708,7 @@ def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
             poll.register(pidfd, select.POLLIN)
     step = seconds
     try:
-        while all(map(is_same, watched)):
+        while all(map(still_lives, watched)):
             waited = time.monotonic() - began
             if waited >= seconds:
                 return False
@@ -1653,8 +1653,8 @@ TICK = 2.0  # seconds between two looks of the next in the queue; of others time
 LONGEST_TICK = 30.0
 PIPE_TICK = 0.1  # seconds between two looks of a waiter whose pipe leads to a process ahead
 HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next takes it
-ENDING = 1.0  # seconds that the keeper of an ended process is waited for without a word
-ENDING_TICK = 0.05  # seconds between two looks at it
+KEEPER_LEAVES = 1.0  # seconds that the keeper of an ended process is waited for without a word
+LEAVING_TICK = 0.05  # seconds between two looks at it
 BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
 WANTED_NO_MORE = "not run: the process that called it (PID %d) has ended"
 
@@ -1761,7 +1761,7 @@ class Wait:
         if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
             raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
-        if late >= (ENDING if self.blocker is None or self.blocker.is_ending else 0):
+        if late >= (KEEPER_LEAVES if self.blocker is None or self.blocker.is_ending else 0):
             self.screen.clear()
             waited = duration(time.monotonic() - self.began)
             text = "gave up after %s (%s)" % (waited, self.plan.origin.get("wait", "--wait"))
@@ -1775,8 +1775,8 @@ class Wait:
         """Sleep until the blocker releases or dies, or it is time to look at
         what no release tells."""
         self.blocker = blocker
-        seconds, waited = ENDING_TICK, time.monotonic() - self.began
-        if not blocker.is_ending or waited >= ENDING:
+        seconds, waited = LEAVING_TICK, time.monotonic() - self.began
+        if not blocker.is_ending or waited >= KEEPER_LEAVES:
             seconds = PIPE_TICK if has_pipe else min(TICK * self.claim.position, LONGEST_TICK)
             if not self.is_recalled and waited >= TICK:
                 self.is_recalled = True
@@ -2398,7 +2398,7 @@ def recover(claim: Claim, identity: Identity) -> None:
     record = record_in(LOCK, identity, scope.fd)
     if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
         return
-    ended = end_run(scope, identity, record, are_waited_for(), claim.deadline)
+    ended = end_run(scope, identity, record, waits_for_orphans(), claim.deadline)
     try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
     force_remove(LOCK + "/" + identity, scope.fd)
     sweep_nested(scope)
@@ -2415,7 +2415,7 @@ def recover(claim: Claim, identity: Identity) -> None:
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
 
-def are_waited_for() -> bool:
+def waits_for_orphans() -> bool:
     """True if SEQEXEC_ORPHANS=wait. A wrong value is named once."""
     orphans = setting("SEQEXEC_ORPHANS")
     if orphans not in ("", "end", "wait") and "SEQEXEC_ORPHANS" not in Stderr.named:
@@ -3583,7 +3583,7 @@ class Job:
         arguments = ["sh", path, "--pid", str(posix.getpid()), "--children-only", "--token"]
         arguments += [self.claim.identity, "--limit", plan.memory or "2048", "--limit-name"]
         arguments.append(plan.origin.get("memory-limit", "the default: see MEMORY_LIMIT_MB"))
-        arguments += ["--successor", __file__] if not are_waited_for() else []
+        arguments += ["--successor", __file__] if not waits_for_orphans() else []
         arguments += ["--report", "/dev/fd/1"] + (["--quiet"] if plan.quiet else [])
         listing = "/proc/self/fd" if PROC == "/proc" else "/dev/fd"
         try:
@@ -4195,7 +4195,7 @@ IN_THE_WAY = """add am apply bisect bisect--helper checkout checkout-index cherr
     merge mv pull read-tree rebase receive-pack reset restore revert rm stash switch symbolic-ref
     update-index update-ref write-tree""".split()
 REFRESHES = ("describe", "diff", "status")  # these read, and write the index if they get its lock
-LOCKS = ((0, "index"), (0, "HEAD"), (1, "packed-refs"), (1, "config"), (1, "shallow"))
+GIT_LOCKS = ((0, "index"), (0, "HEAD"), (1, "packed-refs"), (1, "config"), (1, "shallow"))
 PREFIXES = ("cd", "command", "env", "exec", "git", "nice", "nohup", "set", "timeout")
 SHELLS = ("sh", "ash", "bash", "dash", "ksh", "zsh")
 VALUED = "-C -a -c -k -n -s -u --config-env --git-dir --namespace --unset --work-tree".split()
@@ -4392,7 +4392,7 @@ def may_be_git(pid: str) -> bool:
 def find_obstacle(call: GitCall) -> tuple[str, str] | None:
     """Return what is in a git's way, and what a person should do."""
     tops = call.git_dir, call.common
-    files = [(which, "%s/%s.lock" % (tops[which], name)) for which, name in LOCKS]
+    files = [(which, "%s/%s.lock" % (tops[which], name)) for which, name in GIT_LOCKS]
     files = [file for file in files if look_up(file[1])]  # before their owners end
     above = {each.pid for each in own_ancestors()}
     runs = set((setting("SEQEXEC_RUN") or "-").split(":"))
