@@ -4348,7 +4348,10 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str,
         if is_inside or waited >= limit:
             posix.close(fd)
             return
-        text = "another run's git works in " + printable(path.rpartition("/")[0])
+        import os
+
+        where = os.path.dirname(os.path.realpath(path))
+        text = "another run's git works in " + printable(where)
         if plan.wait is not None and plan.waited + waited >= plan.wait:
             raise Failure("gave up after %s: %s" % (duration(plan.waited + waited), text), GAVE_UP)
         told = told or say("waiting: " + text)
@@ -4425,14 +4428,6 @@ def explain_git_failure(calls: list[GitCall]) -> None:
     for found in [find_obstacle(call) for call in calls if call.git_dir][:1]:
         if found:
             say("%s: %s" % found)
-
-
-def describe_process(pid: int) -> str:
-    """Return a process to show: git commit (PID 42, since 14:02:11)."""
-    process = read_process(pid)
-    since = time.localtime(started_at(process) if process else None)
-    shown = printable(read_command(pid), 100)
-    return "%s (PID %d, since %s)" % (shown, pid, time.strftime("%H:%M:%S", since))
 
 
 # ---- status and history --------------------------------------------------------------------------
@@ -4620,6 +4615,14 @@ def align_rows(rows: list[list[str]], right: tuple[int, ...], width: int) -> lis
         colour = "1" if is_bright else "2" if row[0] == "away" else ""
         lines.append("\x1b[%sm%s\x1b[0m" % (colour, line) if is_coloured and colour else line)
     return lines
+
+
+def describe_process(pid: int) -> str:
+    """Return a process to show: git commit (PID 42, since 14:02:11)."""
+    process = read_process(pid)
+    since = time.localtime(started_at(process) if process else None)
+    shown = printable(read_command(pid), 100)
+    return "%s (PID %d, since %s)" % (shown, pid, time.strftime("%H:%M:%S", since))
 
 
 def megabytes(size: int) -> str:
