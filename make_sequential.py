@@ -579,8 +579,8 @@ def open_pidfd(pid: int) -> int:
 def pid_is_free(pid: int) -> bool:
     """Tell whether no process has a PID, by kill(2) with signal 0.
 
-    A look into /proc for a process that is just being taken away spins until it
-    is gone.
+    A look into /proc for a process that the kernel is just removing spins until
+    it is gone.
     """
     try:
         if PROC in ("", "/proc"):
@@ -757,8 +757,8 @@ class Identity(str):
 
     # 1.vm-3c159a68.4026531836.4242.t148046
     def __getattr__(self, part: str) -> Any:
-        """Tell the parts apart when one is asked for: a look at a crowd's queue
-        asks for few."""
+        """Split it when a part is asked for: a look at a crowd's queue asks for
+        few."""
         words = self.split(".") + [""] * 4
         self.version, machine, self.pid_namespace, pid, self.start = words[:5]
         self.host, _, self.boot = machine.rpartition("-")
@@ -805,8 +805,8 @@ def own_identity() -> Identity:
 def turn_identity(plan: Plan) -> Identity:
     """Return the identity that a turn of this process gets.
 
-    A kept turn's start time has a leading 0: the process that takes it for a
-    make may take another one, for itself, inside that turn.
+    A kept turn's start time has a leading 0: the process that takes a turn for
+    a make may take a second turn, for itself, inside the first.
     """
     own = own_identity()
     place = len(own) - len(own.start) + 1
@@ -855,7 +855,8 @@ class Claim:
         self.is_founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
         self.position = 1  # in the queue, as last seen
-        self.is_back = self.keeps_place = False  # at a dead waiter's place; for another call
+        self.is_back = False  # True once it has taken over a dead waiter's place
+        self.keeps_place = False  # True once it has given up: another call may take over
         self.beat = time.monotonic()  # of the last sign of life
         self.passed: set[str] = set()  # waiters that have left the free lock alone for too long
         self.free_since: tuple[str, float] = ("", 0.0)  # the first in line, and since when
@@ -1232,9 +1233,8 @@ def open_owner(
     """Return an owner's state: alive, dead or gone; and the descriptor to sleep
     on, or -1.
 
-    An owner counts as alive until the kernel proves that it is dead. Gone:
-    there is no such file any more, since its owner has released it, which comes
-    before the end of its flock.
+    An owner counts as alive until the kernel proves that it is dead. Gone: the
+    owner has released its file, which it does before its flock ends.
 
     reclaims: unlink a dead owner's file.
     """
@@ -1274,12 +1274,13 @@ def owner_state(identity: Identity, path: str, directory: int, reclaims: bool = 
 
 
 def proves_death(identity: Identity, fd: int) -> bool:
-    """Tell whether its flock can be shared, and proves an owner's death. Raise
-    BlockingIOError.
+    """Tell whether a free flock proves the owner's death. Raise BlockingIOError
+    if it is not free.
 
-    It does for an owner under this kernel: of this boot, on this host where
-    boots have no ID, and any on a disk, which outlives a reboot and a change of
-    the host's name. NFS, tmpfs and overlays have no major number.
+    It is proof for an owner under this kernel: one of this boot, or of this
+    host where boots have no ID. On a disk it is proof for every owner, because
+    a disk outlives a reboot and a change of the host's name. NFS, tmpfs and
+    overlays are no disks: their devices have no major number.
     """
     try:
         flock(fd, LOCK_SH | LOCK_NB)
@@ -1296,8 +1297,8 @@ def is_abandoned(identity: Identity, fd: int) -> bool:
     """Tell whether an owner beyond proof (another host, no flock) was silent
     for ABANDONED seconds.
 
-    Silent by this process's monotonic clock: the clocks of two hosts, or one
-    set back, mean nothing.
+    This process's monotonic clock measures the silence: two hosts' clocks
+    differ, and a clock may be set back.
     """
     if identity.version != FORMAT:
         text = "%s is not of format %s: use the newest copy in the whole project, or remove it when"
@@ -1428,7 +1429,7 @@ def take_belt(claim: Claim, root: str) -> bool:
 
 
 def leave_belt(claim: Claim) -> None:
-    """Leave the belt to a process that has it until the other members of this
+    """Leave the belt to a process that keeps it until the other members of this
     turn have ended: a pipeline's founder may be the first to leave."""
     try:
         if not posix.listdir(claim.home) or posix.fork():
@@ -1524,10 +1525,10 @@ def waiters_in_order(scope: Scope) -> list[Identity]:
 def tidy(scope: Scope, patience: float = 0.0) -> None:
     """Take dead lines out of the queue, and sweep what the dead have left.
 
-    A waiter in WAITERS may have a line; any other appends its line after this.
-    One living waiter is enough to leave the rest to it: in a crowd each look
-    would cost a probe. patience: seconds to wait for an appender or another
-    tidier; after that the next one tidies.
+    A waiter's name is in WAITERS before its line is in the queue, so a line
+    without a name there is dead. Once a living waiter is found, the other lines
+    are left to it: in a crowd each one would cost a probe. patience: seconds to
+    wait for an appender or another tidier; after that the next one tidies.
     """
     fd = open_file(QUEUE, scope)
     try:
@@ -1883,10 +1884,10 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
     """Return the nearest live waiter ahead in the queue.
 
     Raise LostPlace where this process has no line, or where the holder that its
-    scope is inside of is gone. A line comes up ahead only where a call takes
-    over a dead waiter's place. One list tells which of a crowd's lines are of
-    the dead. A stopped waiter is passed over and keeps its place, and so is one
-    that leaves a free lock alone.
+    scope is inside of is gone. A new line ahead appears only where a call takes
+    over a dead waiter's place. WAITERS is listed once: a line without a name
+    there is dead. A stopped waiter is passed over and keeps its place, and so
+    is one that leaves a free lock alone.
     """
     scope = claim.scope
     names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
@@ -2030,8 +2031,10 @@ def enter_scope(root: str) -> Scope:
 
 def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
     """Enter the scope inside a holder's run; None if that holder has gone.
-    First the flock, then the look: a holder that is there after it finds the
-    flock taken before it removes the directory."""
+
+    The flock comes first, then the look: a holder that is still there will find
+    the flock taken before it removes the directory.
+    """
     try:
         inner = inner_scope(scope, holder)
     except FileNotFoundError:
@@ -2104,9 +2107,9 @@ def break_circle(claim: Claim) -> None:
     """Raise Failure, status 75, when this process has the greatest identity of
     a circle.
 
-    A waiter waits for those ahead in the queue and for the holders; a holder
-    for the waiters inside its run, and for the flock of git's that its record
-    names.
+    A waiter waits for those ahead in the queue and for the holders. A holder
+    waits for the waiters inside its run, and for the flock on a git directory
+    that its record names.
     """
     wanted: dict[Identity, list[str]] = {}  # what each waits for: identities, or DEVICE:INODE
     found: dict[str, Entry] = {}
@@ -2286,8 +2289,8 @@ class Pipes:
         """Tell whether another owner, or an ancestor of it, uses an end of a
         way already.
 
-        Not so the filters on it: tee may not go on before both of its readers
-        do. Nor do those ends count that a process has from such a filter:
+        The filters on the way do not count: tee goes on only when both of its
+        readers do. Neither do the ends that a process has from such a filter:
         `paste <(a) <(b)`.
         """
         pids = self.lineage(self.members(owner))
@@ -2426,9 +2429,7 @@ def pid_of(identity: Identity, record: dict[str, str]) -> int:
     return identity.pid if identity.version == FORMAT else 0
 
 
-def end_run(
-    scope: Scope, identity: Identity, record: dict[str, str], *how: Any
-) -> list[Process]:
+def end_run(scope: Scope, identity: Identity, record: dict[str, str], *how: Any) -> list[Process]:
     """End all that is left of a run, as end_processes() does."""
     return end_processes(Run(scope, identity, record).members, *how)
 
@@ -2701,8 +2702,8 @@ def become_daemon(claim: Claim) -> None:
     """Leave the caller's session, terminal, directory and descriptors, but for
     those of the turn.
 
-    All signals stay blocked but for SIGTERM, and one that the group was sent so
-    far is forgotten.
+    All signals but SIGTERM stay blocked. A SIGTERM that came to the group
+    before is forgotten.
     """
     posix.setsid()
     for handler in _signal.SIG_IGN, _signal.SIG_DFL:
@@ -2840,7 +2841,7 @@ def take_at_once(claim: Claim, plan: Plan) -> bool:
 
 
 def command_environment(identity: Identity) -> dict[bytes, bytes]:
-    """Return the environment of before Python's start, and the token."""
+    """Return the environment as before Python's start, with the token."""
     environ = dict(posix.environ)
     ctype = sys._xoptions.get("ctype")  # "" or "=" and what it was: PEP 538 may have replaced it
     if ctype:
@@ -2870,9 +2871,7 @@ def find_command(name: str, environ: dict[bytes, bytes]) -> list[str]:
 LONGEST_LOG = 65536  # bytes; the older half goes when there are more
 
 
-def append_history(
-    claim: Claim, plan: Plan, status: int | None, seconds: float, peak: int
-) -> None:
+def append_history(claim: Claim, plan: Plan, status: int | None, seconds: float, peak: int) -> None:
     """Append a run. Status ?: a kept turn's, which is not known."""
     # 1700000000 0 0.0 12.3 10240 - make test; of run 7: 10240+7
     ended, shown = "?" if status is None else str(status), plan.shown[:LONGEST_LINE]
@@ -2895,6 +2894,7 @@ def append_line(name: str, line: str, scope: Scope) -> None:
             posix.close(fd)
     except OSError:
         pass
+
 
 # END SHARED lock
 
@@ -2929,7 +2929,7 @@ class Entry:
     """A holder or a waiter, as people see it."""
 
     def __init__(self, found: Blocker, kept: float = 0.0) -> None:
-        self.kept = kept  # seconds for which its place is, if it is dead
+        self.kept = kept  # seconds for which its place is kept, if it is dead
         identity, process = found.identity, found.process
         self.identity, self.record, self.process = identity, found.record, process
         self.holds = found.holds  # the lock
@@ -3131,9 +3131,9 @@ def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
 
 
 def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
-    """Return the seconds until commands have ended, of which the first has run
-    for some. Return 0 where a command has too few earlier runs, or those differ
-    too much."""
+    """Return the seconds until some commands have ended. The first one has run
+    for the elapsed seconds. Return 0 where a command has too few earlier runs,
+    or those differ too much."""
     # 1700000000 0 0.0 12.3 10240 - make test
     spread = likely = 0.0
     for command in commands:
@@ -3156,10 +3156,10 @@ def number_setting(
     plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
 ) -> float | None:
     """Return the number that an option or a variable sets, None where none
-    does. Note which.
+    does. Note its origin.
 
-    Raise Failure for a text that is no number from 0 up. Under -c a variable's
-    is named and ignored: others export it.
+    Raise Failure for a text that is no number from 0 up. Under -c such a
+    variable is named and ignored: other programs export it.
     """
     origins = [("--%s " % option, plan.given.get(option))]
     origins += [(name + "=", setting(name) or None) for name in variables]
@@ -3408,8 +3408,9 @@ def hold(plan: Call) -> int:
     """Take the turn for the make that has called this; print the chain of
     tokens for its recipes.
 
-    A make that only looks, one inside the turn of a make above it, and one
-    whose SHELL is seqexec.py, which takes the turn itself, get what they have.
+    The chain stays as it is for a make that only looks, for one inside the turn
+    of a make above it, and for one whose SHELL is seqexec.py, which takes the
+    turn itself.
     """
     chain = setting("SEQEXEC_RUN")
     if asks_only(plan.words[:1]):

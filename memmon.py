@@ -543,8 +543,8 @@ def open_pidfd(pid: int) -> int:
 def pid_is_free(pid: int) -> bool:
     """Tell whether no process has a PID, by kill(2) with signal 0.
 
-    A look into /proc for a process that is just being taken away spins until it
-    is gone.
+    A look into /proc for a process that the kernel is just removing spins until
+    it is gone.
     """
     try:
         if PROC in ("", "/proc"):
@@ -986,7 +986,8 @@ class MemoryGuard:
         return True
 
     def enter(self, process: Process, parent: Member | None) -> None:
-        """Make a process a member. It gets what its parent's family has got.
+        """Make a process a member. If its parent's family is being ended, it is
+        ended with that family.
 
         An orphan has no parent any more: it shares the root's end.
         """
@@ -1075,7 +1076,7 @@ class MemoryGuard:
         return total
 
     def bound_peak(self, faults: int) -> None:
-        """Note what one process can have held between two looks at all.
+        """Note what one process can have held between two looks at all members.
 
         It grows by no more than the machine hands out, nor by more than the
         page faults of COMMAND and of its reaped children fill: a page each, or
@@ -1338,7 +1339,7 @@ class Watch:
         return is_tied or not guard.members
 
     def note_root_gone(self) -> None:
-        """Tell of the descendants that the root left: they are watched on."""
+        """Name the descendants that the root left: they are still watched."""
         guard, self.is_root_gone = self.guard, True
         guard.discover()
         guard.check_all()
@@ -1425,7 +1426,7 @@ class Output:
 
     @classmethod
     def catch_up(cls, patience: float = 0.0) -> None:
-        """Write what no reader has taken yet; wait for one some seconds."""
+        """Write what no reader has taken yet. Wait some seconds for one."""
         del cls.unsaid[:-MOST_UNSAID]
         try:
             while cls.unsaid and is_writable(2, patience):
@@ -1632,7 +1633,7 @@ def find_root(pid: int) -> Process:
 def check_means(options: Options) -> Process | None:
     """Return this process; raise Failure or OSError if memmon cannot work.
 
-    Better before a command has run than at the first kill.
+    It is better to fail before a command has run than at the first kill.
     """
     for path in filter(None, (options.log, options.report)):
         write_file(path, "")
