@@ -5,7 +5,7 @@
 # Usage: make_sequential.py [OPTIONS] [MAKE'S ARGUMENTS] be make, in its turn
 #        make_sequential.py --seq-status                 the holder, the waiters
 #
-# Options, anywhere before a bare --; all others, --help too, are make's:
+# Options, anywhere before a bare --. All others are make's, --help too:
 #   --seq-wait S          wait at most S seconds for the turn (status 75)
 #   --seq-make COMMAND    the make to run: else $MAKE, else make
 #   --seq-quiet           print failures only
@@ -27,15 +27,17 @@
 # Exit status: make's. 75 gave up waiting, 125 failure of make_sequential
 #   itself, 126 make not executable, 127 no make.
 #
-# Environment: MAKE the make to run; VERBOSE, or SEQEXEC_VERBOSE, which wins;
-#   SEQEXEC_WAIT and SEQEXEC_QUIET as the options; SEQEXEC_LABEL what stands
-#   before make wherever people see it; SEQEXEC_LEFTOVERS wait|kill|leave: the
-#   turn lasts until what make leaves behind has ended (the default), or that is
-#   ended, or left; SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds
-#   from TERM to KILL (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds
-#   of silence after which an owner on another host counts as dead (300);
-#   SEQEXEC_PROJECT DIR, or repository: all worktrees of one are one project;
-#   SEQEXEC_PYTHON the Python to use; SEQEXEC_PROC: /proc or ps.
+# Environment: MAKE: the make to run. VERBOSE: 1 says when make gets its turn;
+#   SEQEXEC_VERBOSE wins over it. SEQEXEC_WAIT and SEQEXEC_QUIET act as the
+#   options. SEQEXEC_LABEL stands before make wherever people see it.
+#   SEQEXEC_LEFTOVERS: wait for what make leaves behind (the default), kill it,
+#   or leave it. SEQEXEC_DIR: where state lives (/tmp). SEQEXEC_GRACE: seconds
+#   from TERM to KILL (2). SEQEXEC_ORPHANS: end, or wait for, what a killed
+#   holder leaves. SEQEXEC_ABANDONED: seconds of silence after which an owner on
+#   another host counts as dead (300). SEQEXEC_PROJECT: a directory, or
+#   `repository`: all worktrees of a repository are one project.
+#   SEQEXEC_PYTHON: the Python to use. SEQEXEC_PROC: a directory in place of
+#   /proc, or ps.
 #
 # Examples: make_sequential.py -j4 test      make_sequential.py -C src V=1
 #

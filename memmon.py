@@ -14,13 +14,13 @@
 #   --interval SECONDS  read everything at least this often (5)
 #   --grace SECONDS     from SIGTERM to SIGKILL (2)
 #   --warn PERCENT      warn from here, and again at 75 and 90 (50)
-#   --quiet             no warnings; an end is always told
+#   --quiet             no warnings, no peak; an end is always told
 #   --children-only     never end PID itself
 #   --dry-run           say what would be ended, end nothing
 #   --limit-name NAME   what set the limit, for the messages
 #   --log FILE          append each message to FILE, with its time
 #   --report FILE       write one JSON object to FILE at the end
-#   --peak              print a last line "peak BYTES"
+#   --peak              print a last line "peak BYTES", for programs
 #   --token IDENTITY    processes with it in their SEQEXEC_RUN belong to the
 #                       tree; memmon ends when PID ends
 #
@@ -29,10 +29,11 @@
 #   has ended; 2 bad option or environment; 125 memmon failed and COMMAND has
 #   not run; 126 COMMAND cannot be executed; 127 COMMAND was not found.
 #
-# Environment: MEMORY_LIMIT_MB and CHECK_INTERVAL set --limit (in MB) and
-#   --interval; with SEQEXEC_ before the name they win. SEQEXEC_PYTHON the
-#   Python to use; SEQEXEC_PROC a directory in place of /proc, or ps: RSS is all
-#   it has; SEQEXEC_DIR where the bytecode cache is (/tmp).
+# Environment: MEMORY_LIMIT_MB sets --limit, in MB; CHECK_INTERVAL sets
+#   --interval. SEQEXEC_MEMORY_LIMIT_MB and SEQEXEC_CHECK_INTERVAL win over
+#   them. SEQEXEC_PYTHON: the Python to use. SEQEXEC_PROC: a directory in place
+#   of /proc, or ps, which knows RSS alone. SEQEXEC_DIR: where the bytecode
+#   cache is (/tmp).
 #
 # Example for a Makefile:
 #   test: ; ./memmon.py --limit 1G --total 4G -- ./run-tests

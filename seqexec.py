@@ -3,23 +3,26 @@
 # SPDX-License-Identifier: MIT
 #
 # Usage: seqexec.py [OPTIONS] [--] COMMAND [ARG...]    run a command in its turn
-#        seqexec.py [SHELL FLAGS] -c 'LINE' [ARG...]   be SHELL to a Makefile
+#        seqexec.py [SHELL FLAGS] -c 'LINE' [ARG...]   be a Makefile's SHELL
 #        seqexec.py --background CMD... | --within S CMD... | --follow [N]
 #        seqexec.py --status [--json] | --history [--json] | --watch
-#        seqexec.py --kill-all
+#        seqexec.py --hold | --release | --drain [S] | --cancel N | --kill-all
 #
 # Options:
 #   --timeout S           end the command after S seconds (status 124)
 #   --wait S, --no-wait   wait at most S seconds, or not at all (status 75)
 #   --leftovers wait|kill|leave   what the command's first process leaves
 #                         behind: wait for it (the default), end it, or leave it
-#                         (the default under -c); a session of its own is left
-#   --memory-limit MB     memmon.py beside this file ends a process over it:
-#                         2048; 0 for no limit
-#   --quiet, --verbose    print failures only; or when, where, how long
+#                         (the default under -c); a daemon in a session of its
+#                         own is always left
+#   --memory-limit MB     the memmon.py beside this file ends a process that
+#                         holds more (2048; 0: no limit)
+#   --quiet, --verbose    print failures only; or say when, where and how long
+#                         a command runs
 #   --background          queue the command, print `run N`, return at once
-#   --follow [N]          print what is new of run N (or the caller's newest),
-#                         and end as it does; with --wait S after S seconds (75)
+#   --follow [N]          print what is new of run N (or of the caller's newest
+#                         run), and end as it does; with --wait S, end with 75
+#                         after S seconds
 #   --within S            --background and --follow --wait S in one call
 #   --cancel N            end run N, queued or running
 #   --drain [S]           wait until no command runs or waits (75 after S
@@ -32,22 +35,27 @@
 #   --kill-all            end this project's holder, waiters and orphans at once
 #   --json                --status or --history for programs
 #   --label TEXT          stands before the command wherever people see it
-#   --project DIR, --help, --version
+#   --project DIR         the project is DIR, not the checkout around this place
+#   --help, --version
 #
 # Exit status: the command's. If a signal kills the command, seqexec dies of the
 #   same signal. 75 gave up waiting, 124 timeout, 125 failure of seqexec itself,
 #   126 not executable, 127 not found, 1 another git writes in this repository.
 #
-# Environment: TIMEOUT, MEMORY_LIMIT_MB, CHECK_INTERVAL, VERBOSE, each also with
-#   SEQEXEC_ before it, which wins (under -c only SEQEXEC_TIMEOUT and
-#   SEQEXEC_VERBOSE count); SEQEXEC_WAIT, SEQEXEC_LEFTOVERS, SEQEXEC_QUIET and
-#   SEQEXEC_LABEL as the options; SEQEXEC_SHELL the shell behind -c (/bin/sh);
-#   SEQEXEC_DIR where state lives (/tmp); SEQEXEC_GRACE seconds from TERM to
-#   KILL (2); SEQEXEC_ORPHANS end|wait; SEQEXEC_ABANDONED seconds of silence
-#   after which an owner on another host counts as dead (300); SEQEXEC_GIT_WAIT
-#   seconds a git waits for other gits (10); SEQEXEC_PROJECT DIR, or repository:
-#   all worktrees of one are one project; SEQEXEC_PYTHON; SEQEXEC_PROC /proc or
-#   ps; NO_COLOR.
+# Environment: TIMEOUT, VERBOSE and MEMORY_LIMIT_MB act as the options of these
+#   names. CHECK_INTERVAL: memmon.py reads every process at least this often, in
+#   seconds (5). Each of the four has a twin that wins: SEQEXEC_TIMEOUT and so
+#   on. Under -c, TIMEOUT and VERBOSE do not count, because other programs
+#   export them; their twins do. SEQEXEC_WAIT, SEQEXEC_LEFTOVERS, SEQEXEC_QUIET
+#   and SEQEXEC_LABEL act as the options. SEQEXEC_SHELL: the shell behind -c
+#   (/bin/sh). SEQEXEC_DIR: where state lives (/tmp). SEQEXEC_GRACE: seconds
+#   from TERM to KILL (2). SEQEXEC_ORPHANS: end, or wait for, what a killed
+#   holder leaves. SEQEXEC_ABANDONED: seconds of silence after which an owner on
+#   another host counts as dead (300). SEQEXEC_GIT_WAIT: seconds that a git
+#   waits for gits outside the queue (10). SEQEXEC_PROJECT: a directory, or
+#   `repository`: all worktrees of a repository are one project.
+#   SEQEXEC_PYTHON: the Python to use. SEQEXEC_PROC: a directory in place of
+#   /proc, or ps. NO_COLOR: no colours.
 #
 # Examples: seqexec.py make test       seqexec.py --wait 60 --timeout 600 pytest
 #           seqexec.py -c 'make lint && make test'
