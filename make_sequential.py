@@ -2374,6 +2374,7 @@ def join_pipeline(claim: Claim, pipes: Pipes) -> bool:
 # ---- recovery: what is left of a dead holder's run -----------------------------------------------
 
 GRACE = 2.0  # seconds from TERM to KILL
+ORPHANS_NAMED = 2.0  # seconds of waiting for orphans before they are named
 
 
 def recover(claim: Claim, identity: Identity) -> None:
@@ -2387,21 +2388,27 @@ def recover(claim: Claim, identity: Identity) -> None:
     record = record_in(LOCK, identity, scope.fd)
     if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
         return
-    ended = end_run(scope, identity, record, waits_for_orphans(), claim.deadline)
+    only_wait = waits_for_orphans()
+    ended = end_run(scope, identity, record, only_wait, claim.deadline)
     try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
     force_remove(LOCK + "/" + identity, scope.fd)
     sweep_nested(scope)
     has_begun = "child" in record or kept_process(record) is not None
     if not has_begun and not ended:  # no command yet; or a container's end took make and keeper
         return
-    shown = ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in ended[:5])
     command = printable(record.get("command", ""), 60) or "a command"
     since = clock_time(record.get("since", ""))
-    text = "%s (PID %d, started %s) died without a goodbye; ended of its run: %s"
-    shown = shown or printable(record.get("ended", "nothing"))
-    text %= (command, pid_of(identity, record), since, shown)
+    text = "%s (PID %d, started %s) died without a goodbye; %s of its run: %s"
+    word = "waited for" if ended and only_wait else "ended"
+    shown = name_processes(ended) or printable(record.get("ended", "nothing"))
+    text %= (command, pid_of(identity, record), since, word, shown)
     say(text, READER_PATIENCE)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+
+
+def name_processes(found: list[Process]) -> str:
+    """Return five PIDs and names at the most, to show."""
+    return ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in found[:5])
 
 
 def waits_for_orphans() -> bool:
@@ -2553,16 +2560,18 @@ def end_processes(
 
     TERM, a grace period from the first TERM, KILL. Processes that may not be
     signalled are waited for until the deadline; or denied takes them in.
+    only_wait: send no signal, and say after ORPHANS_NAMED what is waited for.
     """
     told: set[tuple[int, str]] = set()
     ended: dict[tuple[int, str], Process] = {}
     grace, began, clean = seconds_setting("SEQEXEC_GRACE", GRACE), time.monotonic(), 0
+    naming = began + ORPHANS_NAMED if only_wait else float("inf")
     while clean < 2:
         living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
         clean = 0 if living else clean + 1
         now = time.monotonic()
         for process in living:
-            key, shown = (process.pid, process.start), (process.pid, printable(process.name))
+            key = process.pid, process.start
             ended.setdefault(key, process)
             try:
                 if not only_wait and now - began >= grace:
@@ -2575,12 +2584,16 @@ def end_processes(
                 if denied is not None and now - began >= grace:
                     denied[key] = process
                 elif denied is None and key not in told:
-                    say("waits for PID %d (%s): it may not be signalled" % shown, READER_PATIENCE)
+                    text = "waits for %s: it may not be signalled"
+                    say(text % name_processes([process]), READER_PATIENCE)
             told.add(key)
-            if deadline is not None and now >= deadline:
-                raise Failure("gave up: PID %d (%s) of a dead run lives on" % shown, GAVE_UP)
+        if living and now >= naming:
+            naming = float("inf")
+            say("waits for what a killed run has left: " + name_processes(living), READER_PATIENCE)
+        if living and deadline is not None and now >= deadline:
+            raise Failure("gave up: %s of a dead run lives on" % name_processes(living), GAVE_UP)
         if living:
-            left = began + grace - time.monotonic()
+            left = began + grace - now
             sleep_until_exit(living, POLL_INTERVAL if only_wait else max(0.01, min(0.1, left)))
     return list(ended.values())
 

@@ -205,6 +205,17 @@ def test_orphans_can_be_waited_for_instead(project: Project, tool: Tool, witness
     witness.check()
 
 
+def test_orphans_that_are_waited_for_are_named_and_not_said_to_be_ended(project: Project, tool: Tool) -> None:
+    """A next in line that says nothing looks as if it hung."""
+    _, said = kill_holder_of(project, tool, shell("echo $$; exec sleep 3 >/dev/null"))
+    waiter = project.start(tool.wrap(["true"]), set={"SEQEXEC_ORPHANS": "wait"})
+    line = read_line(waiter, "stderr")
+    assert "waits for what a killed run has left: PID %s (sleep)" % said in line and lives(int(said))
+    status, _, errors = finish(waiter)
+    assert status == 0 and not lives(int(said))
+    assert errors.decode().rstrip().endswith("waited for of its run: PID %s (sleep)" % said)
+
+
 def test_a_word_that_does_not_say_to_end_orphans_spares_them(
     project: Project, tool: Tool, witness: Witness
 ) -> None:

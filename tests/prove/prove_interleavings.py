@@ -33,12 +33,12 @@ class Mutant(NamedTuple):
 # A fault's name, its function, the scenario that finds it; the text that goes, and the text that comes.
 FAULTS = '''
 a dead owner's file goes before its run is ended, in recover: two, one killed, after a dead holder
--    ended = end_run(scope, identity, record, waits_for_orphans(), claim.deadline)
+-    ended = end_run(scope, identity, record, only_wait, claim.deadline)
 -    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
 +    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-+    ended = end_run(scope, identity, record, waits_for_orphans(), claim.deadline)
++    ended = end_run(scope, identity, record, only_wait, claim.deadline)
 a dead run is not ended, in recover: two, one killed, after a dead holder
--    ended = end_run(scope, identity, record, waits_for_orphans(), claim.deadline)
+-    ended = end_run(scope, identity, record, only_wait, claim.deadline)
 +    ended = []
 recovery removes the lock by its fixed name, in recover: two, one is frozen, after a dead holder
 -    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
