@@ -1208,9 +1208,7 @@ def release(claim: Claim) -> None:
     for _ in range(2):  # the second is for an interrupted or short-of-memory one
         if try_remove(posix.unlink, claim.identity, claim.home):
             break
-    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
-    if claim.belt >= 0 and not is_last:
-        leave_belt(claim)
+    try_remove(posix.rmdir, LOCK, scope.fd)
     try_close(claim.belt, claim.file)
     posix.sched_yield()  # the waiter that this woke may be on this processor
     try:
@@ -1450,32 +1448,6 @@ def take_belt(claim: Claim, root: str) -> bool:
     except OSError:  # no git directory, or one that may not be read: no belt
         pass
     return True
-
-
-def leave_belt(claim: Claim) -> None:
-    """Leave the belt to a process that keeps it until the other members of this
-    turn have ended: a pipeline's founder may be the first to leave."""
-    try:
-        if not posix.listdir(claim.home) or posix.fork():
-            return
-    except OSError:
-        return
-    try:
-        become_daemon(claim)
-        try_close(claim.file)
-        states = ["alive"]
-        while "alive" in states:
-            states = []
-            for each in map(Identity, posix.listdir(claim.home)):
-                state, fd = open_owner(each, each, claim.home)
-                states.append(state)
-                if fd >= 0:
-                    flock(fd, LOCK_SH)
-                    posix.close(fd)
-                elif state == "alive":  # beyond proof
-                    time.sleep(POLL_INTERVAL)
-    finally:
-        posix._exit(0)
 
 
 # ---- the queue -----------------------------------------------------------------------------------
