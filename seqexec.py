@@ -122,8 +122,6 @@ def refuse_start(kind, error, trace):
     posix.write(2, ("%s: cannot start: %s\n" % (name, error)).encode("utf-8", "backslashreplace"))
     posix._exit(125)
 sys.excepthook = refuse_start
-if sys.version_info < (3, 8):
-    raise OSError(sys.executable + " is older than Python 3.8: name another in SEQEXEC_PYTHON")
 s = posix.stat(__file__)
 base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
 cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
@@ -131,23 +129,26 @@ cached = "%s/%s-%x-%x-%x-%x" % (
     cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
 is_stored = True
 try:
-    a, b = posix.lstat(cache), posix.lstat(cached)
+    fd = posix.open(cached, posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOFOLLOW)
+    a, b = posix.lstat(cache), posix.fstat(fd)
     if {a.st_uid, b.st_uid} != {posix.geteuid()} or (a.st_mode | b.st_mode) & 0o22:
         raise OSError
     if b"LD_PRELOAD" in posix.environ or b"FAKEROOTKEY" in posix.environ:
         raise OSError  # stat() may lie about owners
-    if b.st_mode >> 12 != 8:
-        raise OSError  # an open of a FIFO waits for a writer
-    with open(cached, "rb") as file:
-        code = marshal.loads(file.read())
+    code = marshal.loads(posix.read(fd, b.st_size))
+    posix.close(fd)
     code.co_name
 except (OSError, ValueError, EOFError, TypeError, AttributeError):
-    import __future__
-    flag, is_stored = __future__.annotations.compiler_flag, False
-    with open(__file__, "rb") as file:
-        source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
-    code = compile(source, __file__, "exec", flag, True, 2)
+    exec(start.split(b"\n# -- start --\n")[2])
 exec(code)
+# -- start --
+import __future__
+if sys.version_info < (3, 8):
+    raise OSError(sys.executable + " is older than Python 3.8: name another in SEQEXEC_PYTHON")
+flag, is_stored = __future__.annotations.compiler_flag, False
+with open(__file__, "rb") as file:
+    source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
+code = compile(source, __file__, "exec", flag, True, 2)
 # -- start --
 """
 
@@ -225,7 +226,7 @@ def store_bytecode() -> None:
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
         fd = posix.open(temporary, flags, 0o600)
-        posix.write(fd, marshal.dumps(code))  # a start compiles again where that is not all
+        posix.write(fd, marshal.dumps(without_lines(code)))  # a start compiles again where that is not all
         posix.close(fd)
         posix.rename(temporary, cached)
         paths = [directory + "/" + name for name in posix.listdir(directory)]
@@ -233,6 +234,14 @@ def store_bytecode() -> None:
             posix.unlink(path)
     except OSError:
         pass
+
+
+def without_lines(code: Any) -> Any:
+    """Return a code object without its line numbers: a fifth of what a start
+    loads, and only tracebacks have use for them."""
+    table = "co_linetable" if hasattr(code, "co_linetable") else "co_lnotab"  # Python 3.10
+    inner = [without_lines(each) if hasattr(each, "co_consts") else each for each in code.co_consts]
+    return code.replace(**{table: b"", "co_consts": tuple(inner)})
 
 
 # END SHARED start
