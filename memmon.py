@@ -5,7 +5,7 @@
 # Usage: memmon.py [OPTIONS] [--pid PID]          watch all descendants of PID
 #                                                 (default: of the parent)
 #        memmon.py [OPTIONS] -- COMMAND [ARG...]  run COMMAND and watch it
-#        memmon.py --once [--json] [--pid PID]    show the tree and its memory
+#        memmon.py --once [--pid PID]             show the tree and its memory
 #
 # Options:
 #   --limit SIZE        for each process (2048; 0: none). A SIZE is a number of
@@ -18,7 +18,6 @@
 #   --children-only     never end PID itself
 #   --dry-run           say what would be ended, end nothing
 #   --limit-name NAME   what set the limit, for the messages
-#   --log FILE          append each message to FILE, with its time
 #   --report FILE       write one JSON object to FILE at the end
 #   --peak              print a last line "peak BYTES", for programs
 #   --token IDENTITY    processes with it in their SEQEXEC_RUN belong to the
@@ -29,11 +28,11 @@
 #   has ended; 2 bad option or environment; 125 memmon failed and COMMAND has
 #   not run; 126 COMMAND cannot be executed; 127 COMMAND was not found.
 #
-# Environment: MEMORY_LIMIT_MB sets --limit, in MB; CHECK_INTERVAL sets
-#   --interval. SEQEXEC_MEMORY_LIMIT_MB and SEQEXEC_CHECK_INTERVAL win over
-#   them. SEQEXEC_PYTHON: the Python to use. SEQEXEC_PROC: a directory in place
-#   of /proc, or ps, which knows RSS alone. SEQEXEC_DIR: where the bytecode
-#   cache is (/tmp).
+# Environment: MEMORY_LIMIT_MB sets --limit, CHECK_INTERVAL sets --interval.
+#   SEQEXEC_MEMORY_LIMIT_MB and SEQEXEC_CHECK_INTERVAL win over them.
+#   SEQEXEC_PYTHON: the Python to use. SEQEXEC_PROC: a directory in place of
+#   /proc, or ps, which knows RSS alone. SEQEXEC_DIR: where the bytecode cache
+#   is (/tmp).
 #
 # Example for a Makefile:
 #   test: ; ./memmon.py --limit 1G --total 4G -- ./run-tests
@@ -652,7 +651,7 @@ class Reader:
         self.last_pids = -1, -1  # given out before the last two looks
         self.seen: set[int] = set()  # PIDs in the last listing
         self.most_fd = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
-        self.counts = self.handed_out(), self.huge_pages  # before COMMAND starts
+        self.handed_out()
 
     def handed_out(self) -> int:
         """Return a count of bytes: no process grows by more than that grows."""
@@ -701,7 +700,7 @@ class Reader:
         if not fields:
             return None
         bound = sum_status(fields)
-        return bound if bound < member.threshold else self.held(member, fields)[0]
+        return bound if bound < member.threshold else self.held(member)[0]
 
     def read_status(self, member: Member) -> dict[bytes, int]:
         """Return the sizes in a status file, none when the process is gone.
@@ -734,9 +733,7 @@ class Reader:
             return {} if not text or b"\nState:\tZ" in text else {b"VmRSS": 0}
         return parse_sizes(text[first : text.find(b"\nThreads:")])
 
-    def held(
-        self, member: Member, status: dict[bytes, int] | None = None, is_shared: bool = False
-    ) -> tuple[int, int]:
+    def held(self, member: Member, is_shared: bool = False) -> tuple[int, int]:
         """Return the bytes that a process holds, and its part of the total.
 
         is_shared: descendants may share its pages. If they do not, and if no
@@ -744,10 +741,7 @@ class Reader:
         tells all: 20 us in place of 10 ms a GB. It also stands in where there
         is no smaps_rollup (Linux 4.14).
         """
-        was_known, is_fork = member.has_executed, self.is_fork(member)
-        if not (was_known or is_fork):  # it has executed, maybe after its status was read
-            status = None
-        fields = status or self.read_status(member)
+        is_fork, fields = self.is_fork(member), self.read_status(member)  # in this order
         bound = sum_status(fields)
         is_shared = is_shared or is_fork or fields.get(b"RssShmem", 0) > 0
         if not is_shared and self.lazy_count == member.lazy_count:
@@ -757,8 +751,8 @@ class Reader:
             return bound, bound
         if is_fork and is_borrower(member.process, rollup):
             return 0, 0
-        if is_fork and not self.is_fork(member):  # it has executed since its status was read
-            return self.held(member, is_shared=is_shared)
+        if is_fork and not self.is_fork(member):  # it has executed meanwhile
+            return self.held(member, is_shared)
         alone, part = sum_rollup(rollup)
         return part if is_fork else alone, part
 
@@ -891,9 +885,9 @@ class Options:
 
     limit, total, limit_name = 2048 * MB, NO_LIMIT, "default"
     interval, grace, warn = 5.0, 2.0, 50.0
-    dry_run = quiet = children_only = once = json = peak = False
+    dry_run = quiet = children_only = once = peak = False
     mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
-    pid, log, report, token = 0, "", "", ""
+    pid, report, token = 0, -1, ""  # report: a descriptor
     successor = ""  # the seqexec.py that ends what its killed process has left
     command: list[str] = []  # replaced, never changed
 
@@ -909,7 +903,6 @@ class Ending:
         self.signalled: dict[int, int] = {}  # PID -> the last signal that it was sent
         self.steps = ""  # what was done, in words
         self.empty_looks = 0  # in a row, that found no process of the family
-        self.seconds = 0.0  # from the first signal to the last look
 
 
 class MemoryGuard:
@@ -922,19 +915,19 @@ class MemoryGuard:
         self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec
         self.protected = {1} | {each.pid for each in ancestors(posix.getpid())}
         self.endings: list[Ending] = []
-        self.ended: list[Ending] = []  # endings that are over
+        self.ended: list[dict[str, Any]] = []  # endings that are over, as the report tells them
         self.is_hopeless = False  # all that may be ended would not bring the tree below its total
         self.least_limit = min(limits.limit, limits.total)
         self.limit_words = "%s (%s)" % (show_size(limits.limit), limits.limit_name)
-        self.counts, self.faults, self.handed = reader.counts, 0, reader.counts[0]
-        self.lazy_count = 0  # of the reader, at the last look
+        self.handed = self.lazy_count = 0  # of the reader, at the last look
         # counts of bytes handed out: at the next look at all, 1 ms before a limit, at the last look
         self.key = self.danger = self.refreshed = 0
         self.thorough_at = self.refresh_at = 0.0
         self.credit, self.spent = BURST, cpu_time()
         self.peak = self.peak_process = 0  # bytes at most: of the tree, of a process
         self.possible = 0  # bytes: no process has held more, see bound_peak()
-        self.most = 0  # processes at a time
+        self.filled = reader.huge_pages * PAGE_SIZE // 8 * PAGE_SIZE  # before COMMAND started
+        self.most = 1 if child else 0  # processes at a time
         levels = [each for each in (limits.warn, *LATER_WARNINGS) if limits.warn <= each < 100]
         self.steps = [int(limits.limit * level / 100) for level in levels if not limits.quiet]
         self.warned: set[tuple[int, str]] = set()  # step, program name
@@ -1032,7 +1025,7 @@ class MemoryGuard:
         if self.unwarned and (is_last or now - self.warned_at >= WARNING_PAUSE):
             counts = ["%d %s" % (len(pids), name) for name, pids in sorted(self.unwarned.items())]
             words = (", ".join(counts), self.limits.warn, self.limit_words)
-            Output.say("%s too: over %g %% of the limit of %s" % words)
+            say("%s too: over %g %% of the limit of %s" % words)
             self.unwarned, self.warned_at = {}, now
 
     def check_all(self, is_thorough: bool = False) -> None:
@@ -1088,15 +1081,14 @@ class MemoryGuard:
     def bound_peak(self, faults: int) -> None:
         """Note what one process can have held between two looks at all members.
 
-        It grows by no more than the machine hands out, nor by more than the
-        page faults of COMMAND and of its reaped children fill: a page each, or
-        one of the machine's new huge pages, which have PAGE_SIZE / 8 pages.
+        It grows by no more than the page faults of COMMAND and of its reaped
+        children fill: a page each, or one of the machine's new huge pages,
+        which have PAGE_SIZE / 8 pages.
         """
-        handed, huge = self.handed - self.counts[0], self.reader.huge_pages - self.counts[1]
-        grown = min(handed, (faults - self.faults + huge * PAGE_SIZE // 8) * PAGE_SIZE)
-        self.counts, self.faults = (self.handed, self.reader.huge_pages), faults
+        filled = (faults + self.reader.huge_pages * PAGE_SIZE // 8) * PAGE_SIZE
         largest = max([member.size for member in self.members.values()], default=0)
-        self.possible = max(self.possible, largest + grown)
+        self.possible = max(self.possible, largest + filled - self.filled)
+        self.filled = filled
 
     # which processes to warn of, and which to end
 
@@ -1129,7 +1121,7 @@ class MemoryGuard:
             self.warned_at = time.monotonic()
             percent = 100 * size // self.limits.limit
             words = (describe(member.process), show_size(size), percent, self.limit_words)
-            Output.say("%s holds %s, %d %% of its limit of %s" % words)
+            say("%s holds %s, %d %% of its limit of %s" % words)
 
     def next_threshold(self, size: int) -> int:
         """Return the next size above a size at which there is work to do."""
@@ -1151,7 +1143,7 @@ class MemoryGuard:
         was_hopeless = self.is_hopeless
         self.is_hopeless = held - sum(member.part for member in able) > total
         if self.is_hopeless and not was_hopeless:
-            Output.say(text + "most of it in what may not be ended: nothing is")
+            say(text + "most of it in what may not be ended: nothing is")
         is_over = held > total and not self.is_hopeless
         for member in sorted(able, key=lambda member: -member.part):
             if is_over and held > total * ROOM and not member.ending:
@@ -1165,14 +1157,14 @@ class MemoryGuard:
         """End a member with its descendants; where that cannot be, say so."""
         if member.process.pid in self.protected:
             member.limit = member.threshold = NEVER
-            Output.say("cannot end %s: %s; memmon runs inside it" % (describe(member.process), why))
+            say("cannot end %s: %s; memmon runs inside it" % (describe(member.process), why))
             return
         ending = Ending(member, size, why)
         for other in self.members.values():
             if member in lineage(other) and other.process.pid not in self.protected:
                 other.ending = other.ending or ending
         if self.limits.dry_run:
-            Output.say("would end %s: %s" % (ending.command, why))
+            say("would end %s: %s" % (ending.command, why))
             return
         self.endings.append(ending)
         self.credit = BURST  # danger was real, and others may have a part in it
@@ -1227,15 +1219,17 @@ class MemoryGuard:
             return self.escalate(ending) if alive and is_late else self.sweep(ending)
         for member in alive:
             member.limit = member.threshold = NEVER
-        ending.seconds = time.monotonic() - ending.began
+        seconds, pid = time.monotonic() - ending.began, ending.offender.process.pid
         self.endings.remove(ending)
-        self.ended += [ending] if ending.signalled else []
+        if ending.signalled:
+            told = {"pid": pid, "command": ending.command, "size": ending.size}
+            self.ended.append({**told, "signal": ending.signal, "seconds": round(seconds, 3)})
         verb = "ended" if ending.signalled else "may not end"
-        others = len(ending.signalled.keys() - {ending.offender.process.pid})
+        others = len(ending.signalled.keys() - {pid})
         family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
         end = "%d still there" % len(alive) if alive else "gone"
-        words = (verb, ending.command, family, ending.why, ending.steps[2:], end, ending.seconds)
-        return Output.say("%s %s%s: %s; %s, %s after %.2f s" % words)
+        words = (verb, ending.command, family, ending.why, ending.steps[2:], end, seconds)
+        return say("%s %s%s: %s; %s, %s after %.2f s" % words)
 
 
 def lineage(member: Member | None) -> list[Member]:
@@ -1296,6 +1290,7 @@ class Watch:
         for signum in {*ENDING_SIGNALS, _signal.SIGCHLD} if guard.child else ENDING_SIGNALS:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED | {_signal.SIGCHLD})
         _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # `stty tostop` must not stop memmon
         take_precedence()
 
@@ -1327,7 +1322,7 @@ class Watch:
                 posix.read(self.alarm, 4096)  # before the check that sees what the signals meant
             except BlockingIOError:
                 pass
-            Output.catch_up()
+            catch_up()
         self.guard.look(True)
 
     def has_ended(self) -> bool:
@@ -1356,7 +1351,7 @@ class Watch:
         orphans = [describe(m.process) for m in guard.members.values() if not m.ending]
         if orphans and not guard.limits.token and not guard.limits.quiet:
             shown = (guard.root.pid, printable(guard.root.name), ", ".join(orphans[:5]))
-            Output.say("%d (%s) has ended; still watching what it left behind: %s" % shown)
+            say("%d (%s) has ended; still watching what it left behind: %s" % shown)
 
     def reap(self) -> None:
         """Take COMMAND's status when it has ended, and its peak.
@@ -1372,26 +1367,25 @@ class Watch:
         if pid:
             self.status, guard.child = status, 0
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it
-            guard.handed = guard.reader.handed_out()
+            guard.reader.handed_out()
             guard.bound_peak(usage.ru_minflt + usage.ru_majflt)
-            import resource
-
-            # until its exec, COMMAND has had the memory of memmon
-            if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
-                resident = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-                is_bounded = PROC and usage.ru_minflt
-                most = min(resident, guard.possible) if is_bounded else resident
-                guard.peak_process = max(guard.peak_process, most)
-                guard.peak = max(guard.peak, most)
+            peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            guard.peak_process = max(
+                guard.peak_process, min(peak, guard.possible) if PROC else peak
+            )
+            guard.peak = max(guard.peak, guard.peak_process)
             self.note_root_gone()
 
 
-def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
+def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
     """Start a command with a mark in its environment; return its PID.
 
     SIGPIPE, SIGXFSZ and SIGCHLD are the default in it, other signals as the
-    caller had them. Raises Failure: 127 not found, 126 not executable.
+    caller had them. What is to be passed on to it waits until a Watch listens.
+    Raises Failure: 127 not found, 126 not executable.
     """
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would hide the status
     environment = dict(posix.environ)
     ctype = sys._xoptions.get("ctype")  # "=" and LC_CTYPE as it was, "" for none: PEP 538
     if ctype is not None:
@@ -1415,44 +1409,23 @@ def spawn(command: list[str], mark: tuple[bytes, bytes], mask: set[int]) -> int:
 # ---- what people see -----------------------------------------------------------------------------
 
 
-class Output:
-    """Lines on stderr and in a log. No late reader may stop the guard."""
-
-    unsaid: list[str] = []  # lines that no reader has taken yet
-    log = ""
-
-    @classmethod
-    def say(cls, text: str) -> None:
-        """Write one line once there is a reader, and log it with its time."""
-        line = "memmon: %s\n" % text
-        cls.unsaid.append(line)
-        cls.catch_up()
-        if cls.log:
-            when = time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime())
-            try:
-                write_file(cls.log, when + line)
-            except OSError:  # its disk is full
-                pass
-
-    @classmethod
-    def catch_up(cls, patience: float = 0.0) -> None:
-        """Write what no reader has taken yet. Wait some seconds for one."""
-        del cls.unsaid[:-MOST_UNSAID]
-        try:
-            while cls.unsaid and is_writable(2, patience):
-                posix.write(2, cls.unsaid.pop(0).encode("utf-8", "backslashreplace"))
-        except OSError:
-            pass
+UNSAID: list[str] = []  # lines that no reader has taken yet: no late one may stop the guard
 
 
-def write_file(path: str, text: str, flag: int = posix.O_APPEND) -> None:
-    """Write to a file, by default at its end; wait for no FIFO's reader."""
-    flags = flag | posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NONBLOCK
-    fd = posix.open(path, flags, 0o666)
+def say(text: str) -> None:
+    """Write one line on stderr once there is a reader."""
+    UNSAID.append("memmon: %s\n" % text)
+    catch_up()
+
+
+def catch_up(patience: float = 0.0) -> None:
+    """Write what no reader has taken yet. Wait some seconds for one."""
+    del UNSAID[:-MOST_UNSAID]
     try:
-        posix.write(fd, text.encode("utf-8", "backslashreplace"))
-    finally:
-        posix.close(fd)
+        while UNSAID and is_writable(2, patience):
+            posix.write(2, UNSAID.pop(0).encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
 
 
 def describe(process: Process) -> str:
@@ -1472,26 +1445,14 @@ def or_none(size: int) -> int | None:
 
 
 def show_tree(guard: MemoryGuard) -> str:
-    """Return the tree with its memory, for people or for programs."""
-    entries: list[dict[str, Any]] = []
-    for member in sorted(guard.members.values(), key=lambda m: [e.process.pid for e in lineage(m)]):
-        names = ("pid", "ppid", "start", "state", "rss", "name")
-        entry = {name: getattr(member.process, name) for name in names}
-        memory, share = guard.reader.held(member, is_shared=True)
-        entry.update(depth=len(lineage(member)) - 1, memory=memory, share=share)
-        entries.append({**entry, "command": read_command(member.process.pid)})
-    total = sum(entry["share"] for entry in entries)
-    if guard.limits.json:
-        import json
-
-        found = {"root": guard.root.pid, "limit": or_none(guard.limits.limit), "total": total}
-        return json.dumps({**found, "processes": entries})
-    form = "%8s %10s %10s  %s"
+    """Return the tree with its memory."""
+    form, total = "%8s %10s %10s  %s", 0
     lines = [form % ("PID", "MEMORY", "SHARE", "COMMAND")]
-    for entry in entries:
-        command = "  " * entry["depth"] + printable(entry["command"], 80)
-        sizes = show_size(entry["memory"]), show_size(entry["share"])
-        lines.append(form % (entry["pid"], *sizes, command))
+    for member in sorted(guard.members.values(), key=lambda m: [e.process.pid for e in lineage(m)]):
+        pid, (memory, share) = member.process.pid, guard.reader.held(member, is_shared=True)
+        command = "  " * (len(lineage(member)) - 1) + printable(read_command(pid), 80)
+        lines.append(form % (pid, show_size(memory), show_size(share), command))
+        total += share
     return "\n".join([*lines, (form % ("total", "", show_size(total), "")).rstrip()])
 
 
@@ -1500,25 +1461,20 @@ def tell_end(guard: MemoryGuard, status: int | None) -> None:
     options, peak = guard.limits, guard.peak
     if options.command and not options.quiet:
         processes = "%d process%s" % (guard.most, "es"[: 2 * (guard.most != 1)])
-        text = "peak %s in up to %s" % (show_size(peak), processes)
-        Output.say(text if peak and guard.most else "peak unknown: it ended before a look at it")
+        say("peak %s in up to %s" % (show_size(peak), processes))
     if options.peak:
-        Output.unsaid.append("peak %d\n" % peak)
-    if options.report:
+        UNSAID.append("peak %d\n" % peak)
+    if options.report >= 0:
         import json
 
         found: dict[str, Any] = {"limit": or_none(options.limit), "total": or_none(options.total)}
         found.update(peak=peak, peak_process=guard.peak_process, processes=guard.most)
-        found.update(ended=[], status=status)
-        for ending in guard.ended:
-            entry = {"pid": ending.offender.process.pid, "command": ending.command}
-            entry.update(size=ending.size, signal=ending.signal, seconds=round(ending.seconds, 3))
-            found["ended"].append(entry)
+        found.update(ended=guard.ended, status=status)
         try:
-            write_file(options.report, json.dumps(found) + "\n", posix.O_TRUNC)
+            posix.write(options.report, json.dumps(found).encode() + b"\n")
         except OSError as error:
-            Output.say("--report %s: %s" % (printable(options.report), error.strerror))
-    Output.catch_up(READER_TIME)
+            say("--report: %s" % error.strerror)
+    catch_up(READER_TIME)
 
 
 # ---- command line --------------------------------------------------------------------------------
@@ -1557,52 +1513,54 @@ def parse_pid(text: str) -> int:
     return int(text)
 
 
-FLAGS = {"--children-only", "--once", "--json", "--dry-run", "--quiet", "--peak"}
+def open_report(path: str) -> int:
+    """Return a descriptor to write a file anew; wait for no FIFO's reader."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NONBLOCK
+    return posix.open(path, flags, 0o666)
+
+
+FLAGS = {"--children-only", "--once", "--dry-run", "--quiet", "--peak"}
 VALUES: dict[str, Callable[[str], Any]] = {
     "--limit": parse_size,
     "--total": parse_size,
-    "--interval": lambda text: parse_number(text, 0.001, 86400.0),
+    "--interval": lambda text: parse_number(text, 0.0, 1e9),
     "--grace": lambda text: parse_number(text, 0.0, 86400.0),
     "--warn": lambda text: parse_number(text, 1.0, 100.0),
     "--pid": parse_pid,
     "--limit-name": lambda text: printable(text, 40),
-    "--log": str,
-    "--report": str,
+    "--report": open_report,
     "--token": str,
     "--successor": str,
 }
-VARIABLES: list[tuple[str, str, Callable[[str], Any]]] = [  # the last one wins
-    (prefix + name, option, parse)
-    for prefix in ("", "SEQEXEC_")
-    for name, option, parse in (
-        ("MEMORY_LIMIT_MB", "--limit", lambda text: parse_size(text + "M")),
-        # other programs use it too: any number is understood
-        ("CHECK_INTERVAL", "--interval", lambda text: parse_number(text, 0.0, float("inf"))),
-    )
-]
+VARIABLES = (  # the last one wins
+    ("MEMORY_LIMIT_MB", "--limit"),
+    ("CHECK_INTERVAL", "--interval"),
+    ("SEQEXEC_MEMORY_LIMIT_MB", "--limit"),
+    ("SEQEXEC_CHECK_INTERVAL", "--interval"),
+)
 
 
 def parse_arguments(arguments: list[str]) -> Options:
     """Return the options. Raise Failure. An import of argparse costs 10 ms."""
     options, words = Options(), list(arguments)
-    given: dict[str, tuple[str, str, Callable[[str], Any]]] = {}  # by option
-    for name, option, parse in VARIABLES:
+    given: dict[str, tuple[str, str]] = {}  # option -> what has set it, and to what
+    for name, option in VARIABLES:
         text = posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
         if text:
-            given[option] = name, text, parse
+            given[option] = name, text
     while words and words[0] != "--":
         word, equals, value = words.pop(0).partition("=")
         if word in FLAGS and not equals:
             setattr(options, word[2:].replace("-", "_"), True)
         elif word in VALUES and (equals or words):
-            given[word] = word, value if equals else words.pop(0), VALUES[word]
+            given[word] = word, value if equals else words.pop(0)
         else:
             what = "takes no value" if word in FLAGS else "is unknown; see --help"
             what = "needs a value" if word in VALUES else what
             raise Failure("%s %s" % (printable(word), what), 2)
-    for option, (source, text, parse) in given.items():
+    for option, (source, text) in given.items():
         try:
-            setattr(options, option[2:].replace("-", "_"), parse(text))
+            setattr(options, option[2:].replace("-", "_"), VALUES[option](text))
         except ValueError as error:
             raise Failure("%s: '%s' is %s" % (source, printable(text, 40), error), 2) from None
     if "--limit" in given and "--limit-name" not in given:
@@ -1613,8 +1571,6 @@ def parse_arguments(arguments: list[str]) -> Options:
         raise Failure("no command after --", 2)
     if options.command and (options.pid or options.token or options.once):
         raise Failure("a command cannot be combined with --pid, --token or --once", 2)
-    if options.json and not options.once:
-        raise Failure("--json goes with --once", 2)
     return options
 
 
@@ -1640,66 +1596,57 @@ def find_root(pid: int) -> Process:
     return root
 
 
-def check_means(options: Options) -> Process | None:
-    """Return this process; raise Failure or OSError if memmon cannot work.
+def check_means(options: Options) -> None:
+    """Raise Failure or OSError if memmon cannot work.
 
     It is better to fail before a command has run than at the first kill.
     """
-    for path in filter(None, (options.log, options.report)):
-        write_file(path, "")
-    Output.log = options.log
     for fd in [fd for _ in range(4) for fd in posix.pipe()]:  # the descriptors that a look needs
         posix.close(fd)
-    me = read_process(posix.getpid())
     is_elsewhere = PROC == "/proc" and posix.readlink("/proc/self") != str(posix.getpid())
-    if options.command and me is None or is_elsewhere:
+    if is_elsewhere or options.command and read_process(posix.getpid()) is None:
         text = "%s does not show this process: is it of another PID namespace?"
         raise Failure(text % (PROC or "ps"))
     if options.pid == 1 and not options.children_only:  # a container may start with a wrapper
         raise Failure("--pid 1 is the whole machine: not watched", 2)
-    return me
 
 
 def run(options: Options) -> int:
     """Watch what the options name; return the exit status, -N for signal N."""
-    me = check_means(options)
-    reader = Reader()
+    check_means(options)
+    reader, child, watch, status = Reader(), 0, None, 0
     if options.token:
         options.mark = (b"SEQEXEC_RUN", options.token.encode("utf-8", "surrogateescape"))
-    if me is None or not options.command:
-        guard = MemoryGuard(options, reader, find_root(options.pid))
+    if options.command:
+        options.mark = (b"MEMMON_RUN", b"%d.%d" % (posix.getpid(), time.time_ns()))
+        child = spawn(options.command, options.mark)
+    try:
+        guard = MemoryGuard(options, reader, find_root(child or options.pid), child)
         if options.once:
             guard.discover(True)
             return show(show_tree(guard))
-        around = Watch(guard)
-        around.run()
-        if options.successor and around.is_root_gone and not around.is_stopped:  # it was killed
-            argv = ["sh", options.successor, "--end-orphans", options.token]
-            posix.execve("/bin/sh", argv, posix.environ)
-        tell_end(guard, None)
-        return ENDED_SOMETHING if guard.ended else 0
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # ignored, it would hide COMMAND's status
-    options.mark = (b"MEMMON_RUN", ("%d.%s" % (me.pid, me.start)).encode())
-    child = spawn(options.command, options.mark, mask)
-    watch, status = None, -1
-    try:
-        watch = Watch(MemoryGuard(options, reader, find_root(child), child))
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask - {_signal.SIGCHLD})
+        watch = Watch(guard)
         watch.run()
     except (Failure, OSError) as error:
+        if not child:
+            raise
         text = "cannot watch %d any longer, it runs on without a limit: %s"
-        Output.say(text % (child, error.strerror if isinstance(error, OSError) else error))
-    status = watch.status if watch and watch.status >= 0 else posix.waitpid(child, 0)[1]
-    status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+        say(text % (child, error.strerror if isinstance(error, OSError) else error))
+    if child:
+        status = watch.status if watch and watch.status >= 0 else posix.waitpid(child, 0)[1]
+        status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+    elif guard.ended:
+        status = ENDED_SOMETHING
+    if watch and watch.is_root_gone and options.successor and not watch.is_stopped:  # it was killed
+        argv = ["sh", options.successor, "--end-orphans", options.token]
+        posix.execve("/bin/sh", argv, posix.environ)
     if watch:
-        tell_end(watch.guard, status)
+        tell_end(guard, status if child else None)
     return status
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Run memmon and return its exit status, -N for signal N."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:
         if "--version" in own:
@@ -1710,14 +1657,14 @@ def main(arguments: list[str] | None = None) -> int:
             return show("\n".join(line[2:] for line in head if "SPDX" not in line).strip())
         return run(parse_arguments(arguments))
     except Failure as failure:
-        Output.say(str(failure))
+        say(str(failure))
         status = failure.status
     except OSError as error:
-        Output.say(describe_oserror(error))
+        say(describe_oserror(error))
         status = FAILED
-    Output.catch_up(READER_TIME)
+    catch_up(READER_TIME)
     return status
 
 
 if __name__ == "__main__":
-    exit_like(main())
+    exit_like(main(sys.argv[1:]))

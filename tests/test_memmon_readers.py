@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import signal
 import subprocess
@@ -359,9 +358,9 @@ def test_new_processes_are_found_by_the_last_pid(memmon: ModuleType, mock: Mock)
 def test_a_child_with_a_smaller_pid_is_below_its_parent(project: Project, mock: Mock) -> None:
     for pid, ppid in (77, 78), (78, 4247), (4247, 1):
         mock.add(pid, ppid)
-    words = [str(project.tools / "memmon.py"), "--once", "--json", "--pid", "4247"]
-    found = json.loads(project.run(words, set={"SEQEXEC_PROC": str(mock.path)}).stdout)
-    assert [(each["pid"], each["depth"]) for each in found["processes"]] == [(4247, 0), (78, 1), (77, 2)]
+    words = [str(project.tools / "memmon.py"), "--once", "--pid", "4247"]
+    shown = project.run(words, set={"SEQEXEC_PROC": str(mock.path)}).stdout.decode().splitlines()
+    assert [line[32:] for line in shown[1:-1]] == ["prog4247", "  prog78", "    prog77"]
 
 
 def test_without_the_machines_counters_time_takes_their_place(memmon: ModuleType, mock: Mock) -> None:

@@ -57,16 +57,15 @@ MEMMON = [
     ("--nonsense", BAD, "--nonsense is unknown; see --help"),
     ("--limit", BAD, "--limit needs a value"),
     ("--limit 1X", BAD, "--limit: '1X' is not a size: write 512M, 2G, a number of MB, or 0 for no limit"),
-    ("--interval 0 -- true", BAD, "--interval: '0' is not a number from 0.001 to 86400"),
+    ("--grace x -- true", BAD, "--grace: 'x' is not a number from 0 to 86400"),
     ("--pid x", BAD, "--pid: 'x' is not a PID"),
     ("--pid 4194305", 1, "--pid 4194305: no such process"),
     ("--pid 1", BAD, "--pid 1 is the whole machine: not watched"),
-    ("--json", BAD, "--json goes with --once"),
     ("--pid 2 -- true", BAD, "a command cannot be combined with --pid, --token or --once"),
     ("--", BAD, "no command after --"),
     ("-- nonsense", NOT_FOUND, "nonsense: No such file or directory"),
     ("-- /etc", NOT_EXECUTABLE, "/etc: Permission denied"),
-    ("--log /none/x -- true", FAILED, "No such file or directory: /none/x"),
+    ("--report /none/x -- true", FAILED, "No such file or directory: /none/x"),
 ]
 ALL = [("seqexec", *row) for row in SEQEXEC]
 ALL += [("make_sequential", *row) for row in MAKE_SEQUENTIAL]

@@ -583,7 +583,7 @@ MUTANTS = [
     Mutant(
         "the files that a command maps are in its peak",
         "reap",
-        (("min(resident, guard.possible)", "resident"),),
+        (("min(peak, guard.possible)", "peak"),),
         ("test_memmon.py", "-k", "file_that_is_read"),
     ),
     Mutant(
