@@ -338,20 +338,6 @@ def is_on(*variables: str) -> bool:
     return first.lower() not in ("0", "no", "off", "false")
 
 
-def seconds_setting(name: str, default: float) -> float:
-    """Return a setting in seconds. A wrong one is named once and ignored."""
-    text = setting(name)
-    try:
-        if float(text or default) >= 0:
-            return float(text or default)
-    except ValueError:
-        pass
-    if name not in Stderr.named:
-        Stderr.named.add(name)
-        say("%s=%s is not a number from 0 up: ignored" % (name, printable(text, 60)))
-    return default
-
-
 def duration(seconds: float) -> str:
     """Return a length of time for people: 0.4 s, 12 s, 3 min 4 s, 2 h 5 min."""
     if seconds < 10:
@@ -1323,7 +1309,8 @@ def is_abandoned(identity: Identity, fd: int) -> bool:
     if stamp != status.st_mtime_ns:
         Own.silent[key] = (status.st_mtime_ns, time.monotonic())
         return False
-    return time.monotonic() - since > seconds_setting("SEQEXEC_ABANDONED", ABANDONED)
+    limit: float = number_setting("SEQEXEC_ABANDONED", default=ABANDONED)
+    return time.monotonic() - since > limit
 
 
 def show_life(claim: Claim) -> None:
@@ -1632,6 +1619,7 @@ class Plan:
 
     shown = ""  # the command for people: one printable line
     argv: list[str] = []  # what to execute
+    is_shell = False  # called with a shell's flags
     is_line = False  # a shell's `-c LINE`
     timeout = 0.0  # seconds, 0 none
     wait: float | None = None  # seconds, None without a limit
@@ -2545,7 +2533,7 @@ def end_processes(
     """
     told: set[tuple[int, str]] = set()
     ended: dict[tuple[int, str], Process] = {}
-    grace, began, clean = seconds_setting("SEQEXEC_GRACE", GRACE), time.monotonic(), 0
+    grace, began, clean = number_setting("SEQEXEC_GRACE", default=GRACE), time.monotonic(), 0
     naming = began + ORPHANS_NAMED if only_wait else float("inf")
     while clean < 2:
         living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
@@ -3149,28 +3137,37 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
 
 
 def number_setting(
-    plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
-) -> float | None:
-    """Return the number that an option or a variable sets, None where none
-    does. Note its origin.
+    *variables: str, default: Any = None, plan: Plan | None = None, option: str = ""
+) -> Any:
+    """Return the number that an option or a variable sets; note which.
 
-    Raise Failure for a text that is no number from 0 up. Under -c such a
-    variable is named and ignored: other programs export it.
+    Raise Failure for a text that is no number from 0 up. Without a plan, and
+    under -c, a variable's is named once and ignored: others export it.
     """
-    origins = [("--%s " % option, plan.given.get(option))]
+    origins = [("--%s " % option, plan.given.get(option))] if plan else []
     origins += [(name + "=", setting(name) or None) for name in variables]
     for origin, text in [(origin, text) for origin, text in origins if text is not None]:
         try:
             if 0 <= float(text) < 1e12 and "_" not in text and text.isascii():
-                plan.origin[option] = origin + text
+                if plan:
+                    plan.origin[option] = origin + text
                 return float(text)
         except ValueError:
             pass
         wrong = "%s=%s is not a number from 0 up" % (origin[:-1], printable(text, 60))
-        if origin[-1] == " " or not is_line:
+        if plan and (origin[-1] == " " or not plan.is_shell):
             raise Failure(wrong)
-        say(wrong + ": ignored")
-    return None
+        if wrong not in Stderr.named:
+            Stderr.named.add(wrong)
+            say(wrong + ": ignored")
+    return default
+
+
+def only_looks(flags: str) -> bool:
+    """True if flags of make have -n or -q among the single letters."""
+    # -nk -j4 --jobserver-auth=3,4 -- V=1; the first word of $(MAKEFLAGS) has no dash of its own
+    word = flags.split(" ")[0]
+    return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
 
 
 def help_text() -> str:
@@ -3218,7 +3215,7 @@ def parse_arguments(argv: list[str]) -> Call | int:
     plan.words = split_options(plan, argv[1:])
     plan.quiet = "seq-quiet" in plan.given or is_on("SEQEXEC_QUIET")
     plan.verbose = is_on("SEQEXEC_VERBOSE", "VERBOSE")
-    plan.wait = number_setting(plan, "seq-wait", ("SEQEXEC_WAIT",), False)
+    plan.wait = number_setting("SEQEXEC_WAIT", plan=plan, option="seq-wait")
     plan.origin["wait"] = plan.origin.get("seq-wait", "")
     plan.leftovers = setting("SEQEXEC_LEFTOVERS") or "wait"
     if plan.leftovers not in ("wait", "kill", "leave"):
@@ -3310,26 +3307,17 @@ def make_options(words: list[str]) -> list[tuple[str, str]]:
     return found
 
 
-def values_of(words: list[str], letter: str) -> list[str]:
-    """Return the values that make's arguments give to an option."""
-    return [value for option, value in make_options(words) if option == letter]
-
-
-def asks_only(words: list[str], letters: str = "nqvh") -> bool:
+def asks_only(words: list[str]) -> bool:
     """True if make only looks: -n, -q, -v, -h and their long forms."""
-    # MAKEFLAGS: ks -j4 --jobserver-auth=3,4 -- V=1
     given = {letter for letter, _ in make_options(words)}
-    inherited = ("-" + setting("MAKEFLAGS")).split(" ")[0]
-    if inherited[:2] != "--" and "=" not in inherited:
-        given |= set(inherited) & set("nq")
-    return bool(given & set(letters))
+    return bool(given & set("nqvh")) or only_looks("-" + setting("MAKEFLAGS"))
 
 
 def project_of(words: list[str]) -> str:
     """Return the project that make's -C options lead to, else this one."""
     here = posix.open(".", DIRECTORY)
     try:
-        for each in values_of(words, "C"):
+        for each in [value for letter, value in make_options(words) if letter == "C"]:
             if each[:1] == "~":  # as in --directory=~/shop: the shell leaves it to make
                 from posixpath import expanduser
 
@@ -3345,8 +3333,9 @@ def project_of(words: list[str]) -> str:
 
 
 def go_to_root(words: list[str]) -> None:
-    """Go to the root if only it has a makefile; not with -C or -f."""
-    if values_of(words, "C") or values_of(words, "f") or MAKEFILES & set(posix.listdir(".")):
+    """Go to the root if only it has a makefile; not with -C, -f, -v or -h."""
+    given = {letter for letter, _ in make_options(words)}
+    if given & set("Cfvh") or MAKEFILES & set(posix.listdir(".")):
         return
     root = project_root()
     if MAKEFILES & set(posix.listdir(root)):
@@ -3356,8 +3345,7 @@ def go_to_root(words: list[str]) -> None:
 
 def run(plan: Call) -> int:
     """Be make, in its turn. Return only where there is no make."""
-    if not asks_only(plan.words, "vh"):
-        go_to_root(plan.words)
+    go_to_root(plan.words)
     if asks_only(plan.words):
         return become_make(plan, command_environment(Identity()))
     plan.umask = posix.umask(0o077)

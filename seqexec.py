@@ -360,20 +360,6 @@ def is_on(*variables: str) -> bool:
     return first.lower() not in ("0", "no", "off", "false")
 
 
-def seconds_setting(name: str, default: float) -> float:
-    """Return a setting in seconds. A wrong one is named once and ignored."""
-    text = setting(name)
-    try:
-        if float(text or default) >= 0:
-            return float(text or default)
-    except ValueError:
-        pass
-    if name not in Stderr.named:
-        Stderr.named.add(name)
-        say("%s=%s is not a number from 0 up: ignored" % (name, printable(text, 60)))
-    return default
-
-
 def duration(seconds: float) -> str:
     """Return a length of time for people: 0.4 s, 12 s, 3 min 4 s, 2 h 5 min."""
     if seconds < 10:
@@ -1345,7 +1331,8 @@ def is_abandoned(identity: Identity, fd: int) -> bool:
     if stamp != status.st_mtime_ns:
         Own.silent[key] = (status.st_mtime_ns, time.monotonic())
         return False
-    return time.monotonic() - since > seconds_setting("SEQEXEC_ABANDONED", ABANDONED)
+    limit: float = number_setting("SEQEXEC_ABANDONED", default=ABANDONED)
+    return time.monotonic() - since > limit
 
 
 def show_life(claim: Claim) -> None:
@@ -1654,6 +1641,7 @@ class Plan:
 
     shown = ""  # the command for people: one printable line
     argv: list[str] = []  # what to execute
+    is_shell = False  # called with a shell's flags
     is_line = False  # a shell's `-c LINE`
     timeout = 0.0  # seconds, 0 none
     wait: float | None = None  # seconds, None without a limit
@@ -2567,7 +2555,7 @@ def end_processes(
     """
     told: set[tuple[int, str]] = set()
     ended: dict[tuple[int, str], Process] = {}
-    grace, began, clean = seconds_setting("SEQEXEC_GRACE", GRACE), time.monotonic(), 0
+    grace, began, clean = number_setting("SEQEXEC_GRACE", default=GRACE), time.monotonic(), 0
     naming = began + ORPHANS_NAMED if only_wait else float("inf")
     while clean < 2:
         living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
@@ -3171,28 +3159,37 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
 
 
 def number_setting(
-    plan: Plan, option: str, variables: tuple[str, ...], is_line: bool
-) -> float | None:
-    """Return the number that an option or a variable sets, None where none
-    does. Note its origin.
+    *variables: str, default: Any = None, plan: Plan | None = None, option: str = ""
+) -> Any:
+    """Return the number that an option or a variable sets; note which.
 
-    Raise Failure for a text that is no number from 0 up. Under -c such a
-    variable is named and ignored: other programs export it.
+    Raise Failure for a text that is no number from 0 up. Without a plan, and
+    under -c, a variable's is named once and ignored: others export it.
     """
-    origins = [("--%s " % option, plan.given.get(option))]
+    origins = [("--%s " % option, plan.given.get(option))] if plan else []
     origins += [(name + "=", setting(name) or None) for name in variables]
     for origin, text in [(origin, text) for origin, text in origins if text is not None]:
         try:
             if 0 <= float(text) < 1e12 and "_" not in text and text.isascii():
-                plan.origin[option] = origin + text
+                if plan:
+                    plan.origin[option] = origin + text
                 return float(text)
         except ValueError:
             pass
         wrong = "%s=%s is not a number from 0 up" % (origin[:-1], printable(text, 60))
-        if origin[-1] == " " or not is_line:
+        if plan and (origin[-1] == " " or not plan.is_shell):
             raise Failure(wrong)
-        say(wrong + ": ignored")
-    return None
+        if wrong not in Stderr.named:
+            Stderr.named.add(wrong)
+            say(wrong + ": ignored")
+    return default
+
+
+def only_looks(flags: str) -> bool:
+    """True if flags of make have -n or -q among the single letters."""
+    # -nk -j4 --jobserver-auth=3,4 -- V=1; the first word of $(MAKEFLAGS) has no dash of its own
+    word = flags.split(" ")[0]
+    return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
 
 
 def help_text() -> str:
@@ -3701,13 +3698,6 @@ def next_signal(seconds: float) -> tuple[int, int]:
 # they would sleep in the queue on the leader's owner file, whose flock lives on in the keeper.
 
 
-def only_looks(flags: str) -> bool:
-    """True if these flags have -n or -q among the single letters."""
-    # -nk -j4 --jobserver-auth=3,4 -- V=1; the first word of $(MAKEFLAGS) has no dash of its own
-    word = flags.split(" ")[0]
-    return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
-
-
 def take_turn_of_make(plan: Command) -> None:
     """Enter the turn of the calling make. Take it if it has none yet."""
     make = read_process(posix.getppid())
@@ -4104,7 +4094,7 @@ def follow_by_number(plan: Command, text: str) -> int:
     scope = find_state(project_root())
     number = named_run(plan, scope, text)
     assert scope
-    limit = number_setting(plan, "wait", (), False)
+    limit = number_setting(plan=plan, option="wait")
     return follow(scope, plan, number, 0.0 if "no-wait" in plan.given else limit)
 
 
@@ -4156,7 +4146,7 @@ def end_hold() -> int:
 def drain(plan: Command) -> int:
     """Wait until no command runs or waits here. Raise Failure (75) in time."""
     root, began = project_root(), time.monotonic()
-    limit = number_setting(plan, "drain", (), False) if plan.given["drain"] else None
+    limit = number_setting(plan=plan, option="drain") if plan.given["drain"] else None
     scope = enter_scope(root) if find_state(root) else None
     while scope:
         found = [entry for kind, entry in entries(scope) if kind in ("holders", "waiters")]
@@ -4316,7 +4306,7 @@ def split_line(line: str) -> list[str]:
 
 def hold_repositories(plan: Plan, claim: Claim, calls: list[GitCall]) -> list[int]:
     """Wait for other gits. Return what stays open during the command."""
-    limit = seconds_setting("SEQEXEC_GIT_WAIT", 10.0)
+    limit = number_setting("SEQEXEC_GIT_WAIT", default=10.0)
     writers = [call for call in calls if call.subcommand and call.writes and call.locate()]
     files: dict[tuple[int, Any], str] = {}
     for call in writers:
@@ -4344,8 +4334,9 @@ def hold_file(plan: Plan, claim: Claim, path: str, limit: float, held: dict[str,
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     mark = "%d:%d" % (posix.fstat(fd).st_dev, posix.fstat(fd).st_ino)
     around, began, told = setting("SEQEXEC_GIT").split(), time.monotonic(), plan.quiet
-    holders = [each.partition("@")[2] for each in around if each.startswith(mark + "@")]
-    is_inside = not all(is_dead(Identity(each)) for each in holders)  # a hook of the holder's git
+    holders = [Identity(each.partition("@")[2]) for each in around if each.startswith(mark + "@")]
+    dead = [each for each in holders if shares_pids(each) and not process_of(each)]
+    is_inside = holders != dead  # a hook of the holder's git
     is_noted = limit < INFINITE
     while is_inside or not flock_within(fd, min(UNSAID, limit), LOCK_EX):
         waited = time.monotonic() - began
@@ -4655,7 +4646,11 @@ def watch(root: str) -> int:
         posix.write(1, b"\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
         keys = b"-"
         while keys and not set(keys) & set(b"qQ\x03"):
-            draw_status(root)
+            size = posix.get_terminal_size(1)
+            lines = status_lines(project_status(root), size.columns - 1)[: max(1, size.lines - 1)]
+            lines.append("%s  q ends" % time.strftime("%H:%M:%S"))
+            text = "\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J"
+            posix.write(1, text.encode("utf-8", "backslashreplace"))
             keys = posix.read(0, 100) if select.select([0], [], [], 1.0)[0] else b"-"
     except KeyboardInterrupt:
         pass
@@ -4663,15 +4658,6 @@ def watch(root: str) -> int:
         posix.write(1, b"\x1b[?25h\x1b[?1049l")
         termios.tcsetattr(0, termios.TCSADRAIN, before)
     return 0
-
-
-def draw_status(root: str) -> None:
-    """Draw the status over the one before."""
-    size = posix.get_terminal_size(1)
-    lines = status_lines(project_status(root), size.columns - 1)
-    lines = lines[: max(1, size.lines - 1)] + ["%s  q ends" % time.strftime("%H:%M:%S")]
-    text = "\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J"
-    posix.write(1, text.encode("utf-8", "backslashreplace"))
 
 
 def kill_all(root: str) -> int:
@@ -4715,11 +4701,6 @@ def end_orphans(scope: Scope | None, name: str) -> int:
     for inner in nested_scopes(scope) if scope else ():
         end_orphans(inner, name)
     return 0
-
-
-def is_dead(identity: Identity) -> bool:
-    """True if the process is proven dead: never across PID namespaces."""
-    return shares_pids(identity) and process_of(identity) is None
 
 
 def from_outside(action: Callable[..., int], *arguments: Any) -> int:
@@ -4808,8 +4789,8 @@ def parse_arguments(argv: list[str]) -> Command | int:
     looks = [option for option in plan.given if option in others]
     if looks:
         return look(plan, looks, words)
-    is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
-    apply_settings(plan, is_shell)
+    plan.is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
+    apply_settings(plan)
     if "hold" in plan.given:
         if words:
             raise Failure("--hold runs no command, and here is one: %s" % printable(words[0], 60))
@@ -4818,7 +4799,7 @@ def parse_arguments(argv: list[str]) -> Command | int:
         raise Failure("no command: see %s --help" % TOOL)
     if not words:
         plan.argv, plan.shown = [real_shell()], "commands from stdin"
-    elif is_shell:
+    elif plan.is_shell:
         become_shell(plan, words)
     else:
         plan.argv, plan.shown = words, printable(" ".join(words))
@@ -4881,23 +4862,23 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
     return actions[what[0]]()
 
 
-def apply_settings(plan: Command, is_shell: bool) -> None:
+def apply_settings(plan: Command) -> None:
     """Fill in the plan from the options and the environment. Under -c the names
     that others export do not count: make TIMEOUT=1 VERBOSE=1 test."""
     given = plan.given
-    timeouts = ("SEQEXEC_TIMEOUT",) if is_shell else ("SEQEXEC_TIMEOUT", "TIMEOUT")
-    verbose = () if is_shell else ("VERBOSE",)
+    timeouts = ["SEQEXEC_TIMEOUT"] + ["TIMEOUT"] * (not plan.is_shell)
+    verbose = ["SEQEXEC_VERBOSE"] + ["VERBOSE"] * (not plan.is_shell)
     asks = "quiet" in given or "verbose" in given
     plan.quiet = "quiet" in given or not asks and is_on("SEQEXEC_QUIET")
-    plan.verbose = "verbose" in given or not asks and is_on("SEQEXEC_VERBOSE", *verbose)
-    plan.timeout = number_setting(plan, "timeout", timeouts, is_shell) or 0.0
-    plan.wait = number_setting(plan, "wait", ("SEQEXEC_WAIT",), is_shell)
-    plan.within = number_setting(plan, "within", (), False)
+    plan.verbose = "verbose" in given or not asks and is_on(*verbose)
+    plan.timeout = number_setting(*timeouts, default=0.0, plan=plan, option="timeout")
+    plan.wait = number_setting("SEQEXEC_WAIT", plan=plan, option="wait")
+    plan.within = number_setting(plan=plan, option="within")
     plan.is_background = "background" in given or plan.within is not None
     if "no-wait" in given:
         plan.wait, plan.origin["wait"] = 0.0, "--no-wait"
     names = ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB")
-    memory = number_setting(plan, "memory-limit", names, is_shell)
+    memory = number_setting(*names, plan=plan, option="memory-limit")
     plan.memory = "" if memory is None else "%.9g" % (memory and max(memory, 0.001))
     plan.leftovers = given.get("leftovers", "") or setting("SEQEXEC_LEFTOVERS")
     if plan.leftovers not in ("", "wait", "kill", "leave"):
