@@ -226,7 +226,9 @@ def store_bytecode() -> None:
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
         fd = posix.open(temporary, flags, 0o600)
-        posix.write(fd, marshal.dumps(without_lines(code)))  # a start compiles again where that is not all
+        posix.write(
+            fd, marshal.dumps(without_lines(code))
+        )  # a start compiles again where that is not all
         posix.close(fd)
         posix.rename(temporary, cached)
         paths = [directory + "/" + name for name in posix.listdir(directory)]
@@ -1508,12 +1510,6 @@ def list_waiters(scope: Scope) -> set[str]:
     return set(list_directory(WAITERS, scope.fd))
 
 
-def waiters_in_order(scope: Scope) -> list[Identity]:
-    """Return the living waiters in the queue's order."""
-    there = list_waiters(scope)
-    return [each for each in read_queue(scope) if each in there and is_waiting(scope, each)]
-
-
 def tidy(scope: Scope, patience: float = 0.0) -> None:
     """Take dead lines out of the queue, and sweep what the dead have left.
 
@@ -1710,16 +1706,56 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
-class Blocker:
-    """An owner in the lock or ahead in the queue: this process waits for it."""
+class Entry:
+    """An owner in the lock or a waiter in the queue: what others see of it."""
 
-    def __init__(self, identity: Identity, holds: bool, fd: int, record: dict[str, str]) -> None:
-        self.identity, self.holds = identity, holds  # holds the lock, or only waits ahead
-        self.fd = fd  # of its owner file; -1: nothing to sleep on
-        self.record = record
+    def __init__(
+        self, scope: Scope, identity: Identity, place: str, process: Process | None = None
+    ) -> None:
+        self.identity, self.holds = identity, place == LOCK
+        self.path = "%s/%s" % (place, identity)  # of its owner file
+        self.record = record = read_record(self.path, scope.fd) if identity else {}
+        self.kind, self.kept = "", 0.0  # see entries(); seconds for which a dead waiter's place is
         kept = kept_process(record)
-        self.process = kept or process_of(identity)
-        self.is_ending = holds and "for" in record and not kept  # its keeper is about to release
+        self.is_ending = self.holds and "for" in record and not kept  # its keeper will release
+        self.process = process = kept or process or process_of(identity)
+        self.pid = pid_of(identity, record) or (process.pid if process else 0)
+        self.command = printable(record.get("command", process.name if process else "?"))
+        self.seconds = seconds_since(record.get("began", record.get("since", "")))
+        self.state = process.state if process else "?"
+        self.place = ""  # where its PID counts, if not here
+        if identity.version == FORMAT and identity.host and not shares_pids(identity):
+            own = own_identity()
+            is_near = identity.boot == own.boot != "0" or identity.host == own.host
+            self.place = " in another container" if is_near else " on " + printable(identity.host)
+
+
+def entries(scope: Scope) -> Iterator[Entry]:
+    """Yield the owners in the lock, then the waiters in the queue's order, each
+    of a kind: "holders", "waiters", "away" for a dead waiter whose place is
+    kept, or "stale" for what another dead process has left."""
+    found = owners(scope)
+    for identity, state in found.items():
+        entry = Entry(scope, identity, LOCK)
+        entry.kind = "holders" if state == "alive" else "stale"
+        yield entry
+    legacy = None if found else find_legacy_holder(scope)
+    if legacy and legacy.process:
+        yield legacy
+    there = list_waiters(scope)
+    queue = [each for each in read_queue(scope) if each in there]
+    for identity in [*queue, *(Identity(name) for name in there.difference(queue))]:
+        if identity.is_valid() and identity.version == FORMAT:
+            entry = Entry(scope, identity, WAITERS + "/" + identity)
+            entry.kept = seconds_kept(scope, identity)
+            is_away = "away" if entry.kept else "stale"
+            entry.kind = "waiters" if is_waiting(scope, identity) else is_away
+            yield entry
+
+
+def live_entries(scope: Scope) -> list[Entry]:
+    """Return the living in the lock, then the living waiters in order."""
+    return [each for each in entries(scope) if each.kind in ("holders", "waiters")]
 
 
 class Wait:
@@ -1730,8 +1766,7 @@ class Wait:
         self.began = time.monotonic()
         self.parent = posix.getppid()
         self.screen = Screen(plan)
-        self.blocker: Blocker | None = None
-        self.is_recalled = False
+        self.blocker: Entry | None = None
         claim.deadline = None if plan.wait is None else self.began + plan.wait
 
     def check(self) -> None:
@@ -1749,16 +1784,13 @@ class Wait:
             text += "; call again within %d min: your place is kept" % (KEPT_PLACE / 60)
             raise Failure(text, GAVE_UP)
 
-    def sleep_behind(self, blocker: Blocker, has_pipe: bool) -> None:
+    def sleep_behind(self, blocker: Entry, has_pipe: bool) -> None:
         """Sleep until the blocker releases or dies, or it is time to look at
         what no release tells."""
         self.blocker = blocker
         seconds, waited = LEAVING_TICK, time.monotonic() - self.began
         if not blocker.is_ending or waited >= KEEPER_LEAVES:
             seconds = PIPE_TICK if has_pipe else min(TICK * self.claim.position, LONGEST_TICK)
-            if not self.is_recalled and waited >= TICK:
-                self.is_recalled = True
-                recall_runs(self.claim)
             if setting("SEQEXEC_RUN"):  # only a process inside a run can close a circle
                 break_circle(self.claim)
                 seconds = min(seconds, TICK)
@@ -1766,11 +1798,20 @@ class Wait:
             seconds = min(seconds, self.screen.pause(waited))
             if self.claim.deadline is not None:
                 seconds = min(seconds, max(0.0, self.claim.deadline - time.monotonic()))
-        if blocker.fd < 0:
-            time.sleep(min(seconds, POLL_INTERVAL if blocker.identity else 0.02))
-        else:
-            flock_within(blocker.fd, seconds)
+        sleep_on(blocker.identity, blocker.path, self.claim.scope.fd, seconds)
         show_life(self.claim)
+
+
+def sleep_on(identity: Identity, path: str, directory: int, seconds: float) -> bool:
+    """Sleep until an owner releases or dies, some seconds at most. False if it
+    had done so before."""
+    state, fd = open_owner(identity, path, directory) if identity else ("alive", -1)
+    if fd >= 0:
+        flock_within(fd, seconds)
+        posix.close(fd)
+    elif state == "alive":  # beyond proof, or an old shell script
+        time.sleep(min(seconds, POLL_INTERVAL))
+    return state == "alive"
 
 
 def wait_for_turn(claim: Claim, plan: Plan) -> None:
@@ -1788,7 +1829,6 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     try:
         while True:
             wait.check()
-            blocker = None
             try:
                 blocker = find_blocker(claim)
                 if blocker is None:
@@ -1805,9 +1845,6 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 line_up_again(claim, plan)
             except FileNotFoundError:  # something went while it was looked at
                 time.sleep(0.001)
-            finally:
-                if blocker:
-                    try_close(blocker.fd)
     finally:
         wait.screen.clear()
     plan.waited = time.monotonic() - wait.began
@@ -1851,7 +1888,7 @@ def die_of_signals_as_pid_1() -> None:
             _signal.signal(signum, lambda number, frame: posix._exit(128 + number))
 
 
-def find_blocker(claim: Claim) -> Blocker | None:
+def find_blocker(claim: Claim) -> Entry | None:
     """Return the nearest live waiter ahead, else the holder; None: it is this
     process's turn.
 
@@ -1864,16 +1901,13 @@ def find_blocker(claim: Claim) -> Blocker | None:
     found = owners(scope)
     for identity, state in found.items():
         if state == "alive":
-            state, fd = open_owner(identity, LOCK + "/" + identity, scope.fd)
-            if state != "alive":
-                raise FileNotFoundError  # it has just ended: look again
-            return Blocker(identity, True, fd, record_in(LOCK, identity, scope.fd))
+            return Entry(scope, identity, LOCK)
     for identity in found:
         recover(claim, identity)
     return None if found else find_legacy_holder(scope)
 
 
-def find_waiter_ahead(claim: Claim) -> Blocker | None:
+def find_waiter_ahead(claim: Claim) -> Entry | None:
     """Return the nearest live waiter ahead in the queue.
 
     Raise LostPlace where this process has no line, or where the holder that its
@@ -1893,15 +1927,13 @@ def find_waiter_ahead(claim: Claim) -> Blocker | None:
     ahead = [identity for identity in ahead if identity in there and identity.is_valid()]
     claim.position = len(ahead) + 1
     for identity in reversed(ahead):
-        state, fd = open_owner(identity, identity + "/" + identity, open_waiters(scope))
-        if state != "alive":
+        if not is_waiting(scope, identity):
             reclaim_if_dead(scope, identity)
             continue
-        blocker = Blocker(identity, False, fd, {})
-        is_stopped = blocker.process is not None and blocker.process.state in "TtZX"
+        process = process_of(identity)
+        is_stopped = process is not None and process.state in "TtZX"
         if not is_stopped and not has_hung(claim, identity):
-            return blocker
-        try_close(fd)
+            return Entry(scope, identity, WAITERS + "/" + identity)
     return None
 
 
@@ -1935,7 +1967,7 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
         pass
 
 
-def find_legacy_holder(scope: Scope) -> Blocker | None:
+def find_legacy_holder(scope: Scope) -> Entry | None:
     """Return the old shell script that holds an empty executor.lock.
 
     A lock of this tool has the sticky bit. A script that has just made its
@@ -1948,14 +1980,15 @@ def find_legacy_holder(scope: Scope) -> Blocker | None:
         return None
     if status.st_mode & OUR_MODE_BIT:
         return None
-    blocker = Blocker(Identity(), True, -1, {})
     text = (read_lines(HOLDER_PID, scope.fd) or [b""])[0].strip().decode("ascii", "replace")
     process = read_process(int(text)) if is_pid(text) else None
     if process and process.state not in "ZX" and started_at(process) <= status.st_mtime + 1:
         if process.pid not in [each.pid for each in own_ancestors()]:
-            blocker.process = process
-            return blocker
-    return blocker if 0 <= time.time() - status.st_mtime < 1 and not text else None
+            entry = Entry(scope, Identity(), LOCK, process)
+            entry.kind = "holders"
+            return entry
+    is_new = 0 <= time.time() - status.st_mtime < 1 and not text
+    return Entry(scope, Identity(), LOCK) if is_new else None
 
 
 def is_pid(word: str) -> bool:
@@ -2108,12 +2141,11 @@ def break_circle(claim: Claim) -> None:
     found: dict[str, Entry] = {}
     for scope in all_scopes():
         ahead: list[str] = []
-        for kind, entry in entries(scope):
-            if kind in ("holders", "waiters") and entry.identity:
-                mark = entry.record.get("waits-for", "-")
-                wanted[entry.identity] = [mark] if kind == "holders" else list(ahead)
-                found[entry.identity] = entry
-                ahead.append(entry.identity)
+        for entry in live_entries(scope):
+            mark = entry.record.get("waits-for", "-")
+            wanted[entry.identity] = [mark] if entry.holds else list(ahead)
+            found[entry.identity] = entry
+            ahead.append(entry.identity)
     blocked: dict[Identity, set[str]] = {}  # what goes on when each one does
     for each in wanted:
         chain = found[each].record.get("chain", "").split(":")
@@ -2153,18 +2185,6 @@ def with_inner(scope: Scope) -> Iterator[Scope]:
     yield scope
     for inner in nested_scopes(scope):
         yield from with_inner(inner)
-
-
-def recall_runs(claim: Claim) -> None:
-    """Put the runs around this process, of other projects too, into its chain
-    and its record. A cleared environment has lost them."""
-    before = setting("SEQEXEC_RUN")
-    for scope in all_scopes():
-        for identity in live_holders(scope):
-            if is_inside(identity, record_in(LOCK, identity, scope.fd)):
-                remember_run(identity)
-    if setting("SEQEXEC_RUN") != before:
-        write_all(claim.file, b"chain %s\n" % posix.environ[b"SEQEXEC_RUN"])
 
 
 # ---- pipes ---------------------------------------------------------------------------------------
@@ -2220,7 +2240,7 @@ class Pipes:
             found |= self.known[pid]
         return found
 
-    def starts(self, owner: Blocker) -> set[tuple[str, int]]:
+    def starts(self, owner: Entry) -> set[tuple[str, int]]:
         """Return the ends that may lead to an owner: of this process, and of
         its ancestors below the first common one."""
         if not owner.process:
@@ -2229,7 +2249,7 @@ class Pipes:
         near = self.ends(set(self.own) - common)
         return near and near - self.ends(common)
 
-    def may_lead_to(self, owner: Blocker) -> bool:
+    def may_lead_to(self, owner: Entry) -> bool:
         """Tell whether a way may lead to an owner, at a quick look: most ends
         of pipes lead to an ancestor, as to a harness, and not to the owner
         itself."""
@@ -2238,7 +2258,7 @@ class Pipes:
             return False
         return bool(starts - other_ends(self.ends(self.own) - self.ends([owner.process.pid])))
 
-    def members(self, owner: Blocker) -> set[int]:
+    def members(self, owner: Entry) -> set[int]:
         """Return the processes with an owner's ends; all of a kept turn."""
         self.table = self.table or read_processes()
         pids = {owner.process.pid} if owner.process else set()
@@ -2250,14 +2270,14 @@ class Pipes:
         """Return processes and their ancestors."""
         return {each.pid for pid in pids for each in ancestors(pid, self.table)}
 
-    def routes(self, owner: Blocker) -> list[tuple[set[tuple[str, int]], set[int]]]:
+    def routes(self, owner: Entry) -> list[tuple[set[tuple[str, int]], set[int]]]:
         """Return the ways of data between this process and an owner: the ends
         on this side, and the filters between them."""
         members = self.members(owner)
         session = posix.getsid(0)
         others = {pid for pid, each in self.table.items() if each.sid == session}
         others -= self.lineage(members).intersection(self.own[1:])
-        others -= {each.pid for each in waiters_in_order(self.claim.scope)} | members
+        others -= {each.identity.pid for each in live_entries(self.claim.scope)} | members
         found = [self.route(start, members, others) for start in self.starts(owner)]
         return [each for each in found if each]
 
@@ -2278,7 +2298,7 @@ class Pipes:
                     queue.append(further)
         return None
 
-    def uses(self, owner: Blocker, ends: set[tuple[str, int]], filters: set[int]) -> bool:
+    def uses(self, owner: Entry, ends: set[tuple[str, int]], filters: set[int]) -> bool:
         """Tell whether another owner, or an ancestor of it, uses an end of a
         way already.
 
@@ -2308,26 +2328,23 @@ class Pipes:
         """True if a way leads ahead: this process may join there soon."""
         return any(self.routes(each) for each in self.owners())
 
-    def owners(self) -> list[Blocker]:
+    def owners(self) -> list[Entry]:
         """Return the holders, and the living waiters ahead in the queue."""
-        names, waiters = waiters_in_order(self.claim.scope), open_waiters(self.claim.scope)
-        ahead = names[: names.index(self.claim.identity)] if self.claim.identity in names else []
-        found = [Blocker(each, False, -1, record_in(each, each, waiters)) for each in ahead]
-        return holders_of(self.claim) + found
+        found = live_entries(self.claim.scope)
+        names = [each.identity for each in found]
+        return found[: names.index(self.claim.identity)] if self.claim.identity in names else []
 
 
-def find_pipes(claim: Claim, blocker: Blocker) -> Pipes | None:
+def find_pipes(claim: Claim, blocker: Entry) -> Pipes | None:
     """Return this process's pipes, None if none may lead ahead."""
     pipes = Pipes(claim) if PROC else None
-    others = holders_of(claim) + ([] if blocker.holds else [blocker])
+    others = holders_in(claim.scope) + ([] if blocker.holds else [blocker])
     return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
 
 
-def holders_of(claim: Claim) -> list[Blocker]:
+def holders_in(scope: Scope) -> list[Entry]:
     """Return the living in the lock."""
-    scope = claim.scope
-    found = live_holders(scope)
-    return [Blocker(each, True, -1, record_in(LOCK, each, scope.fd)) for each in found]
+    return [Entry(scope, each, LOCK) for each in live_holders(scope)]
 
 
 def join_pipeline(claim: Claim, pipes: Pipes) -> bool:
@@ -2489,7 +2506,8 @@ class Run:
         """
         # child 4243 t148046
         inner = find_inner(self.scope, self.identity)
-        named = [process_of(each.identity) for _, each in entries(inner, True)] if inner else []
+        scopes = with_inner(inner) if inner else ()
+        named = [process_of(each.identity) for scope in scopes for each in entries(scope)]
         try_close(*(inner.fd, inner.waiters) if inner else ())
         keeper = self.record.get("keeper")  # of a held turn, whose process is a person's shell
         named.append(kept_process({"for": keeper} if keeper else self.record))
@@ -2931,52 +2949,6 @@ def clock_time(text: str) -> str:
     return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
-class Entry:
-    """A holder or a waiter, as people see it."""
-
-    def __init__(self, found: Blocker, kept: float = 0.0) -> None:
-        self.kept = kept  # seconds for which its place is kept, if it is dead
-        identity, process = found.identity, found.process
-        self.identity, self.record, self.process = identity, found.record, process
-        self.holds = found.holds  # the lock
-        self.pid = pid_of(identity, self.record) or (process.pid if process else 0)
-        self.command = printable(self.record.get("command", process.name if process else "?"))
-        self.seconds = seconds_since(self.record.get("began", self.record.get("since", "")))
-        self.state = process.state if process else "?"
-        self.place = ""  # where its PID counts, if not here
-        if identity and identity.version == FORMAT and identity.host and not shares_pids(identity):
-            own = own_identity()
-            is_near = identity.boot == own.boot != "0" or identity.host == own.host
-            self.place = " in another container" if is_near else " on " + printable(identity.host)
-
-
-def entries(scope: Scope, with_inner: bool = False) -> Iterator[tuple[str, Entry]]:
-    """Yield the owners in the lock, then the waiters in the queue's order, each
-    with its kind: "holders", "waiters", "away" for a dead waiter whose place is
-    kept, or "stale" for what another dead process has left.
-
-    with_inner: also those of the scopes inside this one.
-    """
-    found = owners(scope)
-    for identity, state in found.items():
-        record = record_in(LOCK, identity, scope.fd)
-        kind = "holders" if state == "alive" else "stale"
-        yield kind, Entry(Blocker(identity, True, -1, record))
-    legacy = None if found else find_legacy_holder(scope)
-    if legacy and legacy.process:
-        yield "holders", Entry(legacy)
-    there = list_waiters(scope)
-    queue = [each for each in read_queue(scope) if each in there]
-    for identity in [*queue, *(Identity(name) for name in there.difference(queue))]:
-        if identity.is_valid() and identity.version == FORMAT:
-            record = record_in(identity, identity, open_waiters(scope))
-            kept = seconds_kept(scope, identity)
-            kind = "waiters" if is_waiting(scope, identity) else "away" if kept else "stale"
-            yield kind, Entry(Blocker(identity, False, -1, record), kept)
-    for inner in nested_scopes(scope) if with_inner else ():
-        yield from entries(inner, True)
-
-
 class Screen:
     """The waiting line. On a terminal it updates itself. Elsewhere, and in the
     background, it is printed at a change and every REPEAT seconds."""
@@ -2995,7 +2967,7 @@ class Screen:
             return self.silence - waited
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
-    def update(self, claim: Claim, blocker: Blocker, waited: float) -> None:
+    def update(self, claim: Claim, blocker: Entry, waited: float) -> None:
         """Say what blocks this process, if that is new. A waiter behind its own
         shell job is silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
@@ -3060,7 +3032,7 @@ def fit(text: str, width: int) -> str:
     return text[: sum(end <= width for end in accumulate(map(text_width, text)))]
 
 
-def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float = REPEAT) -> str:
+def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = REPEAT) -> str:
     """Say the position, and the holder's PID, command and time.
 
     room: columns, 0 for any number. If they are few, words go first, then a
@@ -3072,8 +3044,8 @@ def describe_wait(claim: Claim, blocker: Blocker, room: int = 0, waited: float =
         names = [each for each in names if is_waiting(claim.scope, each)]
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
     lines = [queue[each] for each in names]
-    holders = holders_of(claim)
-    entry = Entry(holders[-1] if holders else blocker)
+    holders = holders_in(claim.scope)
+    entry = holders[-1] if holders else blocker
     place = "back at its place, " if claim.is_back else ""
     place += "%d of %d in the queue, behind " % (claim.position, len(lines))
     if not entry.pid:
@@ -4022,7 +3994,7 @@ def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int
     end = began + (float("inf") if limit is None else limit)
     file, screen = posix.open(name, posix.O_RDONLY | FILE, dir_fd=scope.fd), Screen(plan)
     found = find_numbered(scope, number)
-    waiting = [Claim(scope, entry.identity, -1, -1) for _, entry in found]
+    waiting = [Claim(scope, entry.identity, -1, -1) for entry in found]
     seen = Seen(number, scope)
     if not flock_within(seen.file, min(end - began, 1e6), LOCK_EX):
         raise Failure("another onlooker follows %s" % shown, GAVE_UP)
@@ -4041,7 +4013,8 @@ def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int
             raise Failure(goes_on, GAVE_UP)
         waiting = [each for each in waiting if is_waiting(scope, each.identity)]
         for claim in waiting:
-            screen.update(claim, Blocker(claim.identity, False, -1, {}), now - began)
+            entry = Entry(scope, claim.identity, WAITERS + "/" + claim.identity)
+            screen.update(claim, entry, now - began)
         if not waiting:
             screen.clear()
         flock_within(file, min(end - now, ONLOOK, 0.05 + (now - fresh) / 4))
@@ -4064,10 +4037,10 @@ def final_status(scope: Scope, number: int, shown: str) -> int:
     raise Failure(text % shown)
 
 
-def find_numbered(scope: Scope, number: int) -> list[tuple[str, Entry]]:
+def find_numbered(scope: Scope, number: int) -> list[Entry]:
     """Return the living waiter or the holder of a background run."""
-    found = [each for each in entries(scope, True) if each[0] in ("holders", "waiters")]
-    return [each for each in found if each[1].record.get("run") == str(number)]
+    found = [each for inner in with_inner(scope) for each in live_entries(inner)]
+    return [each for each in found if each.record.get("run") == str(number)]
 
 
 def named_run(plan: Command, scope: Scope | None, text: str) -> int:
@@ -4136,10 +4109,9 @@ def end_hold() -> int:
     if around is None or keeper is None:
         raise Failure("this is inside of no held turn: --release is for one that --hold has taken")
     try_close(scope.fd)  # its flock keeps the turn
-    _, fd = open_owner(identity, LOCK + "/" + identity, around.fd)
     signal_process(keeper, _signal.SIGTERM)
-    if fd >= 0:
-        flock(fd, LOCK_SH)
+    while sleep_on(identity, LOCK + "/" + identity, around.fd, HEARTBEAT):
+        pass
     return 0
 
 
@@ -4149,22 +4121,14 @@ def drain(plan: Command) -> int:
     limit = number_setting(plan=plan, option="drain") if plan.given["drain"] else None
     scope = enter_scope(root) if find_state(root) else None
     while scope:
-        found = [entry for kind, entry in entries(scope) if kind in ("holders", "waiters")]
+        found = live_entries(scope)
         if not found:
             break
         left = TICK if limit is None else began + limit - time.monotonic()
         if left <= 0:
             shown = (len(found), found[-1].pid, printable(found[-1].command, 60))
             raise Failure("gave up: %d run or wait, the last is PID %d (%s)" % shown, GAVE_UP)
-        last, fd = found[-1].identity, -1
-        if last:
-            place = LOCK if found[-1].holds else "%s/%s" % (WAITERS, last)
-            _, fd = open_owner(last, "%s/%s" % (place, last), scope.fd)
-        if fd < 0:
-            time.sleep(min(left, POLL_INTERVAL))
-        else:
-            flock_within(fd, min(left, TICK))
-        try_close(fd)
+        sleep_on(found[-1].identity, found[-1].path, scope.fd, min(left, TICK))
     return 0
 
 
@@ -4451,16 +4415,16 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
     seen.update({"nested": {}, "history": [], "make": None})
     if scope is None:
         return seen
-    for kind, entry in entries(scope):
+    for entry in entries(scope):
         shown = status_entry(entry, table)
-        if kind == "waiters":
-            shown["position"] = len(seen[kind]) + 1
-        elif kind == "away":
+        if entry.kind == "waiters":
+            shown["position"] = len(seen["waiters"]) + 1
+        elif entry.kind == "away":
             shown["kept"] = int(entry.kept)
-        elif kind == "stale" and entry.holds:
+        elif entry.kind == "stale" and entry.holds:
             left = Run(scope, entry.identity, entry.record).members()
             shown["left"] = [process.pid for process in left]
-        seen[kind].append(shown)
+        seen[entry.kind].append(shown)
     for inner in nested_scopes(scope):
         seen["nested"][str(inner.identity)] = scope_status(inner, root, table)
     holder = seen["holders"][0] if seen["holders"] else None
@@ -4668,11 +4632,11 @@ def kill_all(root: str) -> int:
     daemon does the work, which does not end with that run.
     """
     scope = find_state(root)
-    found = list(entries(scope, True)) if scope else []
+    found = [each for inner in with_inner(scope) for each in entries(inner)] if scope else []
     if scope is None or not found:
         say("nothing runs or waits in %s" % printable(root))
         return 0
-    if any(is_inside(entry.identity, entry.record) for _, entry in found if entry.identity):
+    if any(is_inside(entry.identity, entry.record) for entry in found if entry.identity):
         return from_outside(end_runs, scope, found)
     return end_runs(scope, found)
 
@@ -4683,7 +4647,11 @@ def end_orphans(scope: Scope | None, name: str) -> int:
     The owner file stays for the next in line, which says what it finds.
     """
     identity = Identity(name)
-    if scope and owners(scope).get(identity) == "dead" and not waiters_in_order(scope):
+    if (
+        scope
+        and owners(scope).get(identity) == "dead"
+        and not any(each.kind == "waiters" for each in entries(scope))
+    ):
         record = record_in(LOCK, identity, scope.fd)
         left = end_run(scope, identity, record)
         shown = name_processes(left)
@@ -4725,11 +4693,11 @@ def from_outside(action: Callable[..., int], *arguments: Any) -> int:
         posix._exit(0)
 
 
-def end_runs(scope: Scope, found: list[tuple[str, Entry]]) -> int:
+def end_runs(scope: Scope, found: list[Entry]) -> int:
     """End waiters, holders, their runs; clean up. Return 125 if one is left."""
-    living = [entry for kind, entry in found if kind in ("holders", "waiters")]
-    commands = {pid: each.command for _, each in found for pid in (each.identity.pid, each.pid)}
-    runs = [Run(scope, entry.identity, entry.record) for _, entry in found if entry.identity]
+    living = [each for each in found if each.kind in ("holders", "waiters")]
+    commands = {pid: each.command for each in found for pid in (each.identity.pid, each.pid)}
+    runs = [Run(scope, each.identity, each.record) for each in found if each.identity]
 
     def processes() -> list[Process]:
         wrappers = [process_of(entry.identity) for entry in living]

@@ -505,7 +505,7 @@ class Code:
         code._signal.pthread_sigmask = lambda how, mask: set()
         for module, answer, idle in (
             (code.posix, None, "fchown utime chdir dup2 setsid sched_yield"),
-            (code, None, "say append_line append_history find_legacy_holder recall_runs break_circle"),
+            (code, None, "say append_line append_history find_legacy_holder break_circle"),
             (code, None, "store_bytecode prepare flock_holder"),
             (code, "", "describe_wait read_command clock_time"),
         ):

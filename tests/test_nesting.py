@@ -456,20 +456,6 @@ def test_a_run_without_its_environment_is_still_a_way_in(project: Project, tool:
 
 
 @needs_proc
-def test_an_early_child_has_what_was_recalled_after_its_fork(project: Project, tool: Tool) -> None:
-    other = project.other("other")
-    holder, scope = Holder(other, tool), tool.scope(other)
-    middle = "cd '%s'; exec %s" % (other.path, quoted(cleared(project) + tool.wrap(shell("echo $SEQEXEC_RUN"))))
-    outer = project.start(tool.wrap(shell(middle)))
-    (waiter,) = wait_until(lambda: set(queued_pids(scope)) - {holder.pid})
-    (record,) = wait_until(lambda: list((scope / "waiters").glob("*.%d.*/*" % waiter)))
-    wait_until(lambda: "\nchain 1." in record.read_text(), "it knows the run that it is in")
-    holder.release()
-    status, out, _ = finish(outer)
-    assert (status, len(out.decode().strip().split(":"))) == (0, 2), out
-
-
-@needs_proc
 @pytest.mark.parametrize("number", [3, pytest.param(25, marks=pytest.mark.long)])
 def test_a_leftover_without_its_environment_may_call_often(project: Project, tmp_path: Path, number: int) -> None:
     """Each call is noted in the owner file, of which not all lines are read."""
@@ -487,17 +473,15 @@ def test_a_leftover_without_its_environment_may_call_often(project: Project, tmp
 # ---- circles -----------------------------------------------------------------------------------------------
 
 
-def go_on_to(project: Project, tool: Tool, other: Project, has_lost: bool = False) -> list[str]:
+def go_on_to(project: Project, tool: Tool, other: Project) -> list[str]:
     """Return a call in `project` that, when all are ready, calls `tool` in `other`."""
     line = "echo ready; read line; cd '%s'; exec %s"
-    inner = [*(cleared(project) if has_lost else []), *tool.wrap(["true"])]
-    return tool.wrap(shell(line % (other.path, quoted(inner))))
+    return tool.wrap(shell(line % (other.path, quoted(tool.wrap(["true"])))))
 
 
-def run_circle(projects: list[Project], tool: Tool, lost: int) -> list[tuple[int, bytes, bytes]]:
-    calls = []
-    for number, each in enumerate(projects):
-        calls.append(each.start(go_on_to(each, tool, projects[(number + 1) % len(projects)], number < lost)))
+def run_circle(projects: list[Project], tool: Tool) -> list[tuple[int, bytes, bytes]]:
+    nexts = projects[1:] + projects[:1]
+    calls = [each.start(go_on_to(each, tool, other)) for each, other in zip(projects, nexts)]
     for call in calls:
         read_line(call)
     for call in calls:
@@ -508,20 +492,18 @@ def run_circle(projects: list[Project], tool: Tool, lost: int) -> list[tuple[int
 
 
 @pytest.mark.parametrize("size", [2, 3])
-@needs_proc
 def test_in_a_circle_exactly_one_gives_up_and_names_every_member(
     project: Project, tool: Tool, size: int
 ) -> None:
     projects = [project, project.other("second"), project.other("third")][:size]
-    for lost in 0, 1, 2:  # so many have lost their environment
-        results = run_circle(projects, tool, lost)
-        assert sorted(status for status, _, _ in results) == [0] * (size - 1) + [GAVE_UP]
-        errors = next(errors for status, _, errors in results if status == GAVE_UP).decode()
-        last = errors.splitlines()[-1]
-        assert last.startswith(tool.name + ": ")
-        for each in projects:
-            assert str(each.path) in last
-            nothing_left(tool.scope(each))
+    results = run_circle(projects, tool)
+    assert sorted(status for status, _, _ in results) == [0] * (size - 1) + [GAVE_UP]
+    errors = next(errors for status, _, errors in results if status == GAVE_UP).decode()
+    last = errors.splitlines()[-1]
+    assert last.startswith(tool.name + ": ")
+    for each in projects:
+        assert str(each.path) in last
+        nothing_left(tool.scope(each))
 
 
 def test_a_chain_that_is_no_circle_waits(project: Project, tool: Tool) -> None:
