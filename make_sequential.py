@@ -204,9 +204,7 @@ def store_bytecode() -> None:
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
         fd = posix.open(temporary, flags, 0o600)
-        posix.write(
-            fd, marshal.dumps(without_lines(code))
-        )  # a start compiles again where that is not all
+        posix.write(fd, marshal.dumps(without_lines(code)))  # not all: a start compiles again
         posix.close(fd)
         posix.rename(temporary, cached)
         paths = [directory + "/" + name for name in posix.listdir(directory)]
@@ -1066,9 +1064,11 @@ def explain_oserror(error: OSError) -> str:
     name, text = errno.errorcode.get(error.errno or 0, ""), describe_oserror(error)
     if name in "EAGAIN EFBIG EMFILE ENFILE ENOMEM".split():
         text += "; a limit of this system or session: see ulimit -a"
-    if name in "EACCES EDQUOT ELOOP ENOLCK ENOSPC ENOSYS ENOTDIR EOPNOTSUPP EPERM EROFS".split():
+    names = "EACCES EDQUOT ELOOP ENOENT ENOLCK ENOSPC ENOSYS ENOTDIR EOPNOTSUPP EPERM EROFS"
+    if name in names.split():
         place = setting("SEQEXEC_DIR") or "/tmp"
-        text += "; state is in %s, which must be writable, have room and know flock()" % place
+        needs = "must exist, be writable, have room and know flock()"
+        text += "; state is in %s, which %s" % (place, needs)
         text += ": mend that, or " + OTHER_PLACE
     return text
 
@@ -2384,7 +2384,7 @@ def recover(claim: Claim, identity: Identity) -> None:
         return
     command = printable(record.get("command", ""), 60) or "a command"
     since = clock_time(record.get("since", ""))
-    text = "%s (PID %d, started %s) died without a goodbye; %s of its run: %s"
+    text = "%s (PID %d, started %s) was killed; %s of its run: %s"
     word = "waited for" if ended and only_wait else "ended"
     shown = name_processes(ended) or printable(record.get("ended", "nothing"))
     text %= (command, pid_of(identity, record), since, word, shown)
@@ -3221,11 +3221,11 @@ def split_options(plan: Call, words: list[str]) -> list[str]:
         elif option in VALUES:
             if not equals:
                 if len(words) < 2:
-                    raise Failure("%s wants a value: see %s --seq-help" % (option, TOOL))
+                    raise Failure("%s wants a value: see --seq-help" % option)
                 value, words = words[1], words[1:]
             given[option[2:]] = value
         else:
-            raise Failure("unknown option %s: see %s --seq-help" % (printable(words[0]), TOOL))
+            raise Failure("unknown option %s: see --seq-help" % printable(words[0]))
         words = words[1:]
     return rest + words
 

@@ -211,9 +211,7 @@ def store_bytecode() -> None:
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
         fd = posix.open(temporary, flags, 0o600)
-        posix.write(
-            fd, marshal.dumps(without_lines(code))
-        )  # a start compiles again where that is not all
+        posix.write(fd, marshal.dumps(without_lines(code)))  # not all: a start compiles again
         posix.close(fd)
         posix.rename(temporary, cached)
         paths = [directory + "/" + name for name in posix.listdir(directory)]

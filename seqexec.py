@@ -226,9 +226,7 @@ def store_bytecode() -> None:
         if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
             return
         fd = posix.open(temporary, flags, 0o600)
-        posix.write(
-            fd, marshal.dumps(without_lines(code))
-        )  # a start compiles again where that is not all
+        posix.write(fd, marshal.dumps(without_lines(code)))  # not all: a start compiles again
         posix.close(fd)
         posix.rename(temporary, cached)
         paths = [directory + "/" + name for name in posix.listdir(directory)]
@@ -1088,9 +1086,11 @@ def explain_oserror(error: OSError) -> str:
     name, text = errno.errorcode.get(error.errno or 0, ""), describe_oserror(error)
     if name in "EAGAIN EFBIG EMFILE ENFILE ENOMEM".split():
         text += "; a limit of this system or session: see ulimit -a"
-    if name in "EACCES EDQUOT ELOOP ENOLCK ENOSPC ENOSYS ENOTDIR EOPNOTSUPP EPERM EROFS".split():
+    names = "EACCES EDQUOT ELOOP ENOENT ENOLCK ENOSPC ENOSYS ENOTDIR EOPNOTSUPP EPERM EROFS"
+    if name in names.split():
         place = setting("SEQEXEC_DIR") or "/tmp"
-        text += "; state is in %s, which must be writable, have room and know flock()" % place
+        needs = "must exist, be writable, have room and know flock()"
+        text += "; state is in %s, which %s" % (place, needs)
         text += ": mend that, or " + OTHER_PLACE
     return text
 
@@ -2406,7 +2406,7 @@ def recover(claim: Claim, identity: Identity) -> None:
         return
     command = printable(record.get("command", ""), 60) or "a command"
     since = clock_time(record.get("since", ""))
-    text = "%s (PID %d, started %s) died without a goodbye; %s of its run: %s"
+    text = "%s (PID %d, started %s) was killed; %s of its run: %s"
     word = "waited for" if ended and only_wait else "ended"
     shown = name_processes(ended) or printable(record.get("ended", "nothing"))
     text %= (command, pid_of(identity, record), since, word, shown)
@@ -4107,7 +4107,8 @@ def end_hold() -> int:
     record = record_in(LOCK, identity, around.fd) if around else {}
     keeper = kept_process({"for": record.get("keeper", "")})
     if around is None or keeper is None:
-        raise Failure("this is inside of no held turn: --release is for one that --hold has taken")
+        text = "nothing to release: this process is inside no held turn (was SEQEXEC_RUN exported?)"
+        raise Failure(text)
     try_close(scope.fd)  # its flock keeps the turn
     signal_process(keeper, _signal.SIGTERM)
     while sleep_on(identity, LOCK + "/" + identity, around.fd, HEARTBEAT):
@@ -4126,8 +4127,9 @@ def drain(plan: Command) -> int:
             break
         left = TICK if limit is None else began + limit - time.monotonic()
         if left <= 0:
-            shown = (len(found), found[-1].pid, printable(found[-1].command, 60))
-            raise Failure("gave up: %d run or wait, the last is PID %d (%s)" % shown, GAVE_UP)
+            shown = (found[-1].pid, printable(found[-1].command, 60))
+            text = "gave up after %s: %d still run or wait, the last is PID %d (%s)"
+            raise Failure(text % (duration(limit or 0), len(found), *shown), GAVE_UP)
         sleep_on(found[-1].identity, found[-1].path, scope.fd, min(left, TICK))
     return 0
 
@@ -4364,7 +4366,7 @@ def find_obstacle(call: GitCall) -> tuple[str, str] | None:
         return None  # a hook, rebase -x: the git around waits for this run, and owns its locks
     for git in near:
         if git.git_dir and not runs & set(git.runs.split(":")):
-            what = "a git inside of a run" if git.runs else "a git from outside"
+            what = "a git inside a run" if git.runs else "a git from outside"
             what += " works in %s: %s" % (printable(call.git_dir), describe_process(git.pid))
             return what, "try again when it has ended"
     for which, path in files:
@@ -4764,7 +4766,7 @@ def parse_arguments(argv: list[str]) -> Command | int:
             raise Failure("--hold runs no command, and here is one: %s" % printable(words[0], 60))
         return hold(plan)
     if not words and (plan.is_background or posix.isatty(0)):
-        raise Failure("no command: see %s --help" % TOOL)
+        raise Failure("no command: see --help")
     if not words:
         plan.argv, plan.shown = [real_shell()], "commands from stdin"
     elif plan.is_shell:
@@ -4791,13 +4793,13 @@ def split_options(given: dict[str, str], words: list[str]) -> list[str]:
             import difflib
 
             near = difflib.get_close_matches(option, FLAGS + VALUES + OPTIONAL, 1)
-            hint = "did you mean --%s?" % near[0] if near else "see %s --help" % TOOL
+            hint = "did you mean --%s?" % near[0] if near else "see --help"
             raise Failure("unknown option %s: %s" % (printable(word), hint))
         if option in FLAGS and equals:
-            raise Failure("%s takes no value: see %s --help" % (word, TOOL))
+            raise Failure("%s takes no value: see --help" % word)
         if option in VALUES and not equals:
             if not words:
-                raise Failure("%s wants a value: see %s --help" % (word, TOOL))
+                raise Failure("%s wants a value: see --help" % word)
             value, words = words[0], words[1:]
         if option in OPTIONAL and words and words[0].replace(".", "", 1).isdecimal():
             value, words = words[0], words[1:]
@@ -4862,8 +4864,8 @@ def become_shell(plan: Command, words: list[str]) -> None:
         place += 1 + words[place].count("o")
     has_file = place < len(words) or "-s" in words
     if not plan.is_line and not has_file and posix.isatty(0):
-        text = "%s: a shell's flags without -c LINE or a FILE: see %s --help"
-        raise Failure(text % (printable(" ".join(words), 60), TOOL))
+        text = "%s: a shell's flags without -c LINE or a FILE: see --help"
+        raise Failure(text % printable(" ".join(words), 60))
     plan.argv = [real_shell()] + words
     plan.line = words[place] if plan.is_line and place < len(words) else None
     plan.shown = printable(plan.line or " ".join(words))

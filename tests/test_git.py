@@ -714,7 +714,7 @@ def test_a_git_inside_of_a_run_is_not_called_one_from_outside(
     script %= gate.ready
     line = repository.project.start([seqexec.path, "-c", script])
     status, _, errors = finish(line)
-    assert status == 128 and b"inside of a run" in errors and b"outside" not in errors
+    assert status == 128 and b"inside a run" in errors and b"outside" not in errors
     gate.open()
 
 

@@ -517,7 +517,7 @@ def test_what_is_left_of_a_dead_holders_make_is_ended_first(
         status, _, err = finish(second)
         assert (status, witness.order()[-1]) == (0, "short")
         assert re.search(
-            r"^make_sequential: make long \(PID %d, .*died without a goodbye" % first.pid, err.decode(), re.MULTILINE
+            r"^make_sequential: make long \(PID %d, .*was killed" % first.pid, err.decode(), re.MULTILINE
         )
         assert not lives(first.pid) or ended(first)
         (witness.directory / "log").unlink()

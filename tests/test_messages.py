@@ -14,6 +14,7 @@ import pytest
 from support import FAILED, GAVE_UP, LINUX, NOT_EXECUTABLE, NOT_FOUND, Holder, Project, Tool, ended, shell
 
 BAD = 2  # of memmon.py
+MEND = "; state is in *, which must exist, be writable, have room and know flock(): mend that, or name another*DIR"
 
 
 def assert_says(text: str, expected: str) -> None:
@@ -24,20 +25,26 @@ def assert_says(text: str, expected: str) -> None:
 # ---- command line and variables ------------------------------------------------------------------------------
 
 SEQEXEC = [
-    ("--nonsense", FAILED, "unknown option --nonsense: see seqexec --help"),
-    ("--timeout", FAILED, "--timeout wants a value: see seqexec --help"),
+    ("--nonsense", FAILED, "unknown option --nonsense: see --help"),
+    ("--timeout", FAILED, "--timeout wants a value: see --help"),
     ("--timeout 10m true", FAILED, "--timeout=10m is not a number from 0 up"),
-    ("--quiet=1 true", FAILED, "--quiet takes no value: see seqexec --help"),
+    ("--quiet=1 true", FAILED, "--quiet takes no value: see --help"),
     ("--status true", FAILED, "--status runs no command, and here is one: true"),
     ("--status --history", FAILED, "--status and --history do not go together"),
     ("--leftovers some true", FAILED, "--leftovers (SEQEXEC_LEFTOVERS) is wait, kill or leave, not some"),
     ("--watch", FAILED, "--watch wants a terminal that can move its cursor: use --status"),
     ("--kill-all", 0, "nothing runs or waits in *"),
+    ("--hold true", FAILED, "--hold runs no command, and here is one: true"),
+    ("--release", FAILED, "nothing to release: this process is inside no held turn (was SEQEXEC_RUN exported?)"),
+    ("--background", FAILED, "no command: see --help"),
+    ("--follow", FAILED, "this caller has no background run: name one; known: none"),
+    ("--cancel 7", FAILED, "there is no run 7 in this project; known: none"),
     ("nonsense", NOT_FOUND, "nonsense: command not found"),
     ("/etc", NOT_EXECUTABLE, "/etc: cannot be executed: Permission denied"),
     ("SEQEXEC_SHELL=/none -c true", NOT_FOUND, "/none: command not found (SEQEXEC_SHELL)"),
     ("SEQEXEC_PROJECT=/none true", FAILED, "SEQEXEC_PROJECT=/none is not a directory, nor `repository`"),
     ("SEQEXEC_DIR=x true", FAILED, "SEQEXEC_DIR=x is another place for each working directory: give a whole path"),
+    ("SEQEXEC_DIR=/none/x true", FAILED, "cannot go on: No such file or directory: /none/x" + MEND),
     ("SEQEXEC_WAIT=x true", FAILED, "SEQEXEC_WAIT=x is not a number from 0 up"),
     ("TIMEOUT=10m true", FAILED, "TIMEOUT=10m is not a number from 0 up"),
     ("SEQEXEC_TIMEOUT=10m -c true", 0, "SEQEXEC_TIMEOUT=10m is not a number from 0 up: ignored"),
@@ -45,8 +52,8 @@ SEQEXEC = [
     ("SEQEXEC_PROC=/none true", FAILED, "SEQEXEC_PROC=/none: *: name ps, or a directory like /proc"),
 ]
 MAKE_SEQUENTIAL = [
-    ("--seq-nonsense", FAILED, "unknown option --seq-nonsense: see make_sequential --seq-help"),
-    ("--seq-wait", FAILED, "--seq-wait wants a value: see make_sequential --seq-help"),
+    ("--seq-nonsense", FAILED, "unknown option --seq-nonsense: see --seq-help"),
+    ("--seq-wait", FAILED, "--seq-wait wants a value: see --seq-help"),
     ("--seq-wait x", FAILED, "--seq-wait=x is not a number from 0 up"),
     ("--seq-status all", FAILED, "--seq-status runs no make, and here is something to make: all"),
     ("--seq-hold", FAILED, "--seq-hold is for $(shell) in a Makefile: see --seq-help"),
@@ -111,7 +118,6 @@ def newer(project: Project) -> None:
     (lock / "99.a-b.1.2.t3").touch()
 
 
-MEND = "; state is in *, which must be writable, have room and know flock(): mend that, or name another place in *DIR"
 STATES: list[tuple[Callable[[Project], None], str]] = [
     (link, "cannot go on: Not a directory: *" + MEND),
     (junk, "cannot go on: Not a directory: *" + MEND),

@@ -236,7 +236,7 @@ def test_drain_waits_until_nothing_runs_or_waits(project: Project, seqexec: Tool
     drain = project.start([seqexec.path, "--drain"])
     late = project.run([seqexec.path, "--drain", "0.2"])
     assert late.returncode == GAVE_UP
-    assert b"2 run or wait, the last is PID %d (sleep 0.3)" % waiter.pid in late.stderr
+    assert b"2 still run or wait, the last is PID %d (sleep 0.3)" % waiter.pid in late.stderr
     assert drain.poll() is None
     holder.release()
     assert ended(waiter) == 0

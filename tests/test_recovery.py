@@ -332,7 +332,7 @@ def test_a_recovery_that_is_interrupted_hurts_no_successor(
     successor = Holder(project, seqexec)
     assert not lives(int(said))
     os.kill(slow.pid, signal.SIGCONT)
-    assert "died without a goodbye" in read_line(slow, "stderr")
+    assert "was killed" in read_line(slow, "stderr")
     time.sleep(0.3)
     assert slow.poll() is None and holder_pids(project.state) == [successor.pid]
     assert successor.release() == 0

@@ -109,7 +109,7 @@ def test_a_line_that_is_said_clears_the_one_that_is_drawn(project: Project, seqe
     terminal.expect("waiting, 1 of 1")
     holder.process.kill()
     assert ended(terminal.process) == 0
-    assert re.search(r"\r\x1b\[Kseqexec: [^\r\n]* died without a goodbye", terminal.output + terminal.drain())
+    assert re.search(r"\r\x1b\[Kseqexec: [^\r\n]* was killed", terminal.output + terminal.drain())
 
 
 @pytest.mark.parametrize("flags", [["-v"], ["-x"], ["-eu"], ["-o", "pipefail"]], ids=" ".join)

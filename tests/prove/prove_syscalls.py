@@ -479,7 +479,7 @@ def what_was_hit(room: Room, fault: str) -> str:
 def judge(end: End, ran: int, left: list[str]) -> list[str]:
     """Return what is wrong with the end of a process one of whose calls failed."""
     wrong = []
-    lines = [line for line in end.said.splitlines() if not (end.dead and "died without a goodbye" in line)]
+    lines = [line for line in end.said.splitlines() if not (end.dead and "was killed" in line)]
     if re.search(r"Traceback|(Name|Type|Attribute|Key|Index|Value|Assertion|Unbound\w+)Error", end.said):
         wrong.append("a traceback, or what would have been one: %s" % end.said)
     if len(lines) > 1:
