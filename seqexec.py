@@ -15,8 +15,8 @@
 #                         behind: wait for it (the default), end it, or leave it
 #                         (the default under -c); a daemon in a session of its
 #                         own is always left
-#   --memory-limit MB     the memmon.py beside this file ends a process that
-#                         holds more (2048; 0: no limit)
+#   --memory-limit SIZE   the memmon.py beside this file ends a process that
+#                         holds more: 512M, 2G, or MB (2048; 0: no limit)
 #   --quiet, --verbose    print failures only; or say when, where and how long
 #                         a command runs
 #   --background          queue the command, print `run N`, return at once
@@ -3129,6 +3129,8 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
 
 # ---- settings and main ---------------------------------------------------------------------------
 
+SIZE_UNITS = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1048576.0}  # MB
+
 
 def number_setting(
     *variables: str, default: Any = None, plan: Plan | None = None, option: str = ""
@@ -3138,17 +3140,21 @@ def number_setting(
     Raise Failure for a text that is no number from 0 up. Without a plan, and
     under -c, a variable's is named once and ignored: others export it.
     """
+    units = SIZE_UNITS if option == "memory-limit" else {}
     origins = [("--%s " % option, plan.given.get(option))] if plan else []
     origins += [(name + "=", setting(name) or None) for name in variables]
     for origin, text in [(origin, text) for origin, text in origins if text is not None]:
+        unit = units.get(text[-1:].upper(), 0.0)
         try:
-            if 0 <= float(text) < 1e12 and "_" not in text and text.isascii():
+            number = float(text[:-1] if unit else text) * (unit or 1.0)
+            if 0 <= number < 1e12 and "_" not in text and text.isascii():
                 if plan:
                     plan.origin[option] = origin + text
-                return float(text)
+                return number
         except ValueError:
             pass
         wrong = "%s=%s is not a number from 0 up" % (origin[:-1], printable(text, 60))
+        wrong += ", nor a size such as 512M or 2G" if units else ""
         if plan and (origin[-1] == " " or not plan.is_shell):
             raise Failure(wrong)
         if wrong not in Stderr.named:

@@ -30,6 +30,7 @@ from support import (
     finish,
     lives,
     nothing_left,
+    program,
     read_line,
     shell,
     stranger_has_python,
@@ -67,7 +68,8 @@ def assert_one_line(
         (["--wait", "-1", "true"], "--wait"),
         (["--wait", "soon", "true"], "--wait"),
         (["--memory-limit", "-1", "true"], "--memory-limit"),
-        (["--memory-limit", "2G", "true"], "--memory-limit"),
+        (["--memory-limit", "2X", "true"], "--memory-limit"),
+        (["--memory-limit", "G", "true"], "--memory-limit"),
         (["--leftovers", "what", "true"], "--leftovers"),
         (["--timeout", "1_0", "true"], "--timeout"),
         (["--no-wait=3", "true"], "takes no value"),
@@ -96,6 +98,14 @@ def test_what_others_have_exported_keeps_nobody_from_a_look_or_a_rescue(project:
     strange = {"TIMEOUT": "abc", "SEQEXEC_LEFTOVERS": "junk", "MEMORY_LIMIT_MB": "much"}
     result = project.run([project.seqexec, option], set=strange)
     assert (result.returncode, result.stderr) == (0, b"") or option == "--kill-all" and result.returncode == 0
+
+
+@pytest.mark.parametrize("size", ["100M", "0.1g", "102400K"])
+def test_a_memory_limit_may_be_a_size(project: Project, size: str) -> None:
+    for words, changes in (["--memory-limit", size], {}), ([], {"MEMORY_LIMIT_MB": size}):
+        hog = [project.seqexec, *words, *program("hog", "--cap", 300)]
+        said = project.run(hog, set=changes).stderr.decode()
+        assert re.search(r"memmon: ended .* limit 10[02] MB \(.*%s\)" % size, said), said
 
 
 def test_a_limit_is_given_to_the_guard_in_full(project: Project) -> None:

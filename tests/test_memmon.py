@@ -140,6 +140,19 @@ def test_one_that_ignores_term_and_waits_is_killed_after_the_grace_period(place:
     assert "SIGKILL after %s" % grace in line and "growing" not in line
 
 
+def test_the_grace_period_counts_from_the_first_term(place: Guarded) -> None:
+    """A chain that ignores TERM, each of which starts a successor, is ended with the offender all the same."""
+    link = """trap '' TERM; sleep 0.1; [ "$1" = 0 ] || sh -c "$0" "$0" $(($1 - 1)) & wait"""
+    line = 'link=$1; shift; sh -c "$link" "$link" 60 & exec "$@"'
+    command = shell(line, link, *program("hog", "--cap", 397, "--ignore-term"))
+    result = place.run("--limit", 400, "--grace", 1, "--", *command, timeout=40)
+    assert result.returncode == -signal.SIGKILL
+    (line,) = told(result.stderr, "ended ")
+    found = re.search(r"and (\d+) desc.*SIGTERM, SIGKILL after (\d\.\d+) s, gone after (\d\.\d+) s", line)
+    assert found and int(found.group(1)) >= 5, line
+    assert 1 <= float(found.group(2)) < 2 and float(found.group(3)) < 3, line
+
+
 def test_descendants_go_with_the_offender_and_siblings_stay(place: Guarded) -> None:
     hog = shlex_join(program("hog", "--cap", 300, "--children", 3, "--wait"))
     line = "read go; (sleep 60 & echo sibling $! ; %s; echo after $?; wait)" % hog

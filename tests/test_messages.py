@@ -48,7 +48,8 @@ SEQEXEC = [
     ("SEQEXEC_WAIT=x true", FAILED, "SEQEXEC_WAIT=x is not a number from 0 up"),
     ("TIMEOUT=10m true", FAILED, "TIMEOUT=10m is not a number from 0 up"),
     ("SEQEXEC_TIMEOUT=10m -c true", 0, "SEQEXEC_TIMEOUT=10m is not a number from 0 up: ignored"),
-    ("MEMORY_LIMIT_MB=x true", FAILED, "MEMORY_LIMIT_MB=x is not a number from 0 up"),
+    ("MEMORY_LIMIT_MB=x true", FAILED, "MEMORY_LIMIT_MB=x is not a number from 0 up, nor a size such as 512M or 2G"),
+    ("--timeout 2G true", FAILED, "--timeout=2G is not a number from 0 up"),
     ("SEQEXEC_PROC=/none true", FAILED, "SEQEXEC_PROC=/none: *: name ps, or a directory like /proc"),
 ]
 MAKE_SEQUENTIAL = [

@@ -558,6 +558,12 @@ MUTANTS = [
         ("test_memmon.py", "-k", "after_the_grace_period"),
     ),
     Mutant(
+        "each new process of a family gets a grace period of its own",
+        "sweep",
+        (("    is_new = True\n", "    is_new, ending.deadline = True, time.monotonic() + self.limits.grace\n"),),
+        ("test_memmon.py", "-k", "counts_from_the_first"),
+    ),
+    Mutant(
         "a child that borrows its parent's memory is counted",
         "held",
         (("if is_fork and is_borrower(", "if False and is_borrower("),),
