@@ -411,6 +411,19 @@ def test_a_hook_that_stashes_gets_its_own_work_back(repository: Repository, thro
     assert [(tree / "file").read_text() for tree in trees] == ["work of a\n", "work of b\n"]
 
 
+def test_a_label_does_not_switch_the_protection_off(repository: Repository, through: Through, gate: Gate) -> None:
+    """What people see and what is parsed are two texts."""
+    repository.hook("pre-commit", gate.script)
+    trees = [repository.worktree(name) for name in "ab"]
+    first = through(*COMMIT, "a", cwd=trees[0], set={"SEQEXEC_LABEL": "make test"})
+    gate.reached(first)
+    second = through(*COMMIT, "b", cwd=trees[1], set={"SEQEXEC_LABEL": "agent-3"})
+    begins_to_wait(second, "another run's git")
+    gate.open()
+    succeeds(first)
+    succeeds_soon(second)
+
+
 def test_commits_in_one_repository_from_four_directories_all_succeed(
     repository: Repository, seqexec: Tool
 ) -> None:

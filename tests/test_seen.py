@@ -294,6 +294,15 @@ def test_a_command_that_may_not_be_signalled_is_named_and_not_waited_for(
     os.kill(int(said[1]), signal.SIGKILL)
 
 
+def test_each_of_many_runs_is_in_the_history_once(project: Project, seqexec: Tool) -> None:
+    """Fault 22. A run is appended after its release, beside the next one's work."""
+    loop = 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do "$1" echo $n- & done; wait'
+    assert project.run(shell(loop, seqexec.path)).returncode == 0
+    lines = (project.state / "history.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"\d+ 0 [\d.]+ [\d.]+ 0 - echo \d+-", line) for line in lines), lines
+    assert sorted(line.split()[-1] for line in lines) == sorted("%d-" % n for n in range(1, 13))
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 def test_make_with_its_shell_on_the_command_line_may_call_itself(project: Project) -> None:
     """Fault 24."""
