@@ -1736,6 +1736,11 @@ def live_entries(scope: Scope) -> list[Entry]:
     return [each for each in entries(scope) if each.kind in ("holders", "waiters")]
 
 
+def holders_in(scope: Scope) -> list[Entry]:
+    """Return the living in the lock."""
+    return [Entry(scope, each, LOCK) for each in live_holders(scope)]
+
+
 class Wait:
     """One process's wait for its turn."""
 
@@ -1815,10 +1820,10 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                     raise FileNotFoundError  # another process was faster
                 if blocker.holds and holder_around(claim.scope):
                     raise LostPlace
-                pipes = find_pipes(claim, blocker)
-                if pipes and join_pipeline(claim, pipes):
+                has_pipe, has_joined = join_pipeline(claim, blocker)
+                if has_joined:
                     break
-                wait.sleep_behind(blocker, pipes is not None and pipes.lead_ahead())
+                wait.sleep_behind(blocker, has_pipe)
             except LostPlace:
                 line_up_again(claim, plan)
             except FileNotFoundError:  # something went while it was looked at
@@ -2231,86 +2236,72 @@ class Pipes:
         """Tell whether a way may lead to an owner, at a quick look: most ends
         of pipes lead to an ancestor, as to a harness, and not to the owner
         itself."""
-        starts = self.starts(owner)
-        if not starts or not owner.process:
-            return False
-        return bool(starts - other_ends(self.ends(self.own) - self.ends([owner.process.pid])))
+        held = self.ends([owner.process.pid] if owner.process else [])
+        return bool(self.starts(owner) - other_ends(self.ends(self.own) - held))
 
     def members(self, owner: Entry) -> set[int]:
         """Return the processes with an owner's ends; all of a kept turn."""
-        self.table = self.table or read_processes()
         pids = {owner.process.pid} if owner.process else set()
         if "for" in owner.record:
             pids |= {each.pid for each in descendants(self.table, pids)}
         return pids.difference(self.own[:1])
 
-    def lineage(self, pids: Iterable[int]) -> set[int]:
-        """Return processes and their ancestors."""
-        return {each.pid for pid in pids for each in ancestors(pid, self.table)}
+    def lineage(self, owner: Entry) -> set[int]:
+        """Return an owner's members and their ancestors."""
+        return {each.pid for pid in self.members(owner) for each in ancestors(pid, self.table)}
 
-    def routes(self, owner: Entry) -> list[tuple[set[tuple[str, int]], set[int]]]:
-        """Return the ways of data between this process and an owner: the ends
-        on this side, and the filters between them."""
-        members = self.members(owner)
-        session = posix.getsid(0)
+    def routes(
+        self, owner: Entry, waiters: set[int]
+    ) -> Iterator[tuple[set[tuple[str, int]], set[int]]]:
+        """Yield the shortest ways of data between this process and an owner:
+        the ends on this side, and the filters between them."""
+        members, session = self.members(owner), posix.getsid(0)
         others = {pid for pid, each in self.table.items() if each.sid == session}
-        others -= self.lineage(members).intersection(self.own[1:])
-        others -= {each.identity.pid for each in live_entries(self.claim.scope)} | members
-        found = [self.route(start, members, others) for start in self.starts(owner)]
-        return [each for each in found if each]
-
-    def route(
-        self, start: tuple[str, int], members: set[int], others: set[int]
-    ) -> tuple[set[tuple[str, int]], set[int]] | None:
-        """Return the shortest way from an end to a member, None for none."""
+        others -= self.lineage(owner).intersection(self.own[1:]) | waiters
         filters: set[int] = set()
-        ways = {start: ({start}, filters)}
-        for pipe, side in (queue := [start]):
-            here = [pid for pid in members | others if (pipe, 1 - side) in self.ends([pid])]
-            if members.intersection(here):
-                return ways[pipe, side]
+        ways = {start: ({start}, filters) for start in self.starts(owner)}
+        for pipe, side in (queue := list(ways)):
+            ends, filters = ways[pipe, side]
+            here = {pid for pid in members | others if (pipe, 1 - side) in self.ends([pid])}
+            if here & members:
+                yield ends, filters
+                continue
             for pid in here:
-                ends, filters = ways[pipe, side]
                 for further in [each for each in self.ends([pid]) - ways.keys() if each[1] == side]:
                     ways[further] = ends | {further}, filters | {pid}
                     queue.append(further)
-        return None
 
     def uses(self, owner: Entry, ends: set[tuple[str, int]], filters: set[int]) -> bool:
         """Tell whether another owner, or an ancestor of it, uses an end of a
         way already.
 
-        The filters on the way do not count: tee goes on only when both of its
-        readers do. Neither do the ends that a process has from such a filter:
+        Not so the filters on it: tee may not go on before both of its readers
+        do. Nor do those ends count that a process has from such a filter:
         `paste <(a) <(b)`.
         """
-        pids = self.lineage(self.members(owner))
+        pids = self.lineage(owner)
         leaked = self.ends(pids & filters)
         return not ends.isdisjoint(self.ends(pids - filters) - leaked)
 
-    def may_join(self) -> bool:
-        """Tell whether a way leads to a holder by ends that no other holder
-        uses, and no waiter ahead: of several at one end the first joins, and
-        the others wait for it."""
-        owners = self.owners()
-        for holder in owners:
-            runs = self.claim.scope.outer or holder.record.keys() & {"child", "for"}
-            if holder.holds and runs:  # else it may wait for the checkout
-                rivals = [each for each in owners if each is not holder]
-                for way in self.routes(holder):
-                    if not any(self.uses(rival, *way) for rival in rivals):
-                        return True
-        return False
-
-    def lead_ahead(self) -> bool:
-        """True if a way leads ahead: this process may join there soon."""
-        return any(self.routes(each) for each in self.owners())
-
-    def owners(self) -> list[Entry]:
-        """Return the holders, and the living waiters ahead in the queue."""
-        found = live_entries(self.claim.scope)
-        names = [each.identity for each in found]
-        return found[: names.index(self.claim.identity)] if self.claim.identity in names else []
+    def look(self) -> tuple[bool, bool]:
+        """Tell whether a way leads ahead, so that this process may join there
+        soon; and whether it may join now: a way leads to a holder by ends that
+        no other holder uses, and no waiter ahead. Of several at one end the
+        first joins, and the others wait for it."""
+        self.table, leads = read_processes(), False
+        living = live_entries(self.claim.scope)
+        names = [each.identity for each in living]
+        ahead = living[: names.index(self.claim.identity)] if self.claim.identity in names else []
+        waiters = {each.identity.pid for each in living if not each.holds}
+        for owner in ahead:
+            rivals = [each for each in ahead if each is not owner]
+            runs = self.claim.scope.outer or owner.record.keys() & {"child", "for"}
+            can_join = owner.holds and runs  # else it may wait for the checkout
+            for way in self.routes(owner, waiters):
+                leads = True
+                if can_join and not any(self.uses(rival, *way) for rival in rivals):
+                    return True, True
+        return leads, False
 
 
 def find_pipes(claim: Claim, blocker: Entry) -> Pipes | None:
@@ -2320,41 +2311,36 @@ def find_pipes(claim: Claim, blocker: Entry) -> Pipes | None:
     return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
 
 
-def holders_in(scope: Scope) -> list[Entry]:
-    """Return the living in the lock."""
-    return [Entry(scope, each, LOCK) for each in live_holders(scope)]
-
-
-def join_pipeline(claim: Claim, pipes: Pipes) -> bool:
-    """Share the lock of a holder that a pipe leads to.
+def join_pipeline(claim: Claim, blocker: Entry) -> tuple[bool, bool]:
+    """Share the lock of a holder that a pipe leads to. Return whether a pipe
+    leads ahead, and whether the lock is shared now.
 
     The owner file is linked into the very directory that was read. If a holder
     is still in it afterwards, the lock was not given away in between. If none
     is, this process withdraws.
     """
-    scope = claim.scope
+    scope, pipes, home = claim.scope, find_pipes(claim, blocker), -1
+    if pipes is None:
+        return False, False
     try:
         home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
-    except OSError:
-        return False
-    try:
-        if not pipes.may_join():
-            return False
+        leads, may_join = pipes.look()
+        if not may_join:
+            return leads, False
         before = [Identity(name) for name in posix.listdir(home)]
-        try:
-            posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
-        except OSError:
-            return False
+        posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
         if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
             try_remove(posix.unlink, claim.identity, claim.home)
             try_remove(posix.rmdir, claim.identity, open_waiters(scope))
             claim.home, home, claim.is_founder = home, claim.home, False
-            return True
+            return True, True
         try_remove(posix.unlink, claim.identity, home)
         try_remove(posix.rmdir, LOCK, scope.fd)
-        return False
+    except OSError:  # the holder has just released; or this file system has no hard links
+        pass
     finally:
-        posix.close(home)
+        try_close(home)
+    return True, False
 
 
 # ---- recovery: what is left of a dead holder's run -----------------------------------------------

@@ -554,7 +554,7 @@ class Code:
 
     def find_pipes(self, claim: Any, blocker: Any) -> Any:
         if self.who in self.scenario.pipe:
-            return types.SimpleNamespace(may_join=lambda: self.may_join(claim), lead_ahead=lambda: True)
+            return types.SimpleNamespace(look=lambda: (True, self.may_join(claim)))
         return None
 
     def may_join(self, claim: Any) -> bool:
