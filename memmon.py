@@ -654,7 +654,7 @@ class Reader:
         self.handed_out()
 
     def handed_out(self) -> int:
-        """Return a count of bytes: no process grows by more than that grows."""
+        """Return a count of bytes. No process grows by more than it does."""
         # nr_free_pages 5960123\n ... \npgalloc_dma32 0\npgalloc_normal 2822824\n ... \npglazyfree 0
         text = posix.pread(self.vmstat, 65536, 0) if self.vmstat >= 0 else b""
         found = [text.partition(b"\n%s " % name)[2].split(None, 1) for name in COUNTERS]
@@ -669,7 +669,7 @@ class Reader:
     def newcomers(self, is_thorough: bool) -> list[Process]:
         """Return the processes that are new since the last call, or more.
 
-        Each PID is tried at two looks: a fork has its PID before it is there.
+        Each PID is tried at two looks: a fork has its PID before it is visible.
         """
         if not PROC:
             self.table = read_processes()
@@ -705,10 +705,10 @@ class Reader:
     def read_status(self, member: Member) -> dict[bytes, int]:
         """Return the sizes in a status file, none when the process is gone.
 
-        The file stays open: it stands for this very process, and to look for
-        one that is being taken away spins until it is, for 0.4 s at worst. A
-        process whose first thread has ended looks like a zombie, while its
-        other threads go on.
+        The file stays open: it stands for this very process. A look for one
+        that the kernel is just removing spins until it is gone, for 0.4 s at
+        worst. A process whose first thread has ended looks like a zombie, while
+        its other threads go on.
         """
         # RssAnon:	     108 kB
         pid = member.process.pid
@@ -737,9 +737,9 @@ class Reader:
         """Return the bytes that a process holds, and its part of the total.
 
         is_shared: descendants may share its pages. If they do not, and if no
-        process of the machine has given back pages in this one's time, status
-        tells all: 20 us in place of 10 ms a GB. It also stands in where there
-        is no smaps_rollup (Linux 4.14).
+        process of the machine has given back pages since this one started, the
+        status is exact: 20 us in place of 10 ms a GB. It also stands in where
+        there is no smaps_rollup (before Linux 4.14).
         """
         is_fork, fields = self.is_fork(member), self.read_status(member)  # in this order
         bound = sum_status(fields)
@@ -858,9 +858,9 @@ def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
     """True while a fork runs on its parent's very memory (vfork, posix_spawn).
 
     Its figures are then its parent's, and a thread of that parent waits for
-    it, in state D (kernel/fork.c). On a busy machine that thread may yet have
-    to come to its wait; so a child without any shared page counts as a
-    borrower while it is too young for its parent to have rewritten them all.
+    it, in state D (kernel/fork.c). On a busy machine that thread may not have
+    come to its wait yet. So a child without any shared page counts as a
+    borrower while it is too young for its parent to have rewritten all pages.
     """
     pid = process.ppid
     lender = parse_sizes(read_proc(pid, "smaps_rollup") or b"")
@@ -1063,8 +1063,8 @@ class MemoryGuard:
         """Work out what each member adds to the total; return the total.
 
         Forks come first, and count only if they have not changed until all are
-        read: else pages would count for a fork that has just ended, and then,
-        whole, for its parent.
+        read. Otherwise pages would count twice: for a fork that has just ended,
+        and whole for its parent.
         """
         members = list(self.members.values())
         forks = [member for member in members if self.reader.is_fork(member)]
@@ -1249,9 +1249,9 @@ def cpu_time() -> float:
 def take_precedence(pid: int = 0) -> None:
     """Get a core before others, as far as this user may: memmon, or a victim.
 
-    A nice value of -20 comes 100 ms late at times among 50 processes: memmon
-    runs in real time. A victim that is nicer than those that grow gives its
-    memory back.
+    memmon runs in real time: with a nice value of -20 it comes 100 ms late at
+    times among 50 processes. A victim gives its memory back only once it gets a
+    core.
     """
     try:
         if pid:
@@ -1270,7 +1270,7 @@ ENDING_SIGNALS = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
 
 
 class Watch:
-    """The time around a guard."""
+    """The loop around a guard: its sleep, its signals, the root's end."""
 
     def __init__(self, guard: MemoryGuard) -> None:
         import select
@@ -1578,8 +1578,8 @@ def find_root(pid: int) -> Process:
     """Return the process to watch, for 0 the parent; Failure if it is gone.
 
     A parent that has ended has left memmon to PID 1, or to a child of it in
-    another session (prctl(2), PR_SET_CHILD_SUBREAPER): half a machine. PID 1
-    of a container is in memmon's session.
+    another session (prctl(2), PR_SET_CHILD_SUBREAPER). To watch that one would
+    be to watch half the machine. PID 1 of a container is in memmon's session.
     """
     root = read_process(pid or posix.getppid())
     if not pid and (root is None or 1 in (root.pid, root.ppid) and root.sid != posix.getsid(0)):

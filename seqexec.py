@@ -860,7 +860,7 @@ class Scope:
         self.path, self.fd = path, fd
         self.owner = owner  # the UID that root gives new files to; -1: none
         self.waiters = -1  # descriptor of WAITERS, once it was needed
-        self.outer = outer  # the scope that this one is inside of
+        self.outer = outer  # the scope around this one
         self.identity = Identity(path.rpartition("/")[2] if outer else "")  # of the holder there
 
 
@@ -1715,7 +1715,7 @@ class Entry:
         self.identity, self.holds = identity, place == LOCK
         self.path = "%s/%s" % (place, identity)  # of its owner file
         self.record = record = read_record(self.path, scope.fd) if identity else {}
-        self.kind, self.kept = "", 0.0  # see entries(); seconds for which a dead waiter's place is
+        self.kind, self.kept = "", 0.0  # see entries(); seconds that a place is still kept
         kept = kept_process(record)
         self.is_ending = self.holds and "for" in record and not kept  # its keeper will release
         self.process = process = kept or process or process_of(identity)
@@ -1915,11 +1915,11 @@ def find_blocker(claim: Claim) -> Entry | None:
 def find_waiter_ahead(claim: Claim) -> Entry | None:
     """Return the nearest live waiter ahead in the queue.
 
-    Raise LostPlace where this process has no line, or where the holder that its
-    scope is inside of is gone. A new line ahead appears only where a call takes
-    over a dead waiter's place. WAITERS is listed once: a line without a name
-    there is dead. A stopped waiter is passed over and keeps its place, and so
-    is one that leaves a free lock alone.
+    Raise LostPlace where this process has no line, or where the holder around
+    its scope is gone. A new line ahead appears only where a call takes over a
+    dead waiter's place. WAITERS is listed once: a line without a name there is
+    dead. A stopped waiter is passed over and keeps its place, and so is one
+    that leaves a free lock alone.
     """
     scope = claim.scope
     names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
@@ -2026,7 +2026,7 @@ def is_inside(identity: Identity, record: dict[str, str]) -> bool:
 
 
 def holder_around(scope: Scope) -> Identity | None:
-    """Return the holder in a scope that this process is inside of, None for
+    """Return the holder in a scope whose run this process is inside; None for
     none.
 
     Raise Failure for a dead one with a token here: what is left of its run is
@@ -2112,7 +2112,7 @@ def sweep_nested(scope: Scope) -> None:
 
 
 def nested_scopes(scope: Scope) -> Iterator[Scope]:
-    """Yield the scopes inside of one."""
+    """Yield the scopes inside a scope."""
     for name in list_directory(NESTED, scope.fd):
         inner = find_inner(scope, Identity(name))
         if inner:
@@ -2255,9 +2255,11 @@ class Pipes:
         return near and near - self.ends(common)
 
     def may_lead_to(self, owner: Entry) -> bool:
-        """Tell whether a way may lead to an owner, at a quick look: most ends
-        of pipes lead to an ancestor, as to a harness, and not to the owner
-        itself."""
+        """Tell at a quick look whether a way may lead to an owner.
+
+        Most ends of pipes lead to an ancestor, such as a harness, and not to
+        the owner.
+        """
         held = self.ends([owner.process.pid] if owner.process else [])
         return bool(self.starts(owner) - other_ends(self.ends(self.own) - held))
 
@@ -2306,10 +2308,13 @@ class Pipes:
         return not ends.isdisjoint(self.ends(pids - filters) - leaked)
 
     def look(self) -> tuple[bool, bool]:
-        """Tell whether a way leads ahead, so that this process may join there
-        soon; and whether it may join now: a way leads to a holder by ends that
-        no other holder uses, and no waiter ahead. Of several at one end the
-        first joins, and the others wait for it."""
+        """Tell whether a way leads ahead, and whether this process may join.
+
+        Where a way leads ahead, it may join soon. It may join now where a way
+        leads to a holder by ends that neither another holder nor a waiter ahead
+        uses. Of several processes at one end the first joins, and the others
+        wait for it.
+        """
         self.table, leads = read_processes(), False
         living = live_entries(self.claim.scope)
         names = [each.identity for each in living]
@@ -2474,7 +2479,8 @@ class Run:
         return [process for process in found.values() if process.state not in "ZX"]
 
     def sessions(self, table: dict[int, Process]) -> set[int]:
-        """Return the run's session, or those that no member leads."""
+        """Return the run's session. Where the record names none, return the
+        sessions of its members that no member leads."""
         sid = self.record.get("sid", "")
         if is_pid(sid):
             return {int(sid)}
@@ -3380,7 +3386,7 @@ class Job:
                 return -int(signum)
         chain = plan.environ[b"SEQEXEC_RUN"].rpartition(b":")[0]
         if plan.gits or chain != posix.environ.get(b"SEQEXEC_RUN", b""):
-            prepare(plan, self.claim.identity)  # the wait has found out what this is inside of
+            prepare(plan, self.claim.identity)  # the wait has found more runs around this
         # BSD drops a blocked SIGCHLD that has no handler; ignored, it leaves no status: wait(2).
         _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
         seconds = _signal.setitimer(_signal.ITIMER_REAL, 0)[0]
@@ -3657,7 +3663,7 @@ def next_signal(seconds: float) -> tuple[int, int]:
 # ---- a make's turn under SHELL -------------------------------------------------------------------
 #
 # A recipe line's turn is its make's: the first line takes it for the make that called it, in the
-# scope that this make is inside of, and leaves a keeper. Each line then lines up inside that turn.
+# innermost scope around that make, and leaves a keeper. Each line then lines up inside that turn.
 # One leader a make: its siblings (make -j) sleep on the flock of makes/<pid>.<start>. Without it
 # they would sleep in the queue on the leader's owner file, whose flock lives on in the keeper.
 
@@ -4162,7 +4168,7 @@ REMOVE = "if no editor, container or other machine uses the repository, remove t
 class GitCall:
     """A git command, ours or another process's: its place and its work."""
 
-    pid, runs = 0, ""  # of another process: its PID, and the runs that it is inside of
+    pid, runs = 0, ""  # of another process: its PID, and the runs around it
     subcommand, git_dir, common = "", "", ""  # locate() fills in the directories and their inodes
     place: tuple[Any, Any] = (None, None)
 
@@ -4195,7 +4201,8 @@ class GitCall:
         return False
 
     def may_be_in(self, other: GitCall, which: int) -> bool:
-        """True if the git directory (0) or common one (1) may be it."""
+        """True if this git may work in the other one's git directory (0), or in
+        the one that its worktrees share (1)."""
         if self.git_dir:
             return bool(self.place[which] == other.place[which])
         return not look_up(self.directory)
@@ -4622,8 +4629,8 @@ def kill_all(root: str) -> int:
     """End this project's waiters, holders, their runs and orphans, without a
     wait for a turn.
 
-    Return 125 if something is left. If this process is inside of a run, a
-    daemon does the work, which does not end with that run.
+    Return 125 if something is left. If this process is inside a run, a daemon
+    does the work: it does not end with that run.
     """
     scope = find_state(root)
     found = [each for inner in with_inner(scope) for each in entries(inner)] if scope else []

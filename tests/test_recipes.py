@@ -35,7 +35,7 @@ from support import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what waits")
 
 TESTED: set[str] = set()
 ALL_CLIENTS = os.environ.get("SEQEXEC_TEST_CLIENTS") == "1"
@@ -79,7 +79,7 @@ def write(project: Project, name: str, text: str, mode: int = 0o644) -> None:
 
 
 def sh(project: Project, line: str, **changes: Any) -> str:
-    """Run a line as somebody in the checkout would; it must succeed; return what it prints."""
+    """Run a line as a person in the checkout would; it must succeed; return what it prints."""
     result = project.run(["/bin/bash", "-c", line], **changes)
     assert result.returncode == 0, result.stderr.decode()
     return result.stdout.decode()
@@ -226,7 +226,7 @@ def test_hooks_of_pre_commit_queue(checkout: Project, witness: Witness) -> None:
     assert sh(checkout, "git log --format=%s") == "wrapped\nplain\n"
 
 
-# ---- who else calls ----------------------------------------------------------------------------------------
+# ---- other callers -----------------------------------------------------------------------------------------
 
 
 @of("github-actions")
