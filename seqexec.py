@@ -1246,95 +1246,84 @@ def force_remove(name: str, directory: int) -> None:
     try_remove(posix.rmdir, name, directory)
 
 
-def open_owner(
-    identity: Identity, path: str, directory: int, reclaims: bool = False
-) -> tuple[str, int]:
+def open_owner(identity: Identity, path: str, directory: int) -> tuple[str, int]:
     """Return an owner's state: alive, dead or gone; and the descriptor to sleep
     on, or -1.
 
     An owner counts as alive until the kernel proves that it is dead. Gone: the
     owner has released its file, which it does before its flock ends.
-
-    reclaims: unlink a dead owner's file.
     """
-    state, fd, found = "dead", -1, -1
+    fd = found = -1
     try:
         fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
-        if posix.fstat(fd).st_mode & 0o170000 == 0o100000:
-            is_proven = proves_death(identity, fd)
-            if not posix.fstat(fd).st_nlink:
-                state = "gone"
-            elif not is_proven and not is_abandoned(identity, fd):
-                state = "alive"
-        if state == "dead" and reclaims:
-            force_remove(path, directory)
-    except FileNotFoundError:
-        state = "gone"
+        return look_at_owner(identity, fd), -1
     except BlockingIOError:
         fd, found = -1, fd
         return "alive", found
+    except FileNotFoundError:
+        return "gone", -1
     except PermissionError:
-        state = "alive"
+        return "alive", -1
     except OSError as error:
         if not is_foreign(error):
             raise
-        if reclaims:
-            force_remove(path, directory)
+        return "dead", -1
     finally:
         try_close(fd)
-    return state, -1
 
 
-def owner_state(identity: Identity, path: str, directory: int, reclaims: bool = False) -> str:
+def owner_state(identity: Identity, path: str, directory: int) -> str:
     """Return an owner's state: alive, dead or gone."""
-    state, fd = open_owner(identity, path, directory, reclaims)
+    state, fd = open_owner(identity, path, directory)
     try_close(fd)
     return state
 
 
-def proves_death(identity: Identity, fd: int) -> bool:
-    """Tell whether a free flock proves the owner's death. Raise BlockingIOError
-    if it is not free.
+def look_at_owner(identity: Identity, fd: int) -> str:
+    """Return the state of an owner by its open file. Raise BlockingIOError if
+    it is flocked.
 
-    It is proof for an owner under this kernel: one of this boot, or of this
-    host where boots have no ID. On a disk it is proof for every owner, because
-    a disk outlives a reboot and a change of the host's name. NFS, tmpfs and
-    overlays are no disks: their devices have no major number.
+    A free flock proves the death of an owner under this kernel: one of this
+    boot, or of this host where boots have no ID. On a disk it is proof for
+    every owner, because a disk outlives a reboot and a change of the host's
+    name. NFS, tmpfs and overlays are no disks: their devices have no major
+    number. An owner beyond proof (another host, no flock) is dead after
+    ABANDONED seconds of silence. This process's monotonic clock measures the
+    silence: two hosts' clocks differ, and a clock may be set back.
     """
+    own, can_flock = own_identity(), True
     try:
         flock(fd, LOCK_SH | LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:  # no flock on this file system
-        return False
-    own = own_identity()
-    is_local = identity.host == own.host or identity.boot == own.boot != "0"
-    return identity.version == FORMAT and (is_local or posix.major(posix.fstat(fd).st_dev) > 0)
-
-
-def is_abandoned(identity: Identity, fd: int) -> bool:
-    """Tell whether an owner beyond proof (another host, no flock) was silent
-    for ABANDONED seconds.
-
-    This process's monotonic clock measures the silence: two hosts' clocks
-    differ, and a clock may be set back.
-    """
-    if identity.version != FORMAT:
-        text = "%s is not of format %s: use the newest copy in the whole project, or remove it when"
-        text += " nothing runs"
-        try:
-            path = posix.readlink("/proc/self/fd/%d" % fd)
-        except OSError:
-            path = identity
-        raise Failure(text % (printable(path), FORMAT))
+        can_flock = False
     status = posix.fstat(fd)
-    key = (identity, status.st_ino)
+    if not status.st_nlink:
+        return "gone"
+    if identity.version != FORMAT:
+        refuse_format(identity, fd)
+    is_local = identity.host == own.host or identity.boot == own.boot != "0"
+    if can_flock and (is_local or posix.major(status.st_dev) > 0):
+        return "dead"
+    key, now = (identity, status.st_ino), time.monotonic()
     stamp, since = Own.silent.get(key, (-1, 0.0))
     if stamp != status.st_mtime_ns:
-        Own.silent[key] = (status.st_mtime_ns, time.monotonic())
-        return False
-    limit: float = number_setting("SEQEXEC_ABANDONED", default=ABANDONED)
-    return time.monotonic() - since > limit
+        Own.silent[key] = status.st_mtime_ns, now
+    elif now - since > number_setting("SEQEXEC_ABANDONED", default=ABANDONED):
+        return "dead"
+    return "alive"
+
+
+def refuse_format(identity: Identity, fd: int) -> NoReturn:
+    """Raise Failure: an owner file is of another version of these tools."""
+    text = "%s is not of format %s: use the newest copy in the whole project, or remove it when"
+    text += " nothing runs"
+    try:
+        path = posix.readlink("/proc/self/fd/%d" % fd)
+    except OSError:
+        path = identity
+    raise Failure(text % (printable(path), FORMAT))
 
 
 def show_life(claim: Claim) -> None:
@@ -1347,14 +1336,16 @@ def show_life(claim: Claim) -> None:
             pass
 
 
-def owners(scope: Scope) -> dict[Identity, str]:
-    """Return the owners in the lock, alive or dead. Remove all other names."""
+def owners(scope: Scope, place: str = LOCK) -> dict[Identity, str]:
+    """Return the owners in the lock or in a directory of WAITERS, alive or
+    dead. Remove all other names."""
     found = {}
-    for identity in map(Identity, list_directory(LOCK, scope.fd)):
-        path = LOCK + "/" + identity
-        state = owner_state(identity, path, scope.fd) if identity.is_valid() else "junk"
+    directory = scope.fd if place == LOCK else open_waiters(scope)
+    for identity in map(Identity, list_directory(place, directory)):
+        path = place + "/" + identity
+        state = owner_state(identity, path, directory) if identity.is_valid() else "junk"
         if state == "junk":
-            force_remove(path, scope.fd)
+            force_remove(path, directory)
         elif state != "gone":
             found[identity] = state
     return found
@@ -1385,28 +1376,28 @@ def seconds_kept(scope: Scope, identity: str) -> float:
     return KEPT_PLACE - age if is_kept else 0.0
 
 
-def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> None:
-    """Remove a private directory unless its owner may live or its place is
-    kept.
+def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> bool:
+    """Remove a private directory unless its owner may live (then return False)
+    or its place is kept.
 
     A hidden one may have no flock yet: it goes when no process has its owner's
     PID. Files are named by their path below WAITERS: a descriptor of the
     directory would follow a rename to LOCK, where no dead owner's file may go
     before its run was ended.
     """
-    if keeps_place and seconds_kept(scope, name):
-        return
     waiters, hidden = open_waiters(scope), Identity(name[1:])
     if name[:1] == "." and hidden.is_valid():
         if not shares_pids(hidden) or not pid_is_free(hidden.pid):
-            return
-    for identity in map(Identity, list_directory(name, waiters)):
-        path = name + "/" + identity
-        if not identity.is_valid():
-            force_remove(path, waiters)
-        elif owner_state(identity, path, waiters, reclaims=True) == "alive":
-            return
+            return True
+    found = owners(scope, name)
+    if "alive" in found.values():
+        return False
+    if keeps_place and seconds_kept(scope, name):
+        return True
+    for identity in found:
+        force_remove(name + "/" + identity, waiters)
     try_remove(posix.rmdir, name, waiters) or try_remove(posix.unlink, name, waiters)
+    return True
 
 
 def read_record(identity: str, home: int) -> dict[str, str]:
@@ -1415,11 +1406,6 @@ def read_record(identity: str, home: int) -> dict[str, str]:
     lines = read_lines(identity, home)
     texts = [line[:4096].decode("utf-8", "replace") for line in lines[:20] + lines[20:][-20:]]
     return {key: value for key, _, value in (text.partition(" ") for text in texts)}
-
-
-def record_in(place: str, identity: str, directory: int) -> dict[str, str]:
-    """Return an owner's record in a place; empty if it has just gone."""
-    return read_record(place + "/" + identity, directory)
 
 
 # ---- the second belt -----------------------------------------------------------------------------
@@ -1505,49 +1491,51 @@ def read_queue(scope: Scope) -> dict[Identity, bytes]:
     return {identity: line for identity, line in found.items() if identity.is_valid()}
 
 
-def list_waiters(scope: Scope) -> set[str]:
-    """Return the names in WAITERS: the living, and dead ones not swept yet."""
-    return set(list_directory(WAITERS, scope.fd))
-
-
 def tidy(scope: Scope, patience: float = 0.0) -> None:
     """Take dead lines out of the queue, and sweep what the dead have left.
 
     A waiter's name is in WAITERS before its line is in the queue, so a line
-    without a name there is dead. Once a living waiter is found, the other lines
-    are left to it: in a crowd each one would cost a probe. patience: seconds to
+    without a name there is dead. Once a living waiter is found, the rest is
+    left to it: in a crowd each look would cost a probe. patience: seconds to
     wait for an appender or another tidier; after that the next one tidies.
     """
-    fd = open_file(QUEUE, scope)
-    try:
-        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, QUEUE, scope.fd):
-            return
-        lines = read_lines(QUEUE, scope.fd)
-        there = list_waiters(scope)
+
+    def leave_living(lines: list[bytes]) -> list[bytes]:
+        there = set(list_directory(WAITERS, scope.fd))
         kept = [line for line in lines if identity_in(line) in there]
-        if any(is_waiting(scope, identity_in(line)) for line in reversed(kept)):
-            if posix.fstat(fd).st_size > LONGEST_QUEUE and len(kept) < len(lines) // 2:
-                replace_file(QUEUE, scope, kept)
-            return
-        kept = [line for line in kept if seconds_kept(scope, identity_in(line))]
-        if kept and len(kept) < len(lines) - 1:
-            replace_file(QUEUE, scope, kept)
-        elif lines and not kept:
-            posix.ftruncate(fd, 0)
-        try_remove(posix.unlink, QUEUE + ".new", scope.fd)  # of a tidier that was killed
-    finally:
-        posix.close(fd)
-    sweep(scope)
+        if all(reclaim_if_dead(scope, name) for name in there):
+            sweep_makes(scope)
+            return [line for line in kept if seconds_kept(scope, identity_in(line))]
+        is_long = sum(map(len, lines)) > LONGEST_QUEUE
+        return kept if is_long and len(kept) < len(lines) // 2 else lines
+
+    rewrite(QUEUE, scope, leave_living, patience)
 
 
-def replace_file(name: str, scope: Scope, lines: list[bytes]) -> None:
-    """Put a file with these lines in another one's place, by one rename."""
-    new = name + ".new"
-    force_remove(new, scope.fd)
-    fd = open_file(new, scope)
+def rewrite(
+    name: str, scope: Scope, change: Callable[[list[bytes]], list[bytes]], patience: float = 0.0
+) -> None:
+    """Let a function change the lines of a file, which is then replaced by one
+    rename. Leave it as it is if its flock is not free within patience seconds.
+    """
+    fd, new = open_file(name, scope), name + ".new"
     try:
-        write_all(fd, b"".join(line + b"\n" for line in lines))
-        posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, name, scope.fd):
+            return
+        before = [line for line in read_lines(name, scope.fd) if line]
+        lines = change(before)
+        if lines == before:
+            return
+        try_remove(posix.unlink, new, scope.fd)  # of a process that was killed here
+        if not lines:
+            posix.ftruncate(fd, 0)
+            return
+        file = open_file(new, scope)
+        try:
+            write_all(file, b"".join(line + b"\n" for line in lines))
+            posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+        finally:
+            posix.close(file)
     finally:
         posix.close(fd)
 
@@ -1558,50 +1546,32 @@ def return_to_place(claim: Claim) -> None:
     queue's flock does that, so each place is taken over once. Exclusion does
     not rest on the queue's order, so a waiter behind loses no more than a
     place."""
-    scope = claim.scope
-    if kept_line(claim, read_lines(QUEUE, scope.fd)) < 0:
-        return
-    fd = open_file(QUEUE, scope)
-    try:
-        if not flock_within(fd, TIDIER_PATIENCE, LOCK_EX) or not is_same_file(fd, QUEUE, scope.fd):
-            return
-        lines = read_lines(QUEUE, scope.fd)
-        place = kept_line(claim, lines)
-        if place >= 0:
-            own = [line for line in lines if identity_in(line) == claim.identity]
-            rest = [line for line in lines[place + 1 :] if line and line not in own]
-            replace_file(QUEUE, scope, lines[:place] + own[:1] + rest)
-            reclaim_if_dead(scope, identity_in(lines[place]), keeps_place=False)
-            claim.is_back = True
-    finally:
-        posix.close(fd)
-
-
-def kept_line(claim: Claim, lines: list[bytes]) -> int:
-    """Return the index of the first line ahead that a dead waiter has left for
-    this same command; -1 for none."""
     scope, own = claim.scope, read_record(claim.identity, claim.home)
-    identities = [identity_in(line) for line in lines]
-    ahead = identities.index(claim.identity) if claim.identity in identities else 0
     wanted = own.get("command", "").encode("utf-8", "backslashreplace")
-    for place, identity in enumerate(identities[:ahead]):
-        if lines[place].rpartition(b"\t")[0].endswith(wanted) and seconds_kept(scope, identity):
-            theirs = record_in(identity, identity, open_waiters(scope))
-            if all(key in own and own[key] == theirs.get(key) for key in ("command", "by")):
-                if not is_waiting(scope, identity):
-                    return place
-    return -1
+
+    def take_over(lines: list[bytes]) -> list[bytes]:
+        names = [identity_in(line) for line in lines]
+        ahead = names.index(claim.identity) if claim.identity in names else 0
+        for place, name in enumerate(names[:ahead]):
+            if lines[place].rpartition(b"\t")[0].endswith(wanted) and seconds_kept(scope, name):
+                theirs = read_record(name + "/" + name, open_waiters(scope))
+                is_same = all(own.get(key, "") == theirs.get(key) for key in ("command", "by"))
+                if is_same and reclaim_if_dead(scope, name, keeps_place=False):
+                    claim.is_back = True
+                    changed = lines[:ahead] + lines[ahead + 1 :]
+                    changed[place] = lines[ahead]
+                    return changed
+        return lines
+
+    rewrite(QUEUE, scope, take_over, TIDIER_PATIENCE)
 
 
-def sweep(scope: Scope) -> None:
-    """Remove what the dead have left: private directories, makes' files, scopes
-    inside runs.
+def sweep_makes(scope: Scope) -> None:
+    """Remove the files of makes whose leading lines were killed.
 
-    A make's file goes under its own flock: a line that has just opened it then
-    finds it taken, or without a name, and starts over.
+    A file goes under its own flock: a line that has just opened it then finds
+    it taken, or without a name, and starts over.
     """
-    for name in list_waiters(scope):
-        reclaim_if_dead(scope, name)
     for name in list_directory(MAKES, scope.fd):
         fd, path = -1, MAKES + "/" + name
         try:
@@ -1611,7 +1581,6 @@ def sweep(scope: Scope) -> None:
         except OSError:  # a line leads, or another process was faster
             pass
         try_close(fd)
-    sweep_nested(scope)
 
 
 # ---- waiting -------------------------------------------------------------------------------------
@@ -1742,7 +1711,7 @@ def entries(scope: Scope) -> Iterator[Entry]:
     legacy = None if found else find_legacy_holder(scope)
     if legacy and legacy.process:
         yield legacy
-    there = list_waiters(scope)
+    there = set(list_directory(WAITERS, scope.fd))
     queue = [each for each in read_queue(scope) if each in there]
     for identity in [*queue, *(Identity(name) for name in there.difference(queue))]:
         if identity.is_valid() and identity.version == FORMAT:
@@ -1927,7 +1896,7 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
         raise LostPlace
     if scope.outer and not exists(LOCK + "/" + scope.identity, scope.outer.fd):
         raise LostPlace
-    there = list_waiters(scope)
+    there = set(list_directory(WAITERS, scope.fd))
     ahead = names[: names.index(claim.identity)]
     ahead = [identity for identity in ahead if identity in there and identity.is_valid()]
     claim.position = len(ahead) + 1
@@ -2033,7 +2002,7 @@ def holder_around(scope: Scope) -> Identity | None:
     about to be ended.
     """
     for identity, state in owners(scope).items():
-        if state == "alive" and is_inside(identity, record_in(LOCK, identity, scope.fd)):
+        if state == "alive" and is_inside(identity, read_record(LOCK + "/" + identity, scope.fd)):
             return identity
         if state == "dead" and identity in setting("SEQEXEC_RUN").split(":"):
             text = "not run: this process belongs to a run whose seqexec has died (PID %d)"
@@ -2384,7 +2353,7 @@ def recover(claim: Claim, identity: Identity) -> None:
     record of an unfinished recovery.
     """
     scope = claim.scope
-    record = record_in(LOCK, identity, scope.fd)
+    record = read_record(LOCK + "/" + identity, scope.fd)
     if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
         return
     only_wait = waits_for_orphans()
@@ -2445,7 +2414,7 @@ def end_run(scope: Scope, identity: Identity, record: dict[str, str], *how: Any)
 def end_dead_runs(scope: Scope) -> None:
     """End what is left of the runs of a scope without live processes."""
     for identity in owners(scope):
-        end_run(scope, identity, record_in(LOCK, identity, scope.fd))
+        end_run(scope, identity, read_record(LOCK + "/" + identity, scope.fd))
 
 
 class Run:
@@ -2903,11 +2872,10 @@ def append_line(name: str, line: str, scope: Scope) -> None:
         try:
             posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
             is_long = posix.fstat(fd).st_size > LONGEST_LOG
-            if is_long and flock_within(fd, 0, LOCK_EX) and is_same_file(fd, name, scope.fd):
-                lines = read_lines(name, scope.fd)
-                replace_file(name, scope, lines[len(lines) // 2 : -1])
         finally:
             posix.close(fd)
+        if is_long:
+            rewrite(name, scope, lambda lines: lines[len(lines) // 2 :])
     except OSError:
         pass
 
@@ -3030,7 +2998,7 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     room: columns, 0 for any number. If they are few, words go first, then a
     part of the command, then all after it. A number is never cut.
     """
-    queue, there = read_queue(claim.scope), list_waiters(claim.scope)
+    queue, there = read_queue(claim.scope), set(list_directory(WAITERS, claim.scope.fd))
     names = [each for each in queue if each in there]
     if len(names) <= CROWD:
         names = [each for each in names if is_waiting(claim.scope, each)]
@@ -3692,7 +3660,7 @@ def has_turn(make: Process, root: str) -> bool:
     scope = innermost = enter_scope(root)
     found = set()
     while scope.outer:
-        found.add(record_in(LOCK, scope.identity, scope.outer.fd).get("for"))
+        found.add(read_record(LOCK + "/" + scope.identity, scope.outer.fd).get("for"))
         scope = scope.outer
     close_scope(innermost)
     return "%d %s" % (make.pid, make.start) in found
@@ -4102,7 +4070,7 @@ def end_hold() -> int:
     """Give back the held turn around this process. Return once it is free."""
     scope = enter_scope(project_root())
     around, identity = scope.outer, scope.identity
-    record = record_in(LOCK, identity, around.fd) if around else {}
+    record = read_record(LOCK + "/" + identity, around.fd) if around else {}
     keeper = kept_process({"for": record.get("keeper", "")})
     if around is None or keeper is None:
         text = "nothing to release: this process is inside no held turn (was SEQEXEC_RUN exported?)"
@@ -4653,7 +4621,7 @@ def end_orphans(scope: Scope | None, name: str) -> int:
         and owners(scope).get(identity) == "dead"
         and not any(each.kind == "waiters" for each in entries(scope))
     ):
-        record = record_in(LOCK, identity, scope.fd)
+        record = read_record(LOCK + "/" + identity, scope.fd)
         left = end_run(scope, identity, record)
         shown = name_processes(left)
         text = "%s (PID %d) was killed; ended of its run: %s"

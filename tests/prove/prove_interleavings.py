@@ -65,12 +65,23 @@ an owner file is published without its flock, in make_claim: two, in a new direc
 a flocked file counts as a dead owner's, in open_owner: two, in a new directory
 -return "alive", found
 +return "dead", found
-a sweeper takes no flock, in proves_death: two, one killed, after a dead holder
+a sweeper takes no flock, in look_at_owner: two, one killed, after a dead holder
 -        flock(fd, LOCK_SH | LOCK_NB)
 +        pass
 a sweeper names files by a descriptor of their directory, in reclaim_if_dead: two, one killed, after a dead holder
--owner_state(identity, path, waiters, reclaims=True)
-+owner_state(identity, identity, posix.open(name, DIRECTORY, dir_fd=waiters), reclaims=True)
+-    found = owners(scope, name)
+-    if "alive" in found.values():
+-        return False
+-    if keeps_place and seconds_kept(scope, name):
+-        return True
+-    for identity in found:
+-        force_remove(name + "/" + identity, waiters)
++    home = posix.open(name, DIRECTORY, dir_fd=waiters)
++    found = owners(scope, name)
++    if "alive" in found.values():
++        return False
++    for identity in found:
++        force_remove(identity, home)
 a newcomer takes a free lock without lining up, in take_at_once: three
 -    scope = claim.scope
 +    scope = claim.scope
@@ -88,18 +99,18 @@ all the living ahead are passed over, in find_waiter_ahead: three
 a waiter whose line was lost waits without one, in line_up_again: two, the queue is removed
 -        append_to_queue(claim, plan.shown)
 +        pass
-the tidier takes no flock, in tidy: three, a long queue, two switches
--        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, QUEUE, scope.fd):
+the tidier takes no flock, in rewrite: three, a long queue, two switches
+-        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, name, scope.fd):
 -            return
-the tidier shares the flock, in tidy: three, a long queue, two switches
+the tidier shares the flock, in rewrite: three, a long queue, two switches
 -patience, LOCK_EX
 +patience, LOCK_SH
-the tidier takes out the lines of the living, in tidy: three
--if identity_in(line) in there]
-+if identity_in(line) not in there]
-the tidier loses the first living line, in tidy: three, a long queue, two switches
--replace_file(QUEUE, scope, kept)
-+replace_file(QUEUE, scope, kept[1:])
+the tidier takes out the lines of the living, in leave_living: three
+-        if all(reclaim_if_dead(scope, name) for name in there):
++        if True:
+the tidier loses the first living line, in leave_living: three, a long queue, two switches
+-return kept if
++return kept[1:] if
 an appender does not look at the queue's inode again, in append_to_queue: three, a long queue, two switches
 -if is_same_file(fd, QUEUE, scope.fd):
 +if True:

@@ -100,7 +100,7 @@ MUTANTS = [
     ),
     Mutant(
         "an owner of another format is touched",
-        "is_abandoned",
+        "look_at_owner",
         (("if identity.version != FORMAT:", "if False:"),),
         ("test_recovery.py", "-k", "unknown_format"),
     ),
@@ -124,13 +124,13 @@ MUTANTS = [
     ),
     Mutant(
         "the queue is tidied though one waits",
-        "tidy",
-        (("kept)\n            return", "kept)"), ("[line for line in kept if", "[line for line in () if")),
+        "leave_living",
+        (("        if all(", "        if True or all("), ("[line for line in kept if", "[line for line in () if")),
         ("test_order.py", "-k", "keeps_the_lines"),
     ),
     Mutant(
         "dead lines stay as long as one waits",
-        "tidy",
+        "leave_living",
         (("> LONGEST_QUEUE", "> 10**9"),),
         ("test_order.py", "-k", "dead_lines"),
     ),
@@ -493,7 +493,7 @@ MUTANTS = [
     ),
     Mutant(
         "the files of killed leading lines stay",
-        "sweep",
+        "sweep_makes",
         (("            posix.unlink(path", "            str(path"),),
         ("test_shell.py", "-k", "leading_line"),
     ),
