@@ -961,11 +961,22 @@ def open_state(root: str) -> Scope:
             break
         try_close(fd)
     else:
-        raise Failure("%s belongs to another user: %s" % (path, OTHER_PLACE))
+        name = user_name(posix.lstat(path).st_uid)
+        raise Failure("%s belongs to another user, %s: %s" % (path, name, OTHER_PLACE))
     if status.st_mode & 0o22:
         why = "can be written to by others (mode %o)" % (status.st_mode & 0o7777)
         raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
     return Scope(path, fd, status.st_uid if status.st_uid != user else -1)
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, the UID of one without a name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def open_state_directory(path: str, owner: int) -> int:
@@ -2887,6 +2898,17 @@ def clock_time(text: str) -> str:
     return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
+def look_around(scope: Scope) -> list[Entry]:
+    """Return the entries of a scope. A keeper whose process has ended gets a
+    moment to release."""
+    limit = time.monotonic() + BELT_PATIENCE
+    while True:
+        found = list(entries(scope))
+        if time.monotonic() > limit or not any(entry.is_ending for entry in found):
+            return found
+        time.sleep(LEAVING_TICK / 5)
+
+
 class Screen:
     """The waiting line. On a terminal it updates itself. Elsewhere, and in the
     background, it is printed at a change and every REPEAT seconds."""
@@ -2964,10 +2986,12 @@ def text_width(text: str) -> int:
 
 
 def fit(text: str, width: int) -> str:
-    """Cut a text to some columns of a terminal."""
+    """Cut a text to some columns of a terminal; "..." marks a cut."""
     from itertools import accumulate
 
-    return text[: sum(end <= width for end in accumulate(map(text_width, text)))]
+    if text_width(text) <= width:
+        return text
+    return text[: sum(end <= width - 3 for end in accumulate(map(text_width, text)))] + "..."
 
 
 def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = REPEAT) -> str:
@@ -3205,7 +3229,7 @@ def show_queue(words: list[str]) -> int:
         raise Failure(text + printable(" ".join(goals), 80))
     root = project_of(words)
     lines, place = ["project  " + printable(root)], 0
-    for entry in entries(open_state(root)):
+    for entry in look_around(open_state(root)):
         place += entry.kind == "waiters"
         labels = {"holders": "runs   ", "waiters": "waits %d" % place, "away": "away   "}
         label = labels.get(entry.kind, "stale  ")

@@ -983,11 +983,22 @@ def open_state(root: str) -> Scope:
             break
         try_close(fd)
     else:
-        raise Failure("%s belongs to another user: %s" % (path, OTHER_PLACE))
+        name = user_name(posix.lstat(path).st_uid)
+        raise Failure("%s belongs to another user, %s: %s" % (path, name, OTHER_PLACE))
     if status.st_mode & 0o22:
         why = "can be written to by others (mode %o)" % (status.st_mode & 0o7777)
         raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
     return Scope(path, fd, status.st_uid if status.st_uid != user else -1)
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, the UID of one without a name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def open_state_directory(path: str, owner: int) -> int:
@@ -2909,6 +2920,17 @@ def clock_time(text: str) -> str:
     return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
+def look_around(scope: Scope) -> list[Entry]:
+    """Return the entries of a scope. A keeper whose process has ended gets a
+    moment to release."""
+    limit = time.monotonic() + BELT_PATIENCE
+    while True:
+        found = list(entries(scope))
+        if time.monotonic() > limit or not any(entry.is_ending for entry in found):
+            return found
+        time.sleep(LEAVING_TICK / 5)
+
+
 class Screen:
     """The waiting line. On a terminal it updates itself. Elsewhere, and in the
     background, it is printed at a change and every REPEAT seconds."""
@@ -2986,10 +3008,12 @@ def text_width(text: str) -> int:
 
 
 def fit(text: str, width: int) -> str:
-    """Cut a text to some columns of a terminal."""
+    """Cut a text to some columns of a terminal; "..." marks a cut."""
     from itertools import accumulate
 
-    return text[: sum(end <= width for end in accumulate(map(text_width, text)))]
+    if text_width(text) <= width:
+        return text
+    return text[: sum(end <= width - 3 for end in accumulate(map(text_width, text)))] + "..."
 
 
 def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = REPEAT) -> str:
@@ -3182,8 +3206,8 @@ def execute(
             continue
         except OSError as error:
             worst, name = error, path
-    may_be_script = worst.errno in (errno.ENOEXEC, errno.EACCES) or "/" not in name
-    line = first_line(name) if may_be_script and argv[0] != real_shell() else b"\0"
+    may_be_script = worst.errno in (errno.ENOEXEC, errno.EACCES) and argv[0] != real_shell()
+    line = first_line(name) if may_be_script else b"\0"
     if b"\0" not in line and line[:4] != b"\x7fELF":
         shell = find_command(real_shell(), environ)
         return execute(start, [real_shell(), name] + argv[1:], shell, environ)
@@ -3201,9 +3225,12 @@ def describe_missing(argv: list[str], paths: list[str]) -> str:
             return "%s: cannot be executed: there is no %s" % (name, printable(wanted))
     if argv[0] and argv[0] == setting("SEQEXEC_SHELL"):
         return "%s: command not found (SEQEXEC_SHELL)" % name
-    hint = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
-    is_line = " " in name and len(argv) == 1
-    return "%s: command not found%s" % (name or "(an empty word)", hint if is_line else "")
+    hint = ""
+    if " " in name and len(argv) == 1:
+        hint = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
+    elif "/" not in name and first_line(name) != b"\0":
+        hint = "; the file of that name is called ./" + name
+    return "%s: command not found%s" % (name or "(an empty word)", hint)
 
 
 def first_line(path: str) -> bytes:
@@ -4384,7 +4411,7 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
     seen.update({"nested": {}, "history": [], "make": None})
     if scope is None:
         return seen
-    for entry in entries(scope):
+    for entry in look_around(scope):
         shown = status_entry(entry, table)
         if entry.kind == "waiters":
             shown["position"] = len(seen["waiters"]) + 1
@@ -4404,6 +4431,7 @@ def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
     """Return the JSON of an entry. Its memory is that of the whole tree."""
     roots = [entry.process] if entry.process else []
     tree = roots + descendants(table, [each.pid for each in roots])
+    user = look_up("/proc/%d" % entry.pid) if entry.process else ()
     return {
         "identity": str(entry.identity),
         "pid": entry.pid,
@@ -4412,25 +4440,12 @@ def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
         "memory": sum([each.rss for each in tree]),
         "state": entry.state,
         "place": entry.place.strip(),
-        "user": user_of(entry.pid) if entry.process else "?",
+        "user": user_name(user.st_uid) if user else "?",
         "from": entry.record.get("from", "-"),
         "run": int(entry.record["run"]) if entry.record.get("run", "").isdecimal() else None,
         "held": "keeper" in entry.record,
         "left": [],
     }
-
-
-def user_of(pid: int) -> str:
-    """Return the name of a process's user, as far as the system tells."""
-    import pwd
-
-    try:
-        uid = posix.stat("/proc/%d" % pid).st_uid
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-    except OSError:
-        return "?"
 
 
 def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
@@ -4720,7 +4735,11 @@ def parse_arguments(argv: list[str]) -> Command | int:
     plan = Command()
     words = split_options(plan.given, argv[1:])
     if "project" in plan.given:
-        posix.environ[b"SEQEXEC_PROJECT"] = plan.given["project"].encode("utf-8", "surrogateescape")
+        named = plan.given["project"]
+        if named != "repository" and not look_up(named + "/."):
+            text = "--project=%s is not a directory, nor `repository`"
+            raise Failure(text % printable(named))
+        posix.environ[b"SEQEXEC_PROJECT"] = named.encode("utf-8", "surrogateescape")
     plan.label = label_of(plan.given.get("label", ""))
     others = [*LOOKS, *OPTIONAL, "cancel", "end-orphans"]
     looks = [option for option in plan.given if option in others]

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -156,6 +158,14 @@ def test_a_command_that_cannot_run_gives_what_a_shell_gives(
     assert project.run(tool.wrap(["true"])).returncode == 0
 
 
+def test_a_script_without_a_run_bit_is_run_by_a_path_only(project: Project, seqexec: Tool) -> None:
+    (project.path / "words.sh").write_text("echo it ran\n")
+    assert project.run(seqexec.wrap(["./words.sh"])).stdout == b"it ran\n"
+    result = project.run(seqexec.wrap(["words.sh"]))
+    assert (result.returncode, result.stdout) == (NOT_FOUND, b"")
+    assert result.stderr == b"seqexec: words.sh: command not found; the file of that name is called ./words.sh\n"
+
+
 def test_a_file_without_a_run_bit_that_is_no_script_is_126(project: Project, seqexec: Tool) -> None:
     (project.path / "data").write_bytes(b"\x7fELF\x02\x01\x01\0\0\0")
     assert project.run(seqexec.wrap(["./data"])).returncode == NOT_EXECUTABLE
@@ -290,7 +300,10 @@ def test_two_state_directories_of_others_are_refused(project: Project, tool: Too
     for path in project.state, own:
         path.mkdir(mode=0o700)
         os.chown(str(path), STRANGER, STRANGER)
-    assert_one_line(project.run(tool.wrap(shell("echo it ran"))), FAILED, str(own), "SEQEXEC_DIR")
+    name = "another user, %d: " % STRANGER
+    with contextlib.suppress(KeyError):
+        name = "another user, %s: " % pwd.getpwuid(STRANGER).pw_name
+    assert_one_line(project.run(tool.wrap(shell("echo it ran"))), FAILED, str(own), name, "SEQEXEC_DIR")
     assert list(project.state.iterdir()) == list(own.iterdir()) == []
 
 

@@ -43,6 +43,7 @@ SEQEXEC = [
     ("/etc", NOT_EXECUTABLE, "/etc: cannot be executed: Permission denied"),
     ("SEQEXEC_SHELL=/none -c true", NOT_FOUND, "/none: command not found (SEQEXEC_SHELL)"),
     ("SEQEXEC_PROJECT=/none true", FAILED, "SEQEXEC_PROJECT=/none is not a directory, nor `repository`"),
+    ("--project /none true", FAILED, "--project=/none is not a directory, nor `repository`"),
     ("SEQEXEC_DIR=x true", FAILED, "SEQEXEC_DIR=x is another place for each working directory: give a whole path"),
     ("SEQEXEC_DIR=/none/x true", FAILED, "cannot go on: No such file or directory: /none/x" + MEND),
     ("SEQEXEC_WAIT=x true", FAILED, "SEQEXEC_WAIT=x is not a number from 0 up"),

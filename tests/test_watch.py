@@ -156,5 +156,6 @@ def test_columns_line_up_with_wide_and_combining_characters(
     assert len({line.index("echo") for line in lines[1:]}) == 1
     cells = [sum(0 if c == "\u0301" else 2 if ord(c) > 0x2E80 else 1 for c in line) for line in lines[1:]]
     assert all(78 <= each <= 80 for each in cells), cells
+    assert all(line.endswith("...") for line in lines[1:])
     holder.release()
     assert [ended(waiter) for waiter in waiters] == [0, 0, 0]

@@ -391,7 +391,7 @@ MUTANTS = [
     ),
     Mutant(
         "status names another user",
-        "user_of",
+        "user_name",
         (("    import pwd\n", "    return 'nobody'\n"),),
         ("test_status.py", "-k", "whose_a_run"),
     ),
