@@ -4100,8 +4100,8 @@ def end_hold() -> int:
     record = read_record(LOCK + "/" + identity, around.fd) if around else {}
     keeper = kept_process({"for": record.get("keeper", "")})
     if around is None or keeper is None:
-        text = "nothing to release: this process is inside no held turn (was SEQEXEC_RUN exported?)"
-        raise Failure(text)
+        text = "nothing to release: this process is inside no held turn; "
+        raise Failure(text + "call --release from the shell that called --hold")
     try_close(scope.fd)  # its flock keeps the turn
     signal_process(keeper, _signal.SIGTERM)
     while sleep_on(identity, LOCK + "/" + identity, around.fd, HEARTBEAT):

@@ -19,7 +19,7 @@ MEND = "; state is in *, which must exist, be writable, have room and know flock
 
 def assert_says(text: str, expected: str) -> None:
     pattern = ".*".join(re.escape(part) for part in expected.split("*"))
-    assert re.fullmatch(pattern, text.rstrip("\n")), text
+    assert re.fullmatch(pattern, text.rstrip("\n"), re.DOTALL), text
 
 
 # ---- command line and variables ------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ SEQEXEC = [
     ("--watch", FAILED, "--watch wants a terminal that can move its cursor: use --status"),
     ("--kill-all", 0, "nothing runs or waits in *"),
     ("--hold true", FAILED, "--hold runs no command, and here is one: true"),
-    ("--release", FAILED, "nothing to release: this process is inside no held turn (was SEQEXEC_RUN exported?)"),
+    ("--release", FAILED, "nothing to release: this process is inside no held turn; *"),
     ("--background", FAILED, "no command: see --help"),
     ("--follow", FAILED, "this caller has no background run: name one; known: none"),
     ("--cancel 7", FAILED, "there is no run 7 in this project; known: none"),
@@ -145,6 +145,41 @@ def test_no_wait_is_no_wait(project: Project, seqexec: Tool, holder: Holder) -> 
     done = project.run(["/bin/sh", "-c", '"$1" --no-wait true; exit $?', "sh", seqexec.path])
     assert done.returncode == GAVE_UP
     assert_says(done.stderr.decode(), "seqexec: gave up after 0.0 s (--no-wait): 1 of 1 in the queue, behind PID *")
+
+
+HOLDER = "seqexec.py sleep 60 & holder=$!; until [ -s st*/*/current.pid ]; do sleep 0.05; done; "
+END = "; status=$?; kill $holder; wait; exit $status"
+# A line of a shell in a checkout, its exit status, and what it prints on stderr.
+LINES = [
+    ("mkdir gone; cd gone; rmdir ../gone; seqexec.py true", FAILED, "the current directory does not exist any more: *"),
+    ("seqexec.py --timout 5 true", FAILED, "unknown option --timout: did you mean --timeout?"),
+    ("seqexec.py 'echo two'", NOT_FOUND, "echo two: command not found; *: seqexec -c 'echo two'"),
+    ("seqexec.py sh -c 'sleep 2.5 & true'", 0, "the command has ended; waiting for *: PID * (sleep 2.5)"),
+    ("SEQEXEC_ORPHANS=some seqexec.py sleep 0.5", 0, "SEQEXEC_ORPHANS=some is neither end nor wait: taken for wait"),
+    ("seqexec.py --verbose true", 0, "* true: runs, after *\nseqexec: * true: ended with status 0 after *"),
+    (
+        "seqexec.py --within 0.2 sleep 60; status=$?; seqexec.py --cancel 1 2>cancelled; exit $status",
+        GAVE_UP,
+        "run 1 (sleep 60) goes on: call *seqexec.py --follow 1",
+    ),
+    ("seqexec.py --background true; seqexec.py --drain; seqexec.py --cancel 1", 0, "run 1 has ended already"),
+    (HOLDER + "seqexec.py --drain 0.2" + END, GAVE_UP, "gave up after 0.2 s: 1 still run or wait, the last is PID *"),
+    (
+        HOLDER + "SEQEXEC_DIR=$PWD/other seqexec.py --wait 0.5 true" + END,
+        GAVE_UP,
+        "waiting: a command runs in this checkout with another state directory (PID *)\n"
+        "seqexec: gave up after 0.5 s: a command runs in this checkout with another state directory",
+    ),
+]
+
+
+@pytest.mark.skipif(not LINUX, reason="needs /proc: what holds a flock, what is left behind")
+@pytest.mark.parametrize(("line", "status", "text"), LINES, ids=[row[2][:30] for row in LINES])
+def test_trouble_is_named_with_what_to_do(project: Project, line: str, status: int, text: str) -> None:
+    path = "%s:%s" % (project.tools, project.environment["PATH"])
+    done = project.run(["/bin/sh", "-c", line.replace("st*/*", str(project.state))], set={"PATH": path})
+    assert_says(done.stderr.decode().partition("seqexec: ")[2], text)  # sh may complain of the directory, too
+    assert done.returncode == status
 
 
 def test_a_command_that_is_ended_by_hand_is_named(project: Project, seqexec: Tool, holder: Holder) -> None:

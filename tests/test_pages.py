@@ -149,6 +149,16 @@ def test_the_figures_of_the_estimate_are_those_that_its_benchmark_prints() -> No
     assert "asks at {:,} moments".format(found["moments"]) in PAGES[MANUAL].replace("\n", " ")
 
 
+def test_kept_places_have_the_same_figures_on_both_pages() -> None:
+    text = README.partition("**Kept places:**")[2].partition("\n\n")[0]
+    page = {row[0]: row[1:] for row in rows(section("A waiter that comes back", "docs/background.md"))}
+    for name, form in ("commands that ran", r"\b%s\b"), ("worst wait", r"\b%s s\b"):
+        for cell in page[name]:
+            assert re.search(form % round(float(cell.split()[0])), text), (name, cell)
+    assert page["agents that starved"] == ["0 of 40", "20 of 40"]
+    assert "no agent starved" in text and "20 of 40 starved" in text
+
+
 def test_the_proofs_are_as_many_as_the_readme_says() -> None:
     least = [int(number) for number in re.findall(r"more than (\d+)", section("Why you can believe it"))]
     proofs = interleave.SCENARIOS, prove_interleavings.MUTANTS, prove_mutants.MUTANTS
