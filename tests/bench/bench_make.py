@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What make_sequential.py and the guard cost: over a plain make, over flock, and in a queue of 71.
 

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Measure memmon.py against its bars, and against a plain loop over ps and, where installed, psutil and earlyoom.
 

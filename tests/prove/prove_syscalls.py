@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Kill the tools at every system call, and fail every call on their files; see what becomes of the others.
 

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Let everything happen to the tools at random for as long as you like, and count what goes wrong.
 
