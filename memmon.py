@@ -14,7 +14,7 @@
 #   --interval SECONDS  read everything at least this often (5)
 #   --grace SECONDS     from SIGTERM to SIGKILL (2)
 #   --warn PERCENT      warn from here, and again at 75 and 90 (50)
-#   --quiet             no warnings, no peak; an end is always told
+#   --quiet             no warnings, no peak; only what is ended is named
 #   --children-only     never end PID itself
 #   --dry-run           say what would be ended, end nothing
 #   --limit-name NAME   what set the limit, for the messages
