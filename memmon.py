@@ -156,11 +156,12 @@ is_stored = globals().get("is_stored", True)  # False: compiled afresh and yet t
 
 def start_again() -> NoReturn:
     """Start as /bin/sh would have: this was `python3 FILE`."""
-    name = __file__.rpartition("/")[2]
     with open(__file__, "rb") as file:
         start = file.read(9999)
     if b"\r\n" in start:
-        refuse(name + ": has CRLF line ends, with which no shell starts it: convert it to LF")
+        text = "%s: has CRLF line ends, with which no shell starts it: convert it to LF\n"
+        posix.write(2, (text % __file__.rpartition("/")[2]).encode("utf-8", "backslashreplace"))
+        posix._exit(125)
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
     before = posix.environ.get(b"LC_CTYPE")
@@ -169,12 +170,6 @@ def start_again() -> NoReturn:
     words = [sys.executable, "-I", "-S", "-X", "utf8", "-X", ctype]
     words += ["-c", b"import " + boot, __file__]
     posix.execv(sys.executable, words + sys.argv[1:])  # type: ignore[arg-type]
-
-
-def refuse(text: str) -> NoReturn:
-    """Print one line and end with status 125, before all else is set up."""
-    posix.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
-    posix._exit(125)
 
 
 if __name__ == "__main__":
@@ -344,10 +339,10 @@ def find_proc() -> str:
     try:
         posix.stat(chosen or "/proc/self/stat")  # FreeBSD may have a /proc of another kind
     except OSError as error:
-        if chosen not in ("", "ps"):
-            text = "%s: SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc"
-            refuse(text % (__file__.rpartition("/")[2], chosen, error.strerror))
-        return ""
+        if chosen in ("", "ps"):
+            return ""
+        text = "SEQEXEC_PROC=%s: %s: name ps, or a directory like /proc"
+        raise OSError(text % (chosen, error.strerror)) from None
     return chosen or "/proc"
 
 
@@ -365,9 +360,9 @@ def read_proc(pid: int, name: str) -> bytes | None:
     """Return a process's file in /proc; None if it is gone or hidden."""
     try:
         return read_file("%s/%d/%s" % (PROC, pid, name))
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
-    except (NotADirectoryError, IsADirectoryError):
+    except (ProcessLookupError, PermissionError):
         return None
 
 
@@ -446,7 +441,7 @@ def read_processes() -> dict[int, Process]:
     if PROC:
         found = [read_process(int(name)) for name in posix.listdir(PROC) if name.isdecimal()]
         return {process.pid: process for process in found if process}
-    PsEnvironments.moment = 0.0  # those of these processes come from a later look
+    PsEnvironments.found = {}  # those of these processes come from a later look
     own, lines = run_ps("-A", "pid= ppid= pgid= stat= rss= lstart= comm=".split())
     found = [parse_ps_line(line) for line in lines]
     return {process.pid: process for process in found if process and process.pid != own}
@@ -455,7 +450,6 @@ def read_processes() -> dict[int, Process]:
 class PsEnvironments:
     """What ps has told of all processes: arguments, environment, by PID."""
 
-    moment = 0.0
     found: dict[int, bytes] = {}
 
 
@@ -464,17 +458,16 @@ def read_environment(pid: int) -> bytes | None:
     by NULs.
 
     None: the process is gone or hidden. b"": it has none, or is in the middle
-    of an exec. The answer of a ps counts for 0.1 s, because a sweep asks for
-    each process.
+    of an exec. A sweep asks for each process, so the answer of one ps counts
+    until read_processes() looks again.
     """
     if PROC:
         return read_proc(pid, "environ")
-    if time.monotonic() - PsEnvironments.moment > 0.1:
+    if not PsEnvironments.found:
         #  4242 -bash HOME=/root
         _, lines = run_ps("-AE" if sys.platform == "darwin" else "axe", ["pid=", "args="])
         words = [line.encode("utf-8", "surrogateescape").split() for line in lines]
         PsEnvironments.found = {int(each[0]): b"\0".join(each[1:]) for each in words if each}
-        PsEnvironments.moment = time.monotonic()
     return PsEnvironments.found.get(pid)
 
 
@@ -573,10 +566,15 @@ def is_hidden(pid: int) -> bool:
 def parse_ps_line(line: str) -> Process | None:
     """Return the process of a line of read_processes's ps, None for junk."""
     #  4242  4240  4242 Ss       2844 Sun Nov 22 19:40:16 2026 bash
+    from datetime import datetime
+
     words = line.split(None, 10)
     try:
+        month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(words[6]) // 3 + 1
+        moment = "%s-%02d-%02d %s+00:00" % (words[9], month, int(words[7]), words[8])
+        start = "s%d" % datetime.fromisoformat(moment).timestamp()
         name = words[10].replace(" <defunct>", "") if len(words) > 10 else ""
-        process = Process(int(words[0]), "s%d" % parse_lstart(words[5:10]), name)
+        process = Process(int(words[0]), start, name)
         process.ppid, process.pgid, process.rss = int(words[1]), int(words[2]), int(words[4]) * 1024
     except (ValueError, IndexError):
         return None
@@ -586,19 +584,6 @@ def parse_ps_line(line: str) -> Process | None:
     except OSError:
         pass
     return process
-
-
-def parse_lstart(words: list[str]) -> int:
-    """Return the epoch seconds of a ps lstart in the C locale and UTC."""
-    # Sun Nov 22 19:40:16 2026
-    import datetime
-
-    _, name, day, clock, year = words
-    month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(name) // 3 + 1
-    hour, minute, second = map(int, clock.split(":"))
-    utc = datetime.timezone.utc
-    moment = datetime.datetime(int(year), month, int(day), hour, minute, second, tzinfo=utc)
-    return int(moment.timestamp())
 
 
 def run_ps(flags: str, columns: list[str]) -> tuple[int, list[str]]:

@@ -51,7 +51,7 @@ SEQEXEC = [
     ("SEQEXEC_TIMEOUT=10m -c true", 0, "SEQEXEC_TIMEOUT=10m is not a number from 0 up: ignored"),
     ("MEMORY_LIMIT_MB=x true", FAILED, "MEMORY_LIMIT_MB=x is not a number from 0 up, nor a size such as 512M or 2G"),
     ("--timeout 2G true", FAILED, "--timeout=2G is not a number from 0 up"),
-    ("SEQEXEC_PROC=/none true", FAILED, "SEQEXEC_PROC=/none: *: name ps, or a directory like /proc"),
+    ("SEQEXEC_PROC=/none true", FAILED, "cannot start: SEQEXEC_PROC=/none: *: name ps, or a directory like /proc"),
 ]
 MAKE_SEQUENTIAL = [
     ("--seq-nonsense", FAILED, "unknown option --seq-nonsense: see --seq-help"),
