@@ -3035,13 +3035,11 @@ def terminal_of(process: Process) -> str:
 
 def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
     """Return "; about 2 min": the time until all ahead have ended; or ""."""
-    history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
-    if len(ahead) >= LONGEST_ESTIMATE or not expected_seconds(history, commands, running.seconds):
-        return ""
     commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in ahead]
+    history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     seconds = expected_seconds(history, commands, running.seconds)
-    if seconds < 1:
+    if seconds < 1 or len(ahead) >= LONGEST_ESTIMATE:
         return ""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
     text = duration(round(seconds / unit) * unit)

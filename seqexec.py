@@ -3057,13 +3057,11 @@ def terminal_of(process: Process) -> str:
 
 def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
     """Return "; about 2 min": the time until all ahead have ended; or ""."""
-    history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
-    if len(ahead) >= LONGEST_ESTIMATE or not expected_seconds(history, commands, running.seconds):
-        return ""
     commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in ahead]
+    history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     seconds = expected_seconds(history, commands, running.seconds)
-    if seconds < 1:
+    if seconds < 1 or len(ahead) >= LONGEST_ESTIMATE:
         return ""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
     text = duration(round(seconds / unit) * unit)
@@ -4062,6 +4060,7 @@ def hold(plan: Command) -> int:
     caller = read_process(posix.getppid())
     if caller is None or caller.pid == 1:
         raise Failure("the process that called --hold is gone")
+    apply_settings(plan)
     plan.kept, plan.umask, plan.project = caller, posix.umask(0o077), project_root()
     plan.is_held = plan.is_line = True
     plan.shown = plan.label + "--hold by " + printable(read_command(caller.pid), 60)
@@ -4365,6 +4364,8 @@ def explain_git_failure(calls: list[GitCall]) -> None:
 
 # ---- status and history --------------------------------------------------------------------------
 
+KINDS = ("holders", "waiters", "away", "stale")
+
 
 def find_state(root: str) -> Scope | None:
     """Return the project's scope, None where nothing has run yet."""
@@ -4385,8 +4386,7 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
     """Return a scope's holders, waiters, dead owners, and inner scopes."""
     path = scope.path if scope else state_path(root)
     seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None}
-    seen.update({"holders": [], "waiters": [], "away": [], "stale": []})
-    seen.update({"nested": {}, "history": [], "make": None})
+    seen.update({kind: [] for kind in KINDS}, nested={}, history=[], make=None)
     if scope is None:
         return seen
     for entry in look_around(scope):
@@ -4477,19 +4477,17 @@ def status_lines(seen: dict[str, Any], width: int) -> list[str]:
     return lines + (history_lines(seen["history"], "%H:%M:%S", width) if seen["history"] else [])
 
 
-KINDS = ("holders", "waiters", "away", "stale")
-LABELS = {"holders": "runs", "away": "away", "stale": "stale"}
-
-
 def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
     """Return the rows of a scope; those of inner scopes are indented."""
     rows = []
-    found = [(kind, entry) for kind in KINDS for entry in seen[kind]]
-    for kind, entry in found:
-        label = LABELS.get(kind) or "waits %d" % entry["position"]
-        label = "held" if entry["held"] and kind == "holders" else label
-        about = entry["from"] if kind == "waiters" else megabytes(entry["memory"])
-        about = "for " + duration(entry["kept"]) if kind == "away" else about
+    for kind, entry in [(each, entry) for each in KINDS for entry in seen[each]]:
+        label, about = kind, megabytes(entry["memory"])
+        if kind == "holders":
+            label = "held" if entry["held"] else "runs"
+        elif kind == "waiters":
+            label, about = "waits %d" % entry["position"], entry["from"]
+        elif kind == "away":
+            about = "for " + duration(entry["kept"])
         left = ", ".join(map(str, entry["left"][:5]))
         note = "(run %d) " % entry["run"] if entry["run"] else ""
         note += "(stopped) " if entry["state"] in "Tt" else ""
@@ -4599,42 +4597,38 @@ def kill_all(root: str) -> int:
         say("nothing runs or waits in %s" % printable(root))
         return 0
     if any(is_inside(entry.identity, entry.record) for entry in found if entry.identity):
-        return from_outside(end_runs, scope, found)
+        return run_outside()
     return end_runs(scope, found)
 
 
-def end_orphans(scope: Scope | None, name: str) -> int:
+def end_orphans(root: str, name: str) -> int:
     """End, for memmon.py, what a killed holder has left, if none waits.
 
     The owner file stays for the next in line, which says what it finds.
     """
-    identity = Identity(name)
-    if (
-        scope
-        and owners(scope).get(identity) == "dead"
-        and not any(each.kind == "waiters" for each in entries(scope))
-    ):
-        record = read_record(LOCK + "/" + identity, scope.fd)
-        left = end_run(scope, identity, record)
-        shown = name_processes(left)
-        text = "%s (PID %d) was killed; ended of its run: %s"
+    scope = find_state(root)
+    for inner in with_inner(scope) if scope else ():
+        found = list(entries(inner))
+        dead = [each for each in found if each.identity == name and each.holds]
+        if any(each.kind == "waiters" for each in found) or not dead or dead[0].kind != "stale":
+            continue
+        shown = name_processes(end_run(inner, dead[0].identity, dead[0].record))
         if shown:
-            text %= (printable(record.get("command", "?"), 60), pid_of(identity, record), shown)
-            append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+            text = "%s %s (PID %d) was killed; ended of its run: %s"
+            when, command = time.strftime("%Y-%m-%d %H:%M:%S"), printable(dead[0].command, 60)
+            append_line(ORPHANS, text % (when, command, dead[0].pid, shown), inner)
             try:  # without O_CREAT: another holder's directory may be there by now
                 flags = posix.O_WRONLY | posix.O_APPEND | FILE
-                fd = posix.open(LOCK + "/" + identity, flags, dir_fd=scope.fd)
+                fd = posix.open(dead[0].path, flags, dir_fd=inner.fd)
                 posix.write(fd, b"ended %s\n" % shown.encode("utf-8", "backslashreplace"))
                 posix.close(fd)
             except OSError:
                 pass
-    for inner in nested_scopes(scope) if scope else ():
-        end_orphans(inner, name)
     return 0
 
 
-def from_outside(action: Callable[..., int], *arguments: Any) -> int:
-    """Call a function in a process outside of every run: in a session of its
+def run_outside() -> int:
+    """Do all this again in a process outside of every run: in a session of its
     own, with init for its parent. Return its status, 125 if there is none."""
     reader, writer = posix.pipe()
     if posix.fork():
@@ -4647,10 +4641,8 @@ def from_outside(action: Callable[..., int], *arguments: Any) -> int:
             while posix.getppid() == parent:
                 time.sleep(0.001)
             Own.identity, Own.parents = Identity(), None
-            posix.write(writer, bytes([action(*arguments)]))
-    except (OSError, Failure) as error:
-        text = describe_oserror(error) if isinstance(error, OSError) else str(error)
-        say("cannot go on: %s" % text)
+            posix.environ.pop(b"SEQEXEC_RUN", None)
+            posix.write(writer, bytes([main(sys.argv)]))
     finally:
         posix._exit(0)
 
@@ -4681,30 +4673,26 @@ def end_runs(scope: Scope, found: list[Entry]) -> int:
 
 
 def clean_up(scope: Scope, ended: set[Identity]) -> int:
-    """Sweep what the dead have left. Return 125 where that fails."""
-    limit = time.monotonic() + 1.0  # a keeper that has seen the end is about to release
-    try:
-        while ended.intersection(live_holders(scope)) and time.monotonic() < limit:
-            time.sleep(0.01)
-        for identity in [each for each, state in owners(scope).items() if state == "dead"]:
-            try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-            if try_remove(posix.rmdir, LOCK, scope.fd):
-                try_remove(posix.unlink, HOLDER_PID, scope.fd)
-        for identity in ended:
-            reclaim_if_dead(scope, identity, keeps_place=False)
-        tidy(scope)
-    except (OSError, Failure) as error:
-        text = describe_oserror(error) if isinstance(error, OSError) else str(error)
-        say("cannot clean up %s: %s" % (scope.path, text))
-        return FAILED
+    """Sweep what the dead have left."""
+    limit = time.monotonic() + KEEPER_LEAVES
+    while ended.intersection(live_holders(scope)) and time.monotonic() < limit:
+        time.sleep(0.01)
+    for identity in [each for each, state in owners(scope).items() if state == "dead"]:
+        try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
+        if try_remove(posix.rmdir, LOCK, scope.fd):
+            try_remove(posix.unlink, HOLDER_PID, scope.fd)
+    for identity in ended:
+        reclaim_if_dead(scope, identity, keeps_place=False)
+    tidy(scope)
+    sweep_nested(scope)
     return 0
 
 
 # ---- the command line ----------------------------------------------------------------------------
 
 OPTIONAL = ["follow", "drain"]  # with a number or without
-LOOKS = "status watch history kill-all release help version json".split()  # no command
-FLAGS = LOOKS + "background hold no-wait quiet verbose".split()
+LOOKS = "status watch history kill-all hold release help version json".split()  # no command
+FLAGS = LOOKS + "background no-wait quiet verbose".split()
 VALUES = "timeout wait leftovers memory-limit project cancel within label end-orphans".split()
 
 
@@ -4725,10 +4713,6 @@ def parse_arguments(argv: list[str]) -> Command | int:
         return look(plan, looks, words)
     plan.is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
     apply_settings(plan)
-    if "hold" in plan.given:
-        if words:
-            raise Failure("--hold runs no command, and here is one: %s" % printable(words[0], 60))
-        return hold(plan)
     if not words and (plan.is_background or posix.isatty(0)):
         raise Failure("no command: see --help")
     if not words:
@@ -4790,8 +4774,9 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
         "follow": lambda: follow_by_number(plan, plan.given["follow"]),
         "cancel": lambda: cancel(plan, plan.given["cancel"]),
         "drain": lambda: drain(plan),
+        "hold": lambda: hold(plan),
         "release": end_hold,
-        "end-orphans": lambda: end_orphans(find_state(project_root()), plan.given["end-orphans"]),
+        "end-orphans": lambda: end_orphans(project_root(), plan.given["end-orphans"]),
     }
     return actions[what[0]]()
 
