@@ -1003,13 +1003,19 @@ def open_state_directory(path: str, owner: int) -> int:
         return -1
 
 
-def inner_scope(scope: Scope, name: str, only_look: bool = False) -> Scope:
-    """Open the scope inside a holder's run; make it, or only look for it."""
-    nested = open_inside(scope, NESTED, only_look=only_look)
+def inner_scope(scope: Scope, name: str, only_look: bool = True) -> Scope | None:
+    """Open the scope inside a holder's run; None for none. Make it, or only
+    look for it."""
+    nested = -1
     try:
+        nested = open_inside(scope, NESTED, only_look=only_look)
         fd = open_inside(scope, name, nested, only_look)
+    except OSError as error:
+        if only_look or isinstance(error, FileNotFoundError):
+            return None
+        raise
     finally:
-        posix.close(nested)
+        try_close(nested)
     return Scope("%s/%s/%s" % (scope.path, NESTED, name), fd, scope.owner, scope)
 
 
@@ -1203,7 +1209,11 @@ def release(claim: Claim) -> None:
     posix.sched_yield()  # the waiter that this woke may be on this processor
     try:
         tidy(scope, TIDIER_PATIENCE)
-        leave_scope(scope)
+        sweep_nested(scope)
+        while scope.outer:  # which may have waited for this process to be swept
+            flock(scope.fd, LOCK_UN)
+            scope = scope.outer
+            sweep_nested(scope)
     except (OSError, Failure):  # a name of an unknown format stays
         pass
     try_close(claim.home)
@@ -2015,7 +2025,9 @@ def enter_scope(root: str) -> Scope:
         inner = enter_nested(scope, holder)
         if inner:
             scope = inner
-            remember_run(holder)
+            chain = [each for each in setting("SEQEXEC_RUN").split(":") if each]
+            if holder not in chain:  # env -i has cleared it
+                posix.environ[b"SEQEXEC_RUN"] = ":".join([*chain, holder]).encode()
 
 
 def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
@@ -2024,9 +2036,8 @@ def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
     The flock comes first, then the look: a holder that is still there will find
     the flock taken before it removes the directory.
     """
-    try:
-        inner = inner_scope(scope, holder)
-    except FileNotFoundError:
+    inner = inner_scope(scope, holder, only_look=False)
+    if inner is None:
         return None
     flock(inner.fd, LOCK_SH)
     is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
@@ -2035,22 +2046,6 @@ def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
     posix.close(inner.fd)
     sweep_nested(scope)  # this flock may have kept the holder from it
     return None
-
-
-def remember_run(holder: Identity) -> None:
-    """Put a holder into the chain of tokens, if env -i has cleared it."""
-    chain = [each for each in setting("SEQEXEC_RUN").split(":") if each]
-    if holder not in chain:
-        posix.environ[b"SEQEXEC_RUN"] = ":".join(chain + [holder]).encode()
-
-
-def leave_scope(scope: Scope) -> None:
-    """Leave a scope and those around it; remove those without holders."""
-    sweep_nested(scope)
-    while scope.outer:
-        flock(scope.fd, LOCK_UN)
-        scope = scope.outer
-        sweep_nested(scope)
 
 
 def sweep_nested(scope: Scope) -> None:
@@ -2072,18 +2067,10 @@ def sweep_nested(scope: Scope) -> None:
 def nested_scopes(scope: Scope) -> Iterator[Scope]:
     """Yield the scopes inside a scope."""
     for name in list_directory(NESTED, scope.fd):
-        inner = find_inner(scope, Identity(name))
+        inner = inner_scope(scope, name)
         if inner:
             yield inner
             try_close(inner.fd, inner.waiters)
-
-
-def find_inner(scope: Scope, identity: Identity, only_look: bool = True) -> Scope | None:
-    """Return the scope inside a holder's run; None if there is none."""
-    try:
-        return inner_scope(scope, identity, only_look)
-    except OSError:
-        return None
 
 
 # ---- circles over projects -----------------------------------------------------------------------
@@ -2100,24 +2087,24 @@ def break_circle(claim: Claim) -> None:
     waits for the waiters inside its run, and for the flock on a git directory
     that its record names.
     """
-    wanted: dict[Identity, list[str]] = {}  # what each waits for: identities, or DEVICE:INODE
+    wanted: dict[str, set[str]] = {}  # what each waits for: identities, or DEVICE:INODE
     found: dict[str, Entry] = {}
     for scope in all_scopes():
-        ahead: list[str] = []
+        ahead: set[str] = set()
         for entry in live_entries(scope):
             mark = entry.record.get("waits-for", "-")
-            wanted[entry.identity] = [mark] if entry.holds else list(ahead)
+            wanted[entry.identity] = {mark} if entry.holds else set(ahead)
             found[entry.identity] = entry
-            ahead.append(entry.identity)
-    blocked: dict[Identity, set[str]] = {}  # what goes on when each one does
-    for each in wanted:
-        chain = found[each].record.get("chain", "").split(":")
-        runs = [found[run] for run in chain if run in found]
-        flocks = [run.record.get("holds", "").split() for run in [found[each], *runs]]
+            ahead.add(entry.identity)
+    blocked: dict[str, set[str]] = {}  # what goes on when each one does
+    for each, entry in found.items():
+        runs = [found[run] for run in entry.record.get("chain", "").split(":") if run in found]
+        flocks = [run.record.get("holds", "").split() for run in [entry, *runs]]
         blocked[each] = {each}.union([run.identity for run in runs], *flocks)
-    paths, seen = [[claim.identity]], {Identity()}
+    paths: list[list[str]] = [[claim.identity]]
+    seen: set[str] = set()
     for path in paths:
-        nearest = {each for each in wanted if blocked[each].intersection(wanted.get(path[-1], ()))}
+        nearest = {each for each in found if blocked[each].intersection(wanted.get(path[-1], ()))}
         if claim.identity in nearest and claim.identity == max(path):
             text = "gave up: these wait for one another in a circle, and one has to: "
             for entry in [found[each] for each in path]:
@@ -2235,23 +2222,25 @@ class Pipes:
     def routes(
         self, owner: Entry, waiters: set[int]
     ) -> Iterator[tuple[set[tuple[str, int]], set[int]]]:
-        """Yield the shortest ways of data between this process and an owner:
-        the ends on this side, and the filters between them."""
+        """Yield the shortest way of data from each end to an owner: the ends on
+        this side, and the filters between them."""
         members, session = self.members(owner), posix.getsid(0)
         others = {pid for pid, each in self.table.items() if each.sid == session}
         others -= self.lineage(owner).intersection(self.own[1:]) | waiters
-        filters: set[int] = set()
-        ways = {start: ({start}, filters) for start in self.starts(owner)}
-        for pipe, side in (queue := list(ways)):
-            ends, filters = ways[pipe, side]
-            here = {pid for pid in members | others if (pipe, 1 - side) in self.ends([pid])}
-            if here & members:
-                yield ends, filters
-                continue
-            for pid in here:
-                for further in [each for each in self.ends([pid]) - ways.keys() if each[1] == side]:
-                    ways[further] = ends | {further}, filters | {pid}
-                    queue.append(further)
+        for start in self.starts(owner):
+            filters: set[int] = set()
+            ways = {start: ({start}, filters)}
+            for pipe, side in (queue := [start]):
+                ends, filters = ways[pipe, side]
+                here = {pid for pid in members | others if (pipe, 1 - side) in self.ends([pid])}
+                if here & members:
+                    yield ends, filters
+                    break
+                pairs = [(pid, end) for pid in here for end in self.ends([pid])]
+                for pid, further in pairs:
+                    if further[1] == side and further not in ways:
+                        ways[further] = ends | {further}, filters | {pid}
+                        queue.append(further)
 
     def uses(self, owner: Entry, ends: set[tuple[str, int]], filters: set[int]) -> bool:
         """Tell whether another owner, or an ancestor of it, uses an end of a
@@ -2420,7 +2409,8 @@ class Run:
         """Return the run's live processes but this one and its ancestors."""
         table = read_processes()
         found = {each.pid: each for each in self.recorded(table)}
-        sessions = self.sessions(table) | {each.sid for each in found.values()}
+        sid = self.record.get("sid", "")
+        sessions = {each.sid for each in found.values()} | {int(sid) if sid.isdecimal() else -1}
         for pid, process in self.known.items():
             if pid in table and table[pid].start == process.start:
                 found[pid] = table[pid]
@@ -2436,15 +2426,6 @@ class Run:
         self.known.update(found)
         return [process for process in found.values() if process.state not in "ZX"]
 
-    def sessions(self, table: dict[int, Process]) -> set[int]:
-        """Return the run's session. Where the record names none, return the
-        sessions of its members that no member leads."""
-        sid = self.record.get("sid", "")
-        if is_pid(sid):
-            return {int(sid)}
-        carriers = {each.pid: each.sid for each in table.values() if has_token(each, self.identity)}
-        return {sid for sid in carriers.values() if sid not in carriers}
-
     def recorded(self, table: dict[int, Process]) -> list[Process]:
         """Return the living processes that the record and the scope inside the
         run name.
@@ -2455,7 +2436,7 @@ class Run:
         believes another user's file only about processes of that user.
         """
         # child 4243 t148046
-        inner = find_inner(self.scope, self.identity)
+        inner = inner_scope(self.scope, self.identity)
         scopes = with_inner(inner) if inner else ()
         named = [process_of(each.identity) for scope in scopes for each in entries(scope)]
         try_close(*(inner.fd, inner.waiters) if inner else ())
@@ -2496,13 +2477,12 @@ def has_token(process: Process, identity: Identity) -> bool:
     """
     if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
         return False
-    environment = read_environment(process.pid)
     is_user = process.rss or process.sid  # a kernel thread has neither; an exec has no rss at first
-    for _ in range(10 if PROC and is_user else 0):
+    for _ in range(10 if PROC and is_user else 1):
+        environment = read_environment(process.pid)
         if environment != b"":
             break
         time.sleep(0.001)
-        environment = read_environment(process.pid)
     for entry in (environment or b"").split(b"\0"):
         if entry.startswith(b"SEQEXEC_RUN="):
             return identity.encode() in entry[12:].split(b":")
@@ -2603,17 +2583,17 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     idle = 0
     try:
         if plan.is_held:
-            await_release(claim)
+            name_keeper(claim)
         while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
             show_life(claim)
-            if gives_back:  # the scope must be there: its flock keeps out a line that comes late
-                nested = nested or find_inner(claim.scope, claim.identity, only_look=False)
+            if gives_back:  # not without the scope: its flock keeps out a line that comes late
+                nested = nested or inner_scope(claim.scope, claim.identity)
                 idle = idle + 1 if nested and is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
-    except Released:
-        pass
+    except KeyboardInterrupt:
+        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     try:
         if (gives_back or plan.is_held) and idle < IDLE_LOOKS:  # calls inside may still run
-            nested = nested or find_inner(claim.scope, claim.identity)
+            nested = nested or inner_scope(claim.scope, claim.identity)
             while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
                 show_life(claim)
         elif not gives_back and plan.leftovers != "leave":
@@ -2626,7 +2606,7 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
             persist(end_processes, look, plan.leftovers != "kill")
         if nested:
             end_dead_runs(nested)  # of lines that were killed
-    except (OSError, Failure, Released):
+    except (OSError, Failure, KeyboardInterrupt):
         pass
     append_history(claim, plan, None, time.monotonic() - began, 0)
     release(claim)
@@ -2635,18 +2615,10 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
         sweep_nested(claim.scope)
 
 
-class Released(Exception):
-    """A held turn is given back before its process has ended."""
-
-
-def await_release(claim: Claim) -> None:
-    """Name this keeper in the record. SIGTERM ends a held turn now."""
-
-    def let_go(signum: int, frame: object) -> None:
-        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
-        raise Released
-
-    _signal.signal(_signal.SIGTERM, let_go)
+def name_keeper(claim: Claim) -> None:
+    """Name this keeper of a held turn in the record. The SIGTERM of --release
+    is a KeyboardInterrupt from now on."""
+    _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
     Own.identity = Identity()
     keeper = own_identity()
     persist(write_all, claim.file, b"keeper %d %s\n" % (keeper.pid, keeper.start.encode()))
@@ -3041,7 +3013,7 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
 
 def idle_seconds(scope: Scope, held: Entry) -> float:
     """Return for how long no command has run inside a held turn."""
-    inner = find_inner(scope, held.identity)
+    inner = inner_scope(scope, held.identity)
     if inner is None:
         return held.seconds
     ended = 0.0 if live_holders(inner) else time.time() - posix.fstat(inner.fd).st_mtime
