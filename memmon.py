@@ -284,7 +284,6 @@ def exit_like(status: int) -> NoReturn:
 # END SHARED endings
 
 import errno
-import gc
 
 __version__ = "2.0.0"
 
@@ -300,8 +299,7 @@ UNKILLABLE = 5.0  # s after SIGKILL: the process hangs in the kernel, memmon goe
 # Bytes per second that one core can be handed. Measured with two cores: first touch of 4 kB pages
 # 2.5 GB/s by one thread, of huge pages 7 to 8 GB/s by one and 8 to 13 GB/s by two. From about four
 # cores on, memory itself is the limit: SPEED is that of the machine.
-CORE_SPEED = 4 << 30
-SPEED = CORE_SPEED * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), 4)
+SPEED = (4 << 30) * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), 4)
 SHORTEST_SLEEP = 0.001  # s, the resolution of poll(2)
 MARGIN = int(SPEED * SHORTEST_SLEEP)  # bytes
 LONGEST_SLEEP = 0.25  # s, for the peak: processes come and go between two looks
@@ -324,6 +322,8 @@ ENDED_SOMETHING = 3  # exit status
 PF_FORKNOEXEC = 0x40  # in the flags of a stat line: forked, and not yet executed (sched.h)
 COUNTERS = (b"pglazyfree", b"thp_fault_alloc", b"thp_collapse_alloc")  # of /proc/vmstat
 CLONE_WAITS = (b"kernel_clone", b"_do_fork", b"do_fork", b"0")  # wchan; "0": hidden from this user
+FORWARDED = {getattr(_signal, "SIG" + name) for name in ("TERM", "HUP", "USR1", "USR2", "ALRM")}
+ENDING_SIGNALS = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
 SHARED_MEMORY = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV", b"/dev/shm/")
 
 # BEGIN SHARED processes
@@ -614,7 +614,7 @@ class Member:
         self.process, self.limit = process, limit
         self.parent = parent  # also when that has ended: it tells whose descendant this one is
         self.ending: Ending | None = None
-        self.has_executed = not PROC  # a program, since it was forked: True for good
+        self.has_executed = False  # a program, since it was forked: True for good
         self.lazy_count = 0  # of the machine, before this process could give back any page
         self.size = process.rss  # at least what it holds
         self.part = 0  # of the total, when that was last counted
@@ -633,7 +633,7 @@ class Reader:
         self.vmstat, self.loadavg = open_proc("vmstat"), open_proc("loadavg")
         self.budget, self.longest_blind = (BUDGET, BLIND) if PROC else (PS_BUDGET, PS_BLIND)
         self.table: dict[int, Process] = {}  # what ps has last told
-        self.last_pids = -1, -1  # given out before the last two looks
+        self.last_pids = 0, 0  # given out before the last two looks
         self.seen: set[int] = set()  # PIDs in the last listing
         self.most_fd = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
         self.handed_out()
@@ -662,11 +662,11 @@ class Reader:
         # 0.20 0.06 0.02 1/83 6733
         text = posix.pread(self.loadavg, 128, 0) if self.loadavg >= 0 else b"0"
         now, last = int(text.split()[-1]), self.last_pids[0]
-        self.last_pids = (self.last_pids[1] if last >= 0 else now), now
+        self.last_pids = self.last_pids[1] or now, now
         if now == last and not is_thorough:
             return []
         pids: Iterable[int] = range(last + 1, now + 1)
-        if is_thorough or last < 0 or not 0 < now - last <= PROBES:
+        if is_thorough or not 0 < now - last <= PROBES:
             listed = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
             pids = [pid for pid in listed if pid > last or now < last or pid not in self.seen]
             self.seen = listed
@@ -680,12 +680,18 @@ class Reader:
         """Return at least the bytes that a process holds, None when it is gone.
 
         The exact figure is read where a sum of counters reaches the threshold.
+        What a fork is ended for are its private bytes, not its parent's pages.
         """
         fields = self.read_status(member)
         if not fields:
             return None
-        bound = sum_status(fields)
-        return bound if bound < member.threshold else self.held(member)[0]
+        member.size = sum_status(fields)
+        if member.size >= member.threshold:
+            member.size = self.held(member)[0]
+        if member.size < member.threshold or member.has_executed:
+            return member.size
+        private = min(sum_private(read_proc(member.process.pid, "smaps") or b""), member.size)
+        return private if self.is_fork(member) else self.held(member)[0]
 
     def read_status(self, member: Member) -> dict[bytes, int]:
         """Return the sizes in a status file, none when the process is gone.
@@ -711,8 +717,8 @@ class Reader:
             posix.close(member.status)
             member.status = -1
         if b"\nVmRSS:" not in text and b"\nThreads:\t1\n" not in text:
-            texts = [read_proc(pid, "task/%d/status" % thread) for thread in list_threads(pid)[1:]]
-            text = max([text or b"" for text in texts], key=len, default=b"")
+            texts = [read_proc(pid, task + "/status") or b"" for task in list_threads(pid)]
+            text = max(texts, key=len, default=b"")
         first = text.find(b"\nVmRSS:")
         if first < 0:  # about to end, if it is no zombie yet
             return {} if not text or b"\nState:\tZ" in text else {b"VmRSS": 0}
@@ -742,26 +748,19 @@ class Reader:
         return part if is_fork else alone, part
 
     def is_fork(self, member: Member) -> bool:
-        """True until a process has executed a program since it was forked."""
+        """True until a process has executed a program since it was forked.
+
+        ps does not tell. There a fork has the RSS and the name of its parent.
+        """
+        pid = member.process.pid
+        if not PROC:
+            now = self.table.get(pid, member.process)
+            parent = self.table.get(now.ppid)
+            return parent is not None and parent.name == now.name and parent.rss >= now.rss
         if not member.has_executed:
-            words = read_stat_words(member.process.pid)
+            words = read_stat_words(pid)
             member.has_executed = len(words) > 6 and not int(words[6]) & PF_FORKNOEXEC
         return not member.has_executed
-
-    def confirm(self, member: Member, size: int) -> int:
-        """Return a size; for a fork its private bytes, not its parent's pages.
-
-        With ps a fork shows the RSS and the name of its parent.
-        """
-        if not PROC:
-            process = self.table[member.process.pid]
-            parent = self.table.get(process.ppid)
-            is_fork = parent and parent.name == process.name and parent.rss >= process.rss
-            return 0 if is_fork else size
-        if member.has_executed:  # as far as known when its size was read
-            return size
-        private = min(sum_private(read_proc(member.process.pid, "smaps") or b""), size)
-        return private if self.is_fork(member) else self.held(member)[0]
 
 
 def open_proc(name: str) -> int:
@@ -830,13 +829,12 @@ def read_thread_leader(pid: int) -> Process | None:
     return None if len(words) > 35 and words[35] == b"-1" else parse_stat(pid, text)
 
 
-def list_threads(pid: int) -> list[int]:
-    """Return the thread IDs of a process, its first thread's first."""
+def list_threads(pid: int) -> list[str]:
+    """Return the directories of a process's threads, in that of the process."""
     try:
-        names = posix.listdir("%s/%d/task" % (PROC, pid))
+        return ["task/" + name for name in posix.listdir("%s/%d/task" % (PROC, pid))]
     except OSError:
         return []
-    return sorted({int(name) for name in names if name.isdecimal()} | {pid})
 
 
 def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
@@ -857,9 +855,9 @@ def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
     age = now - int(process.start[1:]) / posix.sysconf("SC_CLK_TCK")
     if fields.get(b"Pss_Anon") == fields.get(b"Anonymous") and age < EXEC_TIME:
         return True
-    tasks = ["task/%d/" % thread for thread in list_threads(pid)]
-    asleep = [task for task in tasks if read_stat_words(pid, task + "stat")[:1] == [b"D"]]
-    return any((read_proc(pid, task + "wchan") or b"0") in CLONE_WAITS for task in asleep)
+    tasks = list_threads(pid)
+    asleep = [task for task in tasks if read_stat_words(pid, task + "/stat")[:1] == [b"D"]]
+    return any((read_proc(pid, task + "/wchan") or b"0") in CLONE_WAITS for task in asleep)
 
 
 # ---- the heart: which processes belong to the tree, when to look, which to end -------------------
@@ -872,7 +870,7 @@ class Options:
     interval, grace, warn = 5.0, 2.0, 50.0
     dry_run = quiet = children_only = once = peak = False
     mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
-    pid, report, token = 0, -1, ""  # report: a descriptor
+    pid, report, token = 0, "", ""
     successor = ""  # the seqexec.py that ends what its killed process has left
     command: list[str] = []  # replaced, never changed
 
@@ -886,7 +884,7 @@ class Ending:
         self.began = self.deadline = time.monotonic()
         self.signal = 0  # that each process of the family gets from now on
         self.signalled: dict[int, int] = {}  # PID -> the last signal that it was sent
-        self.steps = ""  # what was done, in words
+        self.steps: list[str] = []  # what was done, in words
         self.empty_looks = 0  # in a row, that found no process of the family
 
 
@@ -896,12 +894,14 @@ class MemoryGuard:
     def __init__(self, limits: Options, reader: Reader, root: Process, child: int = 0) -> None:
         self.limits, self.reader, self.root = limits, reader, root
         self.child = child  # the PID of COMMAND; 0: none, or none any more
+        self.status = -1  # the wait status of COMMAND
+        self.is_stopped = self.is_root_gone = False
         self.members: dict[int, Member] = {}
         self.unsure: list[tuple[Process, float]] = []  # no environment yet: amid an exec
         self.protected = {1} | {each.pid for each in ancestors(posix.getpid())}
         self.endings: list[Ending] = []
         self.ended: list[dict[str, Any]] = []  # endings that are over, as the report tells them
-        self.is_hopeless = False  # all that may be ended would not bring the tree below its total
+        self.is_hopeless = False  # all that may be ended would not bring the tree within its total
         self.least_limit = min(limits.limit, limits.total)
         self.limit_words = "%s (%s)" % (show_size(limits.limit), limits.limit_name)
         self.handed = self.lazy_count = 0  # of the reader, at the last look
@@ -995,12 +995,10 @@ class MemoryGuard:
         self.discover(is_thorough)
         self.lazy_count = self.reader.lazy_count
         has_moved = self.handed - self.refreshed >= min(self.least_limit, 1 << 30) >> 6
-        is_due = is_thorough or is_last or self.handed >= self.key
-        if is_due or has_moved and now >= self.refresh_at:
-            listed = cpu_time()
+        can_wait = self.credit < BURST / 2 or now < self.refresh_at
+        if is_thorough or is_last or self.handed >= self.key or has_moved and not can_wait:
             self.check_all(is_thorough)
-            cost = 300 * (cpu_time() - listed) if self.credit < BURST / 2 else 0.0
-            self.refresh_at = now + max(REFRESH, cost)
+            self.refresh_at = now + REFRESH
             if is_thorough:
                 self.thorough_at = now + max(self.limits.interval, 150 * (cpu_time() - began))
         if is_last:
@@ -1081,11 +1079,8 @@ class MemoryGuard:
         """Read one member and act on what it holds."""
         size = self.reader.measure(member)
         if size is None:
-            del self.members[member.process.pid]
+            self.members.pop(member.process.pid, None)
             return
-        member.size = size
-        if size >= member.threshold:
-            size = self.reader.confirm(member, size)
         room = member.limit - size - MARGIN
         self.danger = min(self.danger, self.handed + room)
         # not at the danger itself: ever shorter sleeps would cost more than this reading
@@ -1114,8 +1109,7 @@ class MemoryGuard:
 
     def check_total(self) -> None:
         """End the largest members until the others are within the total."""
-        total = self.limits.total
-        rest: list[Member] = []
+        total, rest = self.limits.total, []
         held = sum(member.size for member in self.members.values())
         if held > total:
             if self.count_parts() > total * (1 + STILL_GROWING):
@@ -1125,16 +1119,15 @@ class MemoryGuard:
             held = sum(member.part for member in rest)
         text = "the tree holds %s, limit %s (--total), " % (show_size(held), show_size(total))
         able = [m for m in rest if m.process.pid not in self.protected and m.limit != NEVER]
-        was_hopeless = self.is_hopeless
-        self.is_hopeless = held - sum(member.part for member in able) > total
-        if self.is_hopeless and not was_hopeless:
+        if held > total >= held - sum(member.part for member in able):
+            for member in sorted(able, key=lambda member: -member.part):
+                if held > total * ROOM and not member.ending:
+                    why = text + "and this had the most of it, " + show_size(member.part)
+                    self.select_victim(member, member.part, why)
+                    held = sum(member.part for member in rest if not member.ending)
+        elif held > total and not self.is_hopeless:
+            self.is_hopeless = True  # said once
             say(text + "most of it in what may not be ended: nothing is")
-        is_over = held > total and not self.is_hopeless
-        for member in sorted(able, key=lambda member: -member.part):
-            if is_over and held > total * ROOM and not member.ending:
-                why = text + "and this had the most of it, " + show_size(member.part)
-                self.select_victim(member, member.part, why)
-                held = sum(member.part for member in rest if not member.ending)
         key = self.handed + max(total - held - MARGIN, min(total, 1 << 40) // 200)
         self.key, self.danger = min(self.key, key), min(self.danger, key)
 
@@ -1153,17 +1146,17 @@ class MemoryGuard:
             return
         self.endings.append(ending)
         self.credit = BURST  # danger was real, and others may have a part in it
-        self.escalate(ending, signum=_signal.SIGTERM if self.limits.grace else _signal.SIGKILL)
+        self.escalate(ending)
 
-    def escalate(self, ending: Ending, why: str = "", signum: int = _signal.SIGKILL) -> None:
+    def escalate(self, ending: Ending, why: str = "") -> None:
         """Send a family the next signal. None comes after SIGKILL."""
         if ending.signal == _signal.SIGKILL or self.limits.dry_run:
             return
-        now, is_kill = time.monotonic(), signum == _signal.SIGKILL
+        now, is_kill = time.monotonic(), bool(ending.signal or not self.limits.grace)
         after = " after %.2f s" % (now - ending.began) if ending.signal else ""
-        ending.steps += ", SIGKILL" if is_kill else ", SIGTERM"
-        ending.steps += after + (" (%s)" % why if why else "")
-        ending.signal = int(signum)
+        step = ("SIGKILL" if is_kill else "SIGTERM") + after + (" (%s)" % why if why else "")
+        ending.steps.append(step)
+        ending.signal = int(_signal.SIGKILL if is_kill else _signal.SIGTERM)
         ending.deadline = now + (UNKILLABLE if is_kill else self.limits.grace)
         self.sweep(ending)
 
@@ -1195,8 +1188,7 @@ class MemoryGuard:
     def follow(self, ending: Ending, is_last: bool) -> None:
         """See how far an end is. Two empty looks finish and report it."""
         for member in self.family(ending):
-            if self.members.get(member.process.pid) is member:
-                self.check_limit(member)
+            self.check_limit(member)
         alive = self.family(ending)
         ending.empty_looks = 0 if alive else ending.empty_looks + 1
         is_killed, is_late = ending.signal == _signal.SIGKILL, time.monotonic() >= ending.deadline
@@ -1213,8 +1205,99 @@ class MemoryGuard:
         others = len(ending.signalled.keys() - {pid})
         family = " and %d descendant%s" % (others, "s"[: others != 1]) if others else ""
         end = "%d still there" % len(alive) if alive else "gone"
-        words = (verb, ending.command, family, ending.why, ending.steps[2:], end, seconds)
+        words = (verb, ending.command, family, ending.why, ", ".join(ending.steps), end, seconds)
         return say("%s %s%s: %s; %s, %s after %.2f s" % words)
+
+    # watching: sleep, signals, the end of the root
+
+    def watch(self) -> None:
+        """Look and sleep until nothing is left to watch, or told to stop."""
+        import select
+
+        poll = select.poll()
+        alarm, writing = posix.pipe()  # a signal wakes the sleep and does nothing else
+        for fd in alarm, writing:
+            posix.set_blocking(fd, False)
+        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for fd in alarm, open_pidfd(self.root.pid) if self.limits.successor else -1:
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        for signum in {*ENDING_SIGNALS, _signal.SIGCHLD} if self.child else ENDING_SIGNALS:
+            if _signal.getsignal(signum) != _signal.SIG_IGN:
+                _signal.signal(signum, self.on_signal)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED | {_signal.SIGCHLD})
+        _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # `stty tostop` must not stop memmon
+        take_precedence()
+        self.look()
+        if not is_stored:
+            store_bytecode()
+        while not (self.is_stopped or self.has_ended()):
+            for fd, _ in poll.poll(self.pause() * 1000):
+                if fd != alarm:  # the root has ended: told once
+                    poll.unregister(fd)
+            self.look()
+            try:
+                posix.read(alarm, 4096)  # before the check that sees what the signals meant
+            except BlockingIOError:
+                pass
+            catch_up()
+        self.look(True)
+
+    def on_signal(self, signum: int, frame: object) -> None:
+        """Pass a signal on to COMMAND; without one, end after this look.
+
+        The terminal sends INT and QUIT to COMMAND itself.
+        """
+        if not self.child:
+            self.is_stopped = signum != _signal.SIGCHLD
+        elif signum in FORWARDED:
+            try:
+                posix.kill(self.child, signum)  # not reaped yet: root_has_ended() clears the PID
+            except OSError:
+                pass
+
+    def has_ended(self) -> bool:
+        """True once all that is watched is gone, and no end is under way."""
+        is_tied = bool(self.limits.token)
+        if not self.is_root_gone and self.root_has_ended():
+            self.is_root_gone = True
+            self.discover()
+            self.check_all()
+            orphans = [describe(m.process) for m in self.members.values() if not m.ending]
+            if orphans and not is_tied and not self.limits.quiet:
+                shown = (self.root.pid, printable(self.root.name), ", ".join(orphans[:5]))
+                say("%d (%s) has ended; still watching what it left behind: %s" % shown)
+        if not self.is_root_gone or self.endings:
+            return False
+        for _ in range(0 if is_tied else 3):  # some may fork and end in turn
+            self.check_all()
+            if not self.members:
+                self.discover(True)
+        return is_tied or not self.members
+
+    def root_has_ended(self) -> bool:
+        """Tell whether the root has ended. Take COMMAND's status and peak.
+
+        The kernel's figure is exact also for what came and went between two
+        looks, but it counts mapped files: bound_peak() bounds it.
+        """
+        if not self.child:
+            root = self.reader.read(self.root.pid)
+            return root is None or root.start != self.root.start or root.state in "ZX"
+        waited_for = -1 if posix.getpid() == 1 else self.child  # PID 1 is given all orphans
+        pid = -1
+        while pid not in (0, self.child):
+            pid, status, usage = posix.wait4(waited_for, posix.WNOHANG)
+        if not pid:
+            return False
+        self.status, self.child = status, 0
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it
+        self.reader.handed_out()
+        self.bound_peak(usage.ru_minflt + usage.ru_majflt)
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        self.peak_process = max(self.peak_process, min(peak, self.possible) if PROC else peak)
+        self.peak = max(self.peak, self.peak_process)
+        return True
 
 
 def lineage(member: Member | None) -> list[Member]:
@@ -1248,125 +1331,14 @@ def take_precedence(pid: int = 0) -> None:
         pass
 
 
-# ---- watching: sleep, signals, the end of the root -----------------------------------------------
-
-FORWARDED = {getattr(_signal, "SIG" + name) for name in ("TERM", "HUP", "USR1", "USR2", "ALRM")}
-ENDING_SIGNALS = FORWARDED | {_signal.SIGINT, _signal.SIGQUIT}
-
-
-class Watch:
-    """The loop around a guard: its sleep, its signals, the root's end."""
-
-    def __init__(self, guard: MemoryGuard) -> None:
-        import select
-
-        self.guard = guard
-        self.is_stopped = self.is_root_gone = False
-        self.status = -1  # the wait status of COMMAND
-        self.alarm, writing = posix.pipe()  # a signal wakes the sleep and does nothing else
-        for fd in self.alarm, writing:
-            posix.set_blocking(fd, False)
-        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        self.poll = select.poll()
-        self.poll.register(self.alarm, select.POLLIN)
-        pidfd = open_pidfd(guard.root.pid) if guard.limits.successor else -1
-        if pidfd >= 0:
-            self.poll.register(pidfd, select.POLLIN)
-        for signum in {*ENDING_SIGNALS, _signal.SIGCHLD} if guard.child else ENDING_SIGNALS:
-            if _signal.getsignal(signum) != _signal.SIG_IGN:
-                _signal.signal(signum, self.on_signal)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED | {_signal.SIGCHLD})
-        _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # `stty tostop` must not stop memmon
-        take_precedence()
-
-    def on_signal(self, signum: int, frame: object) -> None:
-        """Pass a signal on to COMMAND; without one, end after this look.
-
-        The terminal sends INT and QUIT to COMMAND itself.
-        """
-        if not self.guard.child:
-            self.is_stopped = signum != _signal.SIGCHLD
-        elif signum in FORWARDED:
-            try:
-                posix.kill(self.guard.child, signum)  # not reaped yet: reap() clears the PID
-            except OSError:
-                pass
-
-    def run(self) -> None:
-        """Look and sleep until nothing is left to watch, or told to stop."""
-        gc.disable()  # there are no reference cycles to speak of
-        self.guard.look()
-        if not is_stored:
-            store_bytecode()
-        while not (self.is_stopped or self.has_ended()):
-            for fd, _ in self.poll.poll(self.guard.pause() * 1000):
-                if fd != self.alarm:  # the root has ended: told once
-                    self.poll.unregister(fd)
-            self.guard.look()
-            try:
-                posix.read(self.alarm, 4096)  # before the check that sees what the signals meant
-            except BlockingIOError:
-                pass
-            catch_up()
-        self.guard.look(True)
-
-    def has_ended(self) -> bool:
-        """True once all that is watched is gone, and no end is under way."""
-        guard, is_tied = self.guard, bool(self.guard.limits.token)
-        if guard.child:
-            self.reap()
-        elif not self.is_root_gone:
-            root = guard.reader.read(guard.root.pid)
-            if root is None or root.start != guard.root.start or root.state in "ZX":
-                self.note_root_gone()
-        elif not is_tied:
-            guard.check_all()
-        if not self.is_root_gone or guard.endings:
-            return False
-        for _ in range(3 if guard.limits.mark else 0):  # some may fork and end in turn
-            if not guard.members and not is_tied:
-                guard.discover(True)
-        return is_tied or not guard.members
-
-    def note_root_gone(self) -> None:
-        """Name the descendants that the root left: they are still watched."""
-        guard, self.is_root_gone = self.guard, True
-        guard.discover()
-        guard.check_all()
-        orphans = [describe(m.process) for m in guard.members.values() if not m.ending]
-        if orphans and not guard.limits.token and not guard.limits.quiet:
-            shown = (guard.root.pid, printable(guard.root.name), ", ".join(orphans[:5]))
-            say("%d (%s) has ended; still watching what it left behind: %s" % shown)
-
-    def reap(self) -> None:
-        """Take COMMAND's status when it has ended, and its peak.
-
-        The kernel's figure is exact also for what came and went between two
-        looks, but it counts mapped files: bound_peak() bounds it.
-        """
-        guard = self.guard
-        waited_for = -1 if posix.getpid() == 1 else guard.child  # PID 1 is given all orphans
-        pid = -1
-        while pid not in (0, guard.child):
-            pid, status, usage = posix.wait4(waited_for, posix.WNOHANG)
-        if pid:
-            self.status, guard.child = status, 0
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # from now on a ps would send it
-            guard.reader.handed_out()
-            guard.bound_peak(usage.ru_minflt + usage.ru_majflt)
-            peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-            guard.peak_process = max(
-                guard.peak_process, min(peak, guard.possible) if PROC else peak
-            )
-            guard.peak = max(guard.peak, guard.peak_process)
-            self.note_root_gone()
+# ---- running a command ---------------------------------------------------------------------------
 
 
 def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
     """Start a command with a mark in its environment; return its PID.
 
     SIGPIPE, SIGXFSZ and SIGCHLD are the default in it, other signals as the
-    caller had them. What is to be passed on to it waits until a Watch listens.
+    caller had them. What is to be passed on to it waits until watch() listens.
     Raises Failure: 127 not found, 126 not executable.
     """
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, FORWARDED)
@@ -1377,18 +1349,17 @@ def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
         environment.pop(b"LC_CTYPE", None)
     if ctype:
         environment[b"LC_CTYPE"] = str(ctype)[1:].encode("utf-8", "surrogateescape")
+    if not command[0]:
+        raise Failure("(an empty word): not found", NOT_FOUND)
     chain = environment.get(mark[0])
     environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
     default = [_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD]
     options: Any = {"setsigmask": mask, "setsigdef": default}
     try:
-        if not command[0]:
-            raise FileNotFoundError(errno.ENOENT, posix.strerror(errno.ENOENT))
         return posix.posix_spawnp(command[0], command, environment, **options)
     except OSError as error:
         status = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else CANNOT_RUN
-        name = printable(command[0]) or "(an empty word)"
-        raise Failure("%s: %s" % (name, error.strerror), status) from None
+        raise Failure("%s: %s" % (printable(command[0]), error.strerror), status) from None
 
 
 # ---- what people see -----------------------------------------------------------------------------
@@ -1424,11 +1395,6 @@ def show_size(size: int) -> str:
     return "%d MB" % round(size / MB) if size >= 10 * MB else "%.1f MB" % (size / MB)
 
 
-def or_none(size: int) -> int | None:
-    """Return a limit in bytes, or None for no limit."""
-    return size if size < NO_LIMIT else None
-
-
 def show_tree(guard: MemoryGuard) -> str:
     """Return the tree with its memory."""
     form, total = "%8s %10s %10s  %s", 0
@@ -1441,7 +1407,7 @@ def show_tree(guard: MemoryGuard) -> str:
     return "\n".join([*lines, (form % ("total", "", show_size(total), "")).rstrip()])
 
 
-def tell_end(guard: MemoryGuard, status: int | None) -> None:
+def tell_end(guard: MemoryGuard, report: int, status: int | None) -> None:
     """Tell the peak, and write the report: sizes in bytes, times in seconds."""
     options, peak = guard.limits, guard.peak
     if options.command and not options.quiet:
@@ -1449,16 +1415,17 @@ def tell_end(guard: MemoryGuard, status: int | None) -> None:
         say("peak %s in up to %s" % (show_size(peak), processes))
     if options.peak:
         UNSAID.append("peak %d\n" % peak)
-    if options.report >= 0:
+    if report >= 0:
         import json
 
-        found: dict[str, Any] = {"limit": or_none(options.limit), "total": or_none(options.total)}
+        names = {"limit": options.limit, "total": options.total}
+        found: dict[str, Any] = {k: v if v < NO_LIMIT else None for k, v in names.items()}
         found.update(peak=peak, peak_process=guard.peak_process, processes=guard.most)
         found.update(ended=guard.ended, status=status)
         try:
-            posix.write(options.report, json.dumps(found).encode() + b"\n")
+            posix.write(report, json.dumps(found).encode() + b"\n")
         except OSError as error:
-            say("--report: %s" % error.strerror)
+            say("--report %s: %s" % (printable(options.report), error.strerror))
     catch_up(READER_TIME)
 
 
@@ -1474,7 +1441,7 @@ def parse_number(text: str, least: float, most: float) -> float:
     except ValueError:
         number = -1.0
     if not least <= number <= most:
-        raise ValueError("not a number from %g to %g" % (least, most))
+        raise ValueError("not a number from %.10g to %.10g" % (least, most))
     return number
 
 
@@ -1483,25 +1450,10 @@ def parse_size(text: str) -> int:
     unit = SUFFIXES.get(text[-1:].upper(), 0)
     try:
         number = parse_number(text[:-1] if unit else text, 0.0, 1 << 40)
-        if 0 < number < 0.001:
-            raise ValueError
     except ValueError:
         text = "not a size: write 512M, 2G, a number of MB, or 0 for no limit"
         raise ValueError(text) from None
-    return min(int(number * (unit or MB)), NO_LIMIT) or NO_LIMIT
-
-
-def parse_pid(text: str) -> int:
-    """Return a PID. Raise ValueError."""
-    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
-        raise ValueError("not a PID")
-    return int(text)
-
-
-def open_report(path: str) -> int:
-    """Return a descriptor to write a file anew; wait for no FIFO's reader."""
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NONBLOCK
-    return posix.open(path, flags, 0o666)
+    return min(int(number * (unit or MB)) or 1, NO_LIMIT) if number else NO_LIMIT
 
 
 FLAGS = {"--children-only", "--once", "--dry-run", "--quiet", "--peak"}
@@ -1511,9 +1463,9 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "--interval": lambda text: parse_number(text, 0.0, 1e9),
     "--grace": lambda text: parse_number(text, 0.0, 86400.0),
     "--warn": lambda text: parse_number(text, 1.0, 100.0),
-    "--pid": parse_pid,
+    "--pid": lambda text: int(parse_number(text, 1, (1 << 31) - 1)),
     "--limit-name": lambda text: printable(text, 40),
-    "--report": open_report,
+    "--report": str,
     "--token": str,
     "--successor": str,
 }
@@ -1574,8 +1526,6 @@ def find_root(pid: int) -> Process:
             posix.kill(root.pid, 0)
     except PermissionError:
         raise Failure("--pid %d: belongs to another user" % pid, 1) from None
-    except ProcessLookupError:
-        root = None
     if root is None:
         raise Failure("--pid %d: no such process" % pid, 1)
     return root
@@ -1599,7 +1549,9 @@ def check_means(options: Options) -> None:
 def run(options: Options) -> int:
     """Watch what the options name; return the exit status, -N for signal N."""
     check_means(options)
-    reader, child, watch, status = Reader(), 0, None, 0
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NONBLOCK
+    report = posix.open(options.report, flags, 0o666) if options.report else -1
+    reader, child, guard, status = Reader(), 0, None, 0
     if options.token:
         options.mark = (b"SEQEXEC_RUN", options.token.encode("utf-8", "surrogateescape"))
     if options.command:
@@ -1610,23 +1562,22 @@ def run(options: Options) -> int:
         if options.once:
             guard.discover(True)
             return show(show_tree(guard))
-        watch = Watch(guard)
-        watch.run()
+        guard.watch()
     except (Failure, OSError) as error:
         if not child:
             raise
         text = "cannot watch %d any longer, it runs on without a limit: %s"
         say(text % (child, error.strerror if isinstance(error, OSError) else error))
     if child:
-        status = watch.status if watch and watch.status >= 0 else posix.waitpid(child, 0)[1]
+        status = guard.status if guard and guard.status >= 0 else posix.waitpid(child, 0)[1]
         status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
-    elif guard.ended:
+    elif guard and guard.ended:
         status = ENDED_SOMETHING
-    if watch and watch.is_root_gone and options.successor and not watch.is_stopped:  # it was killed
+    if guard and guard.is_root_gone and options.successor and not guard.is_stopped:  # killed
         argv = ["sh", options.successor, "--end-orphans", options.token]
         posix.execve("/bin/sh", argv, posix.environ)
-    if watch:
-        tell_end(guard, status if child else None)
+    if guard:
+        tell_end(guard, report, status if child else None)
     return status
 
 

@@ -847,7 +847,6 @@ def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) ->
 @pytest.mark.parametrize(
     "words, status, part",
     [
-        (["--limit", "0.0001"], 2, "--limit: '0.0001'"),
         (["--limit", "-5"], 2, "--limit: '-5'"),
         (["--limit", "abc"], 2, "--limit: 'abc'"),
         (["--limit", "1e20"], 2, "'1e20'"),

@@ -67,7 +67,7 @@ MEMMON = [
     ("--limit", BAD, "--limit needs a value"),
     ("--limit 1X", BAD, "--limit: '1X' is not a size: write 512M, 2G, a number of MB, or 0 for no limit"),
     ("--grace x -- true", BAD, "--grace: 'x' is not a number from 0 to 86400"),
-    ("--pid x", BAD, "--pid: 'x' is not a PID"),
+    ("--pid x", BAD, "--pid: 'x' is not a number from 1 to 2147483647"),
     ("--pid 4194305", 1, "--pid 4194305: no such process"),
     ("--pid 1", BAD, "--pid 1 is the whole machine: not watched"),
     ("--pid 2 -- true", BAD, "a command cannot be combined with --pid, --token or --once"),

@@ -577,14 +577,14 @@ MUTANTS = [
     ),
     Mutant(
         "a fork is ended for pages of its parent",
-        "confirm",
-        (("        private = min(", "        return size\n        private = min("),),
+        "measure",
+        (("        private = min(", "        return member.size\n        private = min("),),
         ("test_memmon.py", "-k", "own_alone"),
     ),
     Mutant(
         "the files that a command maps are in its peak",
-        "reap",
-        (("min(peak, guard.possible)", "peak"),),
+        "root_has_ended",
+        (("min(peak, self.possible)", "peak"),),
         ("test_memmon.py", "-k", "file_that_is_read"),
     ),
     Mutant(
