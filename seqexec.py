@@ -1607,10 +1607,8 @@ class Plan:
     argv: list[str] = []  # what to execute
     is_shell = False  # called with a shell's flags
     is_line = False  # a shell's `-c LINE`
-    timeout = 0.0  # seconds, 0 none
     wait: float | None = None  # seconds, None without a limit
     leftovers = ""  # wait, kill, leave
-    memory = ""  # MB; "0" none, "" the default
     quiet = verbose = False
     waited = 0.0  # seconds, filled in by the wait
     project = ""  # the path of the checkout
@@ -1618,7 +1616,6 @@ class Plan:
     finish = "-"  # what ended it, for the history
     kept: Process | None = None  # the turn is for this process, by a keeper
     silence = 0.5  # seconds of waiting before the first line about it
-    label = ""  # of the caller, and a colon
     number = 0  # of a background run
     is_held = False  # kept until --release, too
     ready = -1  # a descriptor to close once this has lined up
@@ -2853,7 +2850,6 @@ REPEAT = 30.0  # seconds after which the waiting line is repeated where it canno
 # The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
 EARLIER_LINES = 400  # of the history that are looked at
 EARLIER_RUNS = 5  # of one command, no fewer and no more: what it took last year says little
-LONGEST_ESTIMATE = 20  # commands ahead
 LARGEST_SPREAD = 0.3  # between the shortest and the longest, as a part of what is likely
 
 
@@ -3033,7 +3029,7 @@ def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
     commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in ahead]
     history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
     seconds = expected_seconds(history, commands, running.seconds)
-    if seconds < 1 or len(ahead) >= LONGEST_ESTIMATE:
+    if seconds < 1:
         return ""
     unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
     text = duration(round(seconds / unit) * unit)
@@ -3224,6 +3220,9 @@ class Command(Plan):
     gits: list[GitCall] = []  # the git commands that it starts with
     is_background = False
     within: float | None = None  # seconds that a background run is followed for
+    timeout = 0.0  # seconds, 0 none
+    memory = ""  # MB; "0" none, "" the default
+    label = ""  # of the caller, and a colon
 
 
 def run(plan: Command) -> int:
