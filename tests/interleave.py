@@ -679,7 +679,7 @@ class Automaton:
         return name == "stat" and op[1][:1] == "/" and not self.is_vandalised or name == "open" and op[1][:2] == "/s"
 
     def choices(self, world: World) -> list[tuple[int, str]]:
-        """Return what may happen next: who goes on, and how."""
+        """Return what may happen next: which process goes on, and how."""
         found: list[tuple[int, str]] = []
         alive = [who for who, process in enumerate(world.processes) if process.status == ALIVE]
         able = {who: not self.is_blocked(world, who, self.op(world, who)) for who in alive}

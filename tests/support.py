@@ -326,7 +326,7 @@ def new_word() -> str:
 
 @contextlib.contextmanager
 def full_pipe() -> Iterator[tuple[int, int]]:
-    """Give the two ends of a pipe that takes nothing more until somebody reads."""
+    """Give the two ends of a pipe that takes nothing more until it is read."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with contextlib.suppress(BlockingIOError):
@@ -461,7 +461,7 @@ def believing_nothing(project: Project, directory: Path) -> str:
     return changed(project, directory, (proof, "    can_flock = False\n" + proof))
 
 
-# ---- who holds, who waits ----------------------------------------------------------------------------------
+# ---- holders and waiters -----------------------------------------------------------------------------------
 
 
 def queue_lines(scope: Path) -> list[str]:
@@ -510,7 +510,7 @@ def kept_pids(scope: Path) -> list[int]:
 
 
 def keeper_pids(scope: Path) -> list[int]:
-    """Return the keepers: whoever has an owner file of the lock open, and is not the one that it is named after."""
+    """Return the keepers: they have an owner file of the lock open that is not named after them."""
     files = {str(scope / "executor.lock" / name): pid_in(name) for name in owners(scope)}
     found = []
     for pid in all_pids():
@@ -697,7 +697,7 @@ class Terminal:
             return False
         try:
             text = os.read(self.master, 65536).decode(errors="replace")
-        except OSError:  # EIO: nobody has the other end any more
+        except OSError:  # EIO: the other end is closed
             return False
         self.unread += text
         self.output += text
@@ -719,7 +719,7 @@ class Terminal:
         return self.process.poll() is None or bool(select.select([self.master], [], [], 0)[0])
 
     def drain(self) -> str:
-        """Return all that is shown until everybody has left the terminal."""
+        """Return all that is shown until all have left the terminal."""
         deadline = time.monotonic() + SOON
         while time.monotonic() < deadline and self.read(max(0.0, deadline - time.monotonic())):
             pass

@@ -9,7 +9,7 @@ import time
 import pytest
 from support import LINUX, Holder, Project, Tool, finish, nothing_left, queue_lines, read_line, shell
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what lives")
 
 
 
@@ -114,7 +114,7 @@ def test_everybody_ahead_is_part_of_the_estimate(project: Project, tool: Tool, h
     shown = line.partition("\t")[0].split(":", 2)[2]
     history(project, tool, *["120 %s" % command] * 5)
     second = project.start(tool.wrap(["true"]))
-    assert "about" not in read_line(second, "stderr")  # nobody knows how long the one between takes
+    assert "about" not in read_line(second, "stderr")  # it is not known how long the one between takes
     history(project, tool, *["120 %s" % command] * 5, *["300 %s" % shown] * 5)
     second.kill()
     second.wait()  # it is passed over from now on

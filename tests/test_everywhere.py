@@ -207,7 +207,7 @@ def test_it_works_when_it_is_called_by(project: Project, tool: Tool, how: str) -
 @linux
 @pytest.mark.skipif(not HAS_STRANGER, reason="needs root and setpriv")
 def test_an_ordinary_user_can_do_all_of_it(project: Project, tool: Tool) -> None:
-    """Whoever runs the tests as an ordinary user has seen it already."""
+    """A run of the tests as an ordinary user has shown it already."""
     if not stranger_has_python(project):
         pytest.skip("this Python can only be started by root")
     project.base.chmod(0o1777)

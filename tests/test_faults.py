@@ -141,7 +141,7 @@ def test_an_orphan_that_executes_itself_over_and_over_is_found(project: Project,
 
 
 def is_traced(pid: int) -> bool:
-    """Tell whether somebody traces a process (proc_pid_status(5): TracerPid)."""
+    """Tell whether a process is traced (proc_pid_status(5): TracerPid)."""
     try:
         status = Path("/proc/%d/status" % pid).read_text()
     except OSError:

@@ -436,7 +436,7 @@ def test_arguments_that_are_too_long_by_what_we_add_are_not_refused_in_silence(p
         words = ["x" * 50000] * (total // 50008) + ["x" * (total % 50008)]
         try:
             return project.run([tool.path, *words])
-        except OSError:  # E2BIG: too long for anybody
+        except OSError:  # E2BIG: too long for any program
             return None
 
     low, high = 0, os.sysconf("SC_ARG_MAX")

@@ -530,7 +530,7 @@ def test_what_is_left_of_a_dead_holders_make_is_ended_first(
 def test_random_kills_never_make_two_run_or_one_hang(
     project: Project, wrapper: str, scope: Path, witness: Witness, how: str, rounds: int
 ) -> None:
-    """Rounds of arrivals; each round one of those who hold, wait or work is killed."""
+    """Rounds of arrivals; each round one of those that hold, wait or work is killed."""
     write_makefile(project, "work: ; @" + critical(witness, "$(N)", 0.03), guard=how == "guard")
     chance = random.Random(4)
     running: list[subprocess.Popen[bytes]] = []
@@ -650,7 +650,7 @@ def test_names_that_look_like_flags_are_guarded(project: Project, tool: MakeTool
 
 @pytest.mark.parametrize("name", ["project", "it's", "$HOME"])
 def test_inside_it_costs_nothing(project: Project, name: str) -> None:
-    """In a whole tree of makes nobody but the first waits, whatever the checkout's name."""
+    """In a whole tree of makes only the first waits, whatever the checkout's name."""
     project = project.other(name)
     write_makefile(
         project, "all: ; @$(MAKE) -s -C sub; make -s two; ./make_sequential.py -s two\ntwo: ; @echo two\n"
@@ -868,7 +868,7 @@ def test_the_pid_that_a_waiting_line_shows_is_makes(project: Project, scope: Pat
         nothing_left(scope)
 
 
-@pytest.mark.skipif(not LINUX, reason="only /proc shows who has which pipe")
+@pytest.mark.skipif(not LINUX, reason="only /proc shows which process has which pipe")
 @pytest.mark.parametrize("first", ["left", "right"])
 def test_two_guarded_makes_in_one_pipeline(project: Project, scope: Path, first: str) -> None:
     wait = "while [ ! -e %s/executor.lock ]; do sleep 0.01; done; " % scope

@@ -233,7 +233,7 @@ def test_the_total_limit_ends_the_largest_until_the_rest_fits(place: Guarded) ->
     assert len(descendants_of(parent.pid)) == 3
 
 
-# ---- and nobody else ---------------------------------------------------------------------------------------
+# ---- and nothing else --------------------------------------------------------------------------------------
 
 
 def ends_told(place: Guarded, hog_options: list[object], *words: object) -> list[str]:
@@ -552,7 +552,7 @@ def test_no_process_is_ever_stopped(place: Guarded) -> None:
 
 
 def test_a_line_in_the_background_does_not_stop_the_guard(place: Guarded) -> None:
-    """As `stty tostop` has it for others: then nobody would watch any more."""
+    """As `stty tostop` has it for others: then nothing would watch any more."""
     terminal = JobShell(place.project)
     terminal.do("stty tostop")
     terminal.do("mkfifo go; %s -- sh -c 'read line <go; exit 7' &" % shlex.quote(place.memmon))

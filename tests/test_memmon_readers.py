@@ -343,7 +343,7 @@ def test_new_processes_are_found_by_the_last_pid(memmon: ModuleType, mock: Mock)
     mock.add(15, 1)
     assert (
         found() == []
-    )  # the counter has not moved: there can be nobody; the thorough look asks nevertheless
+    )  # the counter has not moved: there can be none; the thorough look asks nevertheless
     assert found(True) == [15]
     loadavg.write_text("0.20 0.06 0.02 1/83 33\n")
     mock.add(31, 30)
@@ -438,7 +438,7 @@ def test_both_readers_see_the_same(memmon: ModuleType, project: Project) -> None
 @pytest.mark.parametrize("pid", [1, 0, -1, -5000])
 def test_no_signal_ever_goes_to_groups_everybody_or_init(memmon: ModuleType, pid: int) -> None:
     process = memmon.Process(pid, "t0", "x")
-    memmon.posix = None  # whoever would ask the system fails
+    memmon.posix = None  # what would ask the system fails
     assert memmon.signal_process(process, signal.SIGTERM) is False
 
 

@@ -46,7 +46,7 @@ def cleared(project: Project) -> list[str]:
 
 
 def record_of(scope: Path) -> list[str]:
-    """Return the lines of the one who holds the lock."""
+    """Return the lines of the holder."""
     (path,) = (scope / "executor.lock").iterdir()
     return path.read_text().splitlines()
 
@@ -149,7 +149,7 @@ def test_through_another_project_and_back_it_is_still_inside(project: Project, t
 
 
 def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
-    """Also behind somebody who waits from outside, and two calls deep."""
+    """Also behind a waiter from outside, and two calls deep."""
     clear = cleared(project)
     command = tool.wrap([*clear, *tool.wrap([*clear, *tool.wrap(shell("echo inner"))])])
     outer = project.start(tool.wrap(shell("echo ready; read line; " + quoted([*clear, *command]))))
@@ -163,7 +163,7 @@ def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Pr
 
 
 def test_what_a_run_leaves_behind_without_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
-    """The run waits for it, and nobody else has anything to do with it any more: its parent has ended."""
+    """The run waits for it, and nothing else has to do with it any more: its parent has ended."""
     clear = cleared(project)
     inner = quoted([*clear, *tool.wrap(shell("echo inner"), quiet=True)])
     line = "exec 3<&0; (read line <&3; exec %s) & echo ready; exit 7" % inner
@@ -368,7 +368,7 @@ def test_several_at_one_end_of_a_pipe_take_turns(
     """`make -j8 | tee log`, both through it: the recipes are no pipeline among themselves."""
     all_of_them = " & ".join(quoted(tool.wrap(witness.command(number, 0.03))) for number in range(5))
     one = "seq 3" if line.startswith("{one}") else "cat"
-    filtered = all_of_them.replace(" & ", " | cat & ", 2)  # some by themselves, some through somebody
+    filtered = all_of_them.replace(" & ", " | cat & ", 2)  # some by themselves, some through a filter
     line = line.format(all=all_of_them, filtered=filtered, one=quoted(tool.wrap(["/bin/sh", "-c", one])))
     assert project.run(bash(line), timeout=40).returncode == 0
     assert len(witness.finished()) == 5
@@ -379,7 +379,7 @@ def test_several_at_one_end_of_a_pipe_take_turns(
 @needs_bash
 @needs_proc
 def test_who_waits_for_a_pipeline_does_not_keep_it_from_joining(project: Project, tool: Tool) -> None:
-    """All write into one log. The second of the pipeline would have to wait for who waits for the first."""
+    """All write into one log. The second of the pipeline would have to wait for one that waits for the first."""
     calls = shell("echo alone >&2"), ["echo", "data"], shell("cat; echo both")
     alone, first, second = (quoted(tool.wrap(argv)) for argv in calls)
     line = "{ (sleep 0.4; exec %s) & (sleep 0.8; exec %s) | %s; wait; } 2>&1 | %s"
@@ -441,7 +441,7 @@ def test_a_killed_pipeline_leaves_the_lock_free(project: Project, tool: Tool) ->
     nothing_left(tool.scope(project))
 
 
-# ---- who has lost its environment, and more ----------------------------------------------------------------
+# ---- a lost environment, and more --------------------------------------------------------------------------
 
 
 @needs_proc

@@ -36,7 +36,7 @@ from support import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what sleeps")
 
 
 def test_the_next_command_starts_within_100_ms(project: Project, seqexec: Tool) -> None:
@@ -89,7 +89,7 @@ def test_dead_lines_go_though_one_waits(project: Project, seqexec: Tool) -> None
     holder = Holder(project, seqexec)
     second = project.start(seqexec.wrap(shell("read line")))
     wait_for_waiter(project.state, second)
-    with open(project.state / "queue.txt", "a") as queue:  # with nobody there, the holder would empty it
+    with open(project.state / "queue.txt", "a") as queue:  # without a waiter, the holder would empty it
         queue.write(("7:1700000000:%s\t1.gone-0a1b2c3d.1.7.t7\n" % ("x" * 900)) * 40)
     third = project.start(seqexec.wrap(["true"]))
     wait_for_waiter(project.state, third)
@@ -115,7 +115,7 @@ def test_a_stopped_waiter_is_passed_over_before_it_counts_as_frozen(project: Pro
 
 
 def test_waiters_line_up_again_when_queue_or_state_directory_are_removed(project: Project, seqexec: Tool) -> None:
-    """Within a few seconds, not first when the holder ends: whoever comes meanwhile must find them ahead."""
+    """Within a few seconds, not first when the holder ends: what comes meanwhile must find them ahead."""
     holder = Holder(project, seqexec)
     waiters = [project.start(seqexec.wrap(["true"])) for _ in range(2)]
     for waiter in waiters:

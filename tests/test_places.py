@@ -36,7 +36,7 @@ from support import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what waits")
 
 
 def status(project: Project) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_junk_in_the_place_of_a_waiters_file_is_no_place(project: Project, seqex
     assert finish(again)[:2] == (0, b"a\n")
 
 
-# ---- labels, and who calls ---------------------------------------------------------------------------------
+# ---- labels and callers ------------------------------------------------------------------------------------
 
 
 def test_a_label_stands_before_the_command_wherever_people_see_it(project: Project, seqexec: Tool) -> None:
@@ -340,7 +340,7 @@ def test_hold_gives_up_when_it_is_told_to(project: Project, seqexec: Tool, holde
     assert project.run([seqexec.path, "--hold", "true"]).returncode == FAILED
 
 
-# ---- what a killed seqexec leaves, when nobody comes -----------------------------------------------------------
+# ---- what a killed seqexec leaves, when no call comes ----------------------------------------------------------
 
 
 def test_the_rest_of_a_killed_run_is_ended_though_no_call_comes(project: Project, seqexec: Tool) -> None:

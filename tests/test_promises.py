@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each promise of the README that no other file measures: how long, how often, how many, who, where from.
+"""Each promise of the README that no other file measures: how long, how often, how many, by which user, where from.
 
 Everything is seen from outside: command line, standard error, and the files that people may look at.
 """
@@ -50,7 +50,7 @@ from support import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who runs")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what runs")
 MB = 1 << 20
 NO_PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 ELSEWHERE = "1.elsewhere-0123abcd.4026531836.1.t123456"
@@ -132,7 +132,7 @@ def on_a_shared_disk(directory: Path, tool: Tool) -> Tool:
 def test_a_holder_on_another_host_is_not_dead_after_a_minute_of_silence(
     project: Project, seqexec: Tool, tmp_path: Path
 ) -> None:
-    """Signs of life come each minute: who has been silent for less than a few of them may live."""
+    """Signs of life come each minute: an owner that was silent for less than a few minutes may live."""
     assert default("SEQEXEC_ABANDONED") == "300"
     plant_owner_elsewhere(project.state)
     done = project.run(on_a_shared_disk(tmp_path, seqexec).wrap(shell("echo it ran"), wait=61), timeout=90)
@@ -450,7 +450,7 @@ def test_the_history_keeps_about_a_thousand_runs(project: Project, seqexec: Tool
     assert ": run 2" in runs[-1]["command"]
 
 
-# ---- nothing is left running, and nobody is taken for somebody else ----------------------------------------
+# ---- nothing is left running, and no process is taken for another ------------------------------------------
 
 
 @pytest.mark.parametrize("tool", TOOLS, indirect=True)

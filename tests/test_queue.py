@@ -95,7 +95,7 @@ def test_who_comes_first_runs_first(project: Project, tool: Tool, holder: Holder
 def test_a_newcomer_does_not_overtake_while_the_lock_changes_hands(
     project: Project, tool: Tool, witness: Witness
 ) -> None:
-    """Ten that come back at once after each run, as loops in ten terminals do: nobody is overtaken twice."""
+    """Ten that come back at once after each run, as loops in ten terminals do: none is overtaken twice."""
     loop = 'n=0; while [ $n -lt 5 ]; do "$@" || exit; n=$((n+1)); done'
     loops = [project.start(shell(loop, *tool.wrap(witness.command(name, 0.01)))) for name in range(10)]
     assert [ended(each, 60) for each in loops] == [0] * 10
@@ -133,11 +133,11 @@ def test_the_project_is_the_one_that_git_names(project: Project, tool: Tool, hol
     if not shutil.which("git"):
         pytest.skip("needs git")
     there = project.path.parent
-    who = {
+    author = {
         "GIT_%s_%s" % (role, what): "x@y" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
     }
     repository = there / "with git"
-    git: dict[str, Any] = {"cwd": repository, "set": who}
+    git: dict[str, Any] = {"cwd": repository, "set": author}
     repository.mkdir()
     assert project.run(["git", "init", "-q", "."], **git).returncode == 0
     assert project.run(["git", "commit", "-q", "--allow-empty", "-m", "x"], **git).returncode == 0
@@ -222,7 +222,7 @@ def test_a_command_with_control_characters_is_one_harmless_line(
 def test_old_lines_do_not_make_a_waiter_look_seldom(
     project: Project, tool: Tool, holder: Holder, tmp_path: Path
 ) -> None:
-    """No event tells that who is ahead was stopped: that the lock is free was seen 30 s later, not within SOON."""
+    """No event tells that the one ahead was stopped: that the lock is free was seen 30 s later, not within SOON."""
     scope = tool.scope(project)
     with open(scope / "queue.txt", "a") as queue:
         queue.writelines("%d:1:true\t1.vm-0.1.%d.t1\n" % (pid, pid) for pid in range(300, 340))
@@ -413,7 +413,7 @@ def test_a_waiter_says_where_it_stands_and_behind_whom(project: Project, tool: T
 def test_who_is_far_from_its_turn_says_that_it_has_moved_up(
     project: Project, seqexec: Tool, tmp_path: Path, descriptors: dict[str, Any]
 ) -> None:
-    """Nobody tells it: the one just ahead of it is still there."""
+    """Nothing tells it: the one just ahead of it is still there."""
     copy = changed(project, tmp_path, ("\nTICK = 2.0", "\nTICK = 0.1"))
     holder, scope = Holder(project, seqexec), seqexec.scope(project)
     waiters = []
@@ -558,7 +558,7 @@ def test_waiters_killed_in_the_middle_block_nobody(
     settle(project, tool)
 
 
-@pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see what waits")
 def test_a_recipe_line_whose_make_has_died_while_it_waited_never_runs(
     project: Project, seqexec: Tool
 ) -> None:
@@ -575,7 +575,7 @@ def test_a_recipe_line_whose_make_has_died_while_it_waited_never_runs(
     nothing_left(project.state)
 
 
-@pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see what sleeps")
 def test_a_stopped_waiter_is_passed_over_and_keeps_its_place(
     project: Project, tool: Tool, holder: Holder, witness: Witness
 ) -> None:
@@ -608,14 +608,14 @@ claim = m.make_claim(m.enter_scope(sys.argv[2]), m.own_identity(), b"command loo
 m.append_to_queue(claim, "looks")
 for line in sys.stdin:
     ahead = m.find_waiter_ahead(claim)
-    print(ahead.identity.pid if ahead else "nobody", flush=True)
+    print(ahead.identity.pid if ahead else "none", flush=True)
 m.abandon(claim)
 """
 
 
-@pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see what sleeps")
 def test_who_has_passed_over_a_stopped_one_sees_it_come_back(project: Project, seqexec: Tool) -> None:
-    """Each look by itself: of two that the same release wakes, chance decides who is first."""
+    """Each look by itself: of two that the same release wakes, chance decides which is first."""
     holder = Holder(project, seqexec)
     stopped = project.start(seqexec.wrap(["true"]))
     wait_for_waiter(project.state, stopped)
@@ -625,7 +625,7 @@ def test_who_has_passed_over_a_stopped_one_sees_it_come_back(project: Project, s
     looks = project.start([sys.executable, "-B", "-c", LOOKS, product, str(project.path)], bufsize=0)
     assert looks.stdin is not None
     looks.stdin.write(b"look\n")
-    assert read_line(looks).strip() == "nobody"
+    assert read_line(looks).strip() == "none"
     stopped.send_signal(signal.SIGCONT)
     wait_until(lambda: state_of(stopped.pid) == "S")
     looks.stdin.write(b"look\n")
@@ -678,7 +678,7 @@ def test_a_waiter_whose_lines_nobody_reads_holds_nobody_up(project: Project, too
     nothing_left(tool.scope(project))
 
 
-@pytest.mark.skipif(not LINUX, reason="needs /proc to see who sleeps")
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see what sleeps")
 def test_nobody_is_stuck_behind_one_that_stops_after_its_turn_has_been_told(
     project: Project, tool: Tool, holder: Holder
 ) -> None:

@@ -52,7 +52,7 @@ from support import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what lives")
 
 # ---- killed at random --------------------------------------------------------------------------------------
 
@@ -92,11 +92,11 @@ class Crowd:
                     assert b"Traceback" not in said, said
 
     def kill_one(self) -> bool:
-        """Kill the holder, its command or anybody; tell whether there was one."""
+        """Kill the holder, its command or any process; tell whether there was one."""
         holders = {process.pid: name for name, process in self.running.items()}
-        kind = self.chance.choice(("holder", "command", "anybody"))
+        kind = self.chance.choice(("holder", "command", "any"))
         pids = [pid for pid in holder_pids(self.scope) if pid in holders]
-        if kind == "anybody" or not pids:
+        if kind == "any" or not pids:
             name = self.chance.choice(sorted(self.running))
             victim = self.running[name].pid
         else:
@@ -354,7 +354,7 @@ def test_an_owner_file_that_goes_before_it_is_public_is_made_again(
     assert status == 0 and IDENTITY.match(said.decode())
 
 
-# ---- who dies, and how -------------------------------------------------------------------------------------
+# ---- what dies, and how ------------------------------------------------------------------------------------
 
 
 def kill_wrapper(holder: Holder) -> None:
@@ -458,7 +458,7 @@ def test_no_clock_breaks_a_live_holders_lock(project: Project, tool: Tool, holde
 
 
 def plant_owner(scope: Path, identity: str) -> Path:
-    """Put an owner file of somebody's into the lock."""
+    """Put an owner file into the lock."""
     scope.mkdir(mode=0o700, parents=True, exist_ok=True)
     (scope / "executor.lock").mkdir(mode=0o700)
     path = scope / "executor.lock" / identity
@@ -581,7 +581,7 @@ def test_two_containers_on_one_state_directory_exclude_each_other(project: Proje
 
 @needs_namespaces
 def test_a_dead_holders_command_that_cannot_be_seen_is_waited_for(project: Project, tool: Tool) -> None:
-    """hidepid of proc(5): of others' processes nothing is told but that somebody has the PID."""
+    """hidepid of proc(5): of others' processes nothing is told but that the PID is taken."""
     if not (HAS_STRANGER and stranger_has_python(project)):
         pytest.skip("needs a second user")
     project.base.chmod(0o1777)

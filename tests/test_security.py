@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stands in the state directory was written by anybody: nothing in it is followed, believed, or shown raw.
+"""Any user may have written what stands in the state directory: nothing in it is followed, believed, or shown raw.
 
 The second user is 65534. What needs one is skipped where the tests do not run as root."""
 
@@ -106,7 +106,7 @@ class Forged:
         fcntl.flock(self.file, fcntl.LOCK_EX)
 
     def die(self) -> None:
-        """Give the flock up, as the kernel does for who has died."""
+        """Give the flock up, as the kernel does for a process that has died."""
         fcntl.flock(self.file, fcntl.LOCK_UN)
 
     def __del__(self) -> None:
@@ -151,7 +151,7 @@ def test_a_hostile_command_is_shown_harmless_everywhere(project: Project, tool: 
 def test_hostile_files_are_shown_harmless(
     project: Project, tool: Tool, bystander: subprocess.Popen[bytes]
 ) -> None:
-    """What nobody's tool wrote: an owner file, queue lines, a history, with a live owner behind them."""
+    """What no tool wrote: an owner file, queue lines, a history, with a live owner behind them."""
     scope = tool.scope(project)
     forged = Forged(scope, "executor.lock", identity_of(bystander.pid), record_of(HOSTILE.replace("\r", "")))
     line = "%d:1700000000:%s\t%s\n" % (bystander.pid, HOSTILE, identity_of(bystander.pid, "t5"))
@@ -183,7 +183,7 @@ def test_a_project_path_with_escape_sequences_is_shown_harmless(project: Project
     assert_harmless(done.stdout + done.stderr)
 
 
-# ---- who is signalled --------------------------------------------------------------------------------------
+# ---- what is signalled -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", ["0", "1", "-1", "bystander", "99999999999999999999", "\u0663"])
@@ -206,7 +206,7 @@ def test_nobody_is_signalled_because_of_a_pid_in_a_file(
     killed = project.run([copy, "--kill-all"], set=environment, timeout=20)
     if word in ("0", "-1"):  # no identity has these
         assert killed.returncode == 0
-    else:  # somebody on a host "h", of whom nobody can tell from here
+    else:  # an owner on a host "h", of which nothing is known here
         assert killed.returncode == 125 and b" on h (make) lives on" in killed.stderr
     done = project.run([copy, *shell("echo ran")], set=environment, timeout=20)
     assert (done.returncode, done.stdout) == (0, b"ran\n")
@@ -232,7 +232,7 @@ def test_a_recorded_child_that_is_somebody_else_is_not_ended(
 ) -> None:
     """A dead owner's file names an innocent process, its start time and all.
 
-    Its parent lives, and is no child of init's, as the tests may be: such a one is who orphans are given to.
+    Its parent lives, and is no child of init's, as the tests may be: orphans are given to such a one.
     """
     scope = tool.scope(project)
     older = what != "younger"

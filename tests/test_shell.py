@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""As a shell: to make, to automake's scripts, to whoever calls `-c`, it is /bin/sh, one at a time."""
+"""As a shell: to make, to automake's scripts, to all that call `-c`, it is /bin/sh, one at a time."""
 
 from __future__ import annotations
 
@@ -406,7 +406,7 @@ def test_ctrl_c_on_make_ends_the_recipe_and_frees_the_lock(project: Project) -> 
 
 
 @needs_make
-@pytest.mark.skipif(not LINUX, reason="needs /proc to see who waits")
+@pytest.mark.skipif(not LINUX, reason="needs /proc to see what waits")
 def test_two_targets_of_a_parallel_make_run_one_after_the_other(
     project: Project, seqexec: Tool, witness: Witness
 ) -> None:

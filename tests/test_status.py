@@ -39,7 +39,7 @@ from support import (
     wait_until,
 )
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what lives")
 needs_setsid = pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 
 STATUS = {"seqexec": ["--status"], "make_sequential": ["--seq-status"]}
@@ -145,7 +145,7 @@ def test_what_is_stale_is_shown_as_such(project: Project, tool: Tool, holder: Ho
 
 
 def test_a_killed_waiter_is_away_and_one_that_has_run_is_not(project: Project, tool: Tool) -> None:
-    """The line of one that has run stays in the queue as long as somebody waits."""
+    """The line of one that has run stays in the queue as long as another one waits."""
     first = Holder(project, tool)
     waiters = []
     for argv in shell("echo ready; read line"), shell(": never"), ["true"]:

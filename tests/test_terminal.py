@@ -262,7 +262,7 @@ def test_a_waiter_draws_over_nothing_of_its_own_job(project: Project, tool: Tool
 
 @pytest.mark.parametrize("term", ["dumb", "", None])
 def test_a_terminal_that_can_only_print_gets_plain_lines(project: Project, tool: Tool, term: str | None) -> None:
-    """An editor's shell buffer, for one; and one of which nobody knows what it can."""
+    """An editor's shell buffer, for one; and a terminal of unknown abilities."""
     holder = Holder(project, tool)
     terminal = Terminal(project, tool.wrap(shell("echo mine")), set={"TERM": term})
     terminal.expect(r"1 of 1\b.*PID %d[^\n]*\r\n" % holder.pid)

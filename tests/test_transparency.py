@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Nobody can tell that the wrapper is there: what a command sees, and what its caller sees of it.
+"""Nothing tells that the wrapper is there: what a command sees, and what its caller sees of it.
 
 Most tests run a command twice, bare and wrapped, and compare.
 """

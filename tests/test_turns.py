@@ -322,7 +322,7 @@ WAYS = ("make -s", "./make_sequential.py -s -f plain.mk", "make -s SHELL=./seqex
 
 @pytest.mark.parametrize("first", WAYS)
 def test_one_make_after_another_never_finds_a_spurious_holder(project: Project, first: str) -> None:
-    """The keeper releases some milliseconds after make has ended: whoever does not want to wait waits for that."""
+    """The keeper releases some milliseconds after make has ended: a test that must not wait later waits for that."""
     write_makefile(project, "all: ; @:\n", head=GUARD)
     (project.path / "plain.mk").write_text("all: ; @:\n")
     line = "n=0; while [ $n -lt 20 ]; do n=$((n+1)); %s && ./make_sequential.py --seq-wait 0 -s -f plain.mk || exit; "

@@ -11,7 +11,7 @@ from typing import Iterator
 import pytest
 from support import LINUX, Holder, Project, Tool, ended, wait_for_waiter, wait_until
 
-pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see who lives")
+pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what lives")
 
 PROMPT = "prompt$"
 
@@ -101,7 +101,7 @@ def test_it_ends_with_a_key_and_leaves_the_terminal_as_it_was(
     window.line("echo before; stty -g >before; %s --watch; echo status $?; stty -g >after" % seqexec.path)
     window.expect("nothing runs")
     assert (window.asks("alternate_on"), window.asks("cursor_flag")) == ("1", "0")
-    window.keys("C-z", key)  # no way to leave it behind in a state that nobody can read; one read has both
+    window.keys("C-z", key)  # it leaves no unreadable screen behind; one read has both
     window.expect("status 0")
     shown = window.screen()
     assert "before" in shown and "nothing runs" not in shown

@@ -5,7 +5,7 @@
     bench_estimate.py [--json] [FILE]     replay a history; by default the one that lies beside this script
     bench_estimate.py --record FILE       make such a series: four minutes of building, testing and committing
 
-For each run of the series that has others behind it, somebody comes when it has run for a tenth, and for a
+For each run of the series that has others behind it, a call comes when it has run for a tenth, and for a
 half, of what it will take, and finds none, one, or three others waiting ahead. What the tool would tell, knowing the
 runs before and no more, is compared with what the series says happened.
 """

@@ -8,8 +8,8 @@ Each line: what, memmon's figure, the bar, the peers' figures in the same run an
 Overshoot is the greatest RSS that the kernel has seen (wait4), above the limit; of 50 together, what their
 statm files add up to, read each millisecond.
 
-earlyoom knows only what the machine has left, and may end anybody. So it is told to act when that falls by the
-limit, and it runs, like the hogs, as a user of whom there is no other process: the kernel lets it end nobody
+earlyoom knows only what the machine has left, and may end any process. So it is told to act when that falls by the
+limit, and it runs, like the hogs, as a user without another process: the kernel lets it end nothing
 else. That takes root. Where others use the machine meanwhile, its figures say little.
 """
 
@@ -31,7 +31,7 @@ from typing import Callable
 HERE = os.path.dirname(os.path.abspath(__file__))
 MEMMON = os.path.join(HERE, "..", "..", "memmon.py")
 HOG = os.path.join(HERE, "..", "programs", "hog.py")
-EARLYOOM_USER = 64_123  # nobody's number
+EARLYOOM_USER = 64_123  # no user's number
 CROWD = os.path.join(HERE, "..", "programs", "crowd.py")
 MB = 1 << 20
 
@@ -69,7 +69,7 @@ def memmon(root: int, limit: int, *options: str) -> list[str]:
 
 
 def has_earlyoom() -> bool:
-    """Tell whether earlyoom is installed and can be kept from ending anybody but the hogs."""
+    """Tell whether earlyoom is installed and can be kept from ending any process but the hogs."""
     return bool(shutil.which("earlyoom") and shutil.which("setpriv")) and os.geteuid() == 0
 
 
@@ -153,7 +153,7 @@ def one_hog(watcher: Starter, rate: float, cap: int, *options: str) -> tuple[flo
     hog.stdin.write("\n")
     hog.stdin.flush()
     passed = line_of(hog, "passed")
-    # its end: by the watcher, or nobody has seen it within five seconds of being full
+    # its end: by the watcher, or by nothing within five seconds of being full
     late = 0.0
     if line_of(hog, "full"):
         deadline = time.monotonic() + 5
@@ -219,11 +219,11 @@ def measure_cpu(seconds: float) -> None:
             for count in (10, 100, 1000):
                 tree = crowd(count, forks)
                 figures = {}
-                everybody: dict[str, Starter] = {"memmon": memmon, "512": memmon}
-                everybody.update(peers())
+                watchers: dict[str, Starter] = {"memmon": memmon, "512": memmon}
+                watchers.update(peers())
                 if has_earlyoom():
-                    everybody["earlyoom"] = lambda root, limit: earlyoom(root, limit, dry=True)
-                for name, watcher in everybody.items():
+                    watchers["earlyoom"] = lambda root, limit: earlyoom(root, limit, dry=True)
+                for name, watcher in watchers.items():
                     watch = start(watcher(tree.pid, 512 if name == "512" else 2048))
                     time.sleep(2)
                     before, began = cpu(watch.pid), time.monotonic()
@@ -356,7 +356,7 @@ def measure_innocents() -> None:
 
 
 def measure_start(rounds: int) -> None:
-    """From the start of memmon to the death of somebody who is over the limit from the beginning."""
+    """From the start of memmon to the death of a process that is over the limit from the beginning."""
     times = []
     for _ in range(rounds * 2):
         victim = start(["sleep", "60"])

@@ -162,7 +162,7 @@ def is_script(path: str) -> bool:
 
 
 class Fifo:
-    """A named pipe that this process keeps open, so that nobody waits for a reader or a writer."""
+    """A named pipe that this process keeps open, so that none waits for a reader or a writer."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(str(path))
@@ -334,7 +334,7 @@ def proportional_size(pid: int) -> float:
 
 def bench_trouble(room: Room) -> None:
     for name, wrap in peers(room).items():
-        if name == "nq":  # it returns at once: nobody waits, so nobody hangs
+        if name == "nq":  # it returns at once: none waits, so none hangs
             continue
         quoted = shlex.join(wrap([]))
         room.tell("trouble", name + ": a call inside a call", *ends(room, wrap(wrap(["true"])), name))

@@ -12,7 +12,7 @@ import time
 
 
 def idle(parent):
-    """Wait for the end; a child asks for its parent's, since nobody else would end it after a SIGKILL."""
+    """Wait for the end; a child asks for its parent's, since nothing else would end it after a SIGKILL."""
     signal.alarm(120)
     while os.getppid() == parent:
         signal.sigtimedwait([], 30)

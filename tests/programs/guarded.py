@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """guarded.py DIRECTORY NAME SECONDS [UNIT [COMMAND...]]: be a command that must be alone and protected; tell if not.
 
-Appends NAME and the time to DIRECTORY/ran, and to DIRECTORY/violations what is wrong: somebody else is inside (seen
-in two ways: a flock, and a file of everybody's own), a PID of DIRECTORY/forbidden lives, or the process that started
+Appends NAME and the time to DIRECTORY/ran, and to DIRECTORY/violations what is wrong: another one is inside (seen
+in two ways: a flock, and a file of each one's own), a PID of DIRECTORY/forbidden lives, or the process that started
 this, or this itself, has no flocked owner file in any executor.lock under $SEQEXEC_DIR, and no such file says that
 the turn is kept for one of its ancestors (looked for at the start and at the end).
 Those of one UNIT (a pipeline) may be inside together. Between start and end it runs COMMAND, if there is one.
@@ -40,7 +40,7 @@ def started(pid):
 
 
 def is_flocked(path):
-    """Tell whether somebody has this file locked: alive, by the protocol."""
+    """Tell whether this file is locked: its owner is alive, by the protocol."""
     with open(path, "rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -90,7 +90,7 @@ guard = os.open(os.path.join(DIRECTORY, "guard"), os.O_RDWR | os.O_CREAT, 0o666)
 try:
     fcntl.flock(guard, (fcntl.LOCK_SH if UNIT else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 except BlockingIOError:
-    wrong("somebody else is inside")
+    wrong("another one is inside")
 mine = os.path.join(INSIDE, "%d.%s.%s" % (os.getpid(), started(os.getpid()), UNIT))
 os.close(os.open(mine, os.O_WRONLY | os.O_CREAT, 0o666))
 if os.path.exists(os.path.join(DIRECTORY, "forbidden")):

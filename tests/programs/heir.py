@@ -16,7 +16,7 @@ who, memmon, *hog = sys.argv[1:]
 
 
 def fork_as(pid, argv):
-    """Start a command whose PID is `pid`, if nobody is quicker; return the PID that it got, and its stdout."""
+    """Start a command whose PID is `pid`, if no other process is quicker; return the PID it got, and its stdout."""
     reader, writer = os.pipe()
     with open("/proc/sys/kernel/ns_last_pid", "w") as stream:
         stream.write(str(pid - 1))

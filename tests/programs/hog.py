@@ -26,7 +26,7 @@ def say(text: str) -> None:
 
 
 def leave() -> None:
-    """Fork twice, in a session of its own: whoever looks at parents has lost us."""
+    """Fork twice, in a session of its own: a watcher that looks at parents has lost it."""
     if os.fork():
         os._exit(0)
     os.setsid()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""linger.py: print one's PID, then do nothing for a minute, with nobody's pipe held open."""
+"""linger.py: print one's PID, then do nothing for a minute, with no pipe of others held open."""
 
 import os
 import sys

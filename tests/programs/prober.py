@@ -14,7 +14,7 @@ SCOPE, FILE = sys.argv[1], (sys.argv[2:3] or [""])[0]
 
 
 def probe(path):
-    """Tell whether a file is there and nobody has it locked; keep the probe's own lock for an instant."""
+    """Tell whether a file is there and not locked; keep the probe's own lock for an instant."""
     try:
         with open(path, "rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ import time
 
 
 def fork_as(pid):
-    """Start a sleeper whose PID is `pid`; return the PID that it got. It starts nobody, who would take another one."""
+    """Start a sleeper whose PID is `pid`; return the PID that it got. It takes no other PID."""
     with open("/proc/sys/kernel/ns_last_pid", "w") as stream:
         stream.write(str(pid - 1))
     got = os.fork()
@@ -31,7 +31,7 @@ def lives(pid):
 
 
 def reap():
-    """Take in whatever has died: the init of a namespace gets everybody's orphans."""
+    """Reap what has died: the init of a namespace gets all orphans."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -41,7 +41,7 @@ def reap():
 
 work = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)
 command = int(work.stdout.readline())
-# Start times are counted in ticks of 10 ms, by ps in seconds: within one of them nobody could tell the two apart.
+# Start times are counted in ticks of 10 ms, by ps in seconds: within one of them the two could not be told apart.
 time.sleep(1.2 if os.environ.get("SEQEXEC_PROC") == "ps" else 0.05)
 work.kill()
 os.kill(command, signal.SIGKILL)

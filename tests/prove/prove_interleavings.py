@@ -87,7 +87,7 @@ a newcomer takes a free lock without lining up, in take_at_once: three
 +    scope = claim.scope
 +    if not exists(LOCK, scope.fd) and take_lock(claim):
 +        return True
-a newcomer lines up, but takes a free lock whoever waits, in take_at_once: three
+a newcomer lines up, but takes a free lock although others wait, in take_at_once: three
 -        if not is_first and next(iter(read_queue(scope)), "") != claim.identity:
 -            return False
 only the head of the queue is looked at, in find_waiter_ahead: three, two switches
@@ -132,10 +132,10 @@ a keeper frees the inner flock before it gives back, in is_idle: a line of a mak
 a keeper releases while lines of its ended make run, in keep: a line of a make and its keeper, one killed
 -            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
 +            while nested and not nested:
-who enters does not look whether the holder is there, in enter_nested: a call inside, left behind
+a call that enters does not look whether the holder is there, in enter_nested: a call inside, left behind
 -    if is_there and posix
 +    if posix
-who enters looks first, then takes the flock, in enter_nested: a call inside, left behind
+a call that enters looks first, then takes the flock, in enter_nested: a call inside, left behind
 -    flock(inner.fd, LOCK_SH)
 -    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
 +    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
@@ -143,10 +143,10 @@ who enters looks first, then takes the flock, in enter_nested: a call inside, le
 a nested scope is removed while a process is in it, in sweep_nested: a call inside, left behind
 -LOCK_EX | LOCK_NB
 +LOCK_SH | LOCK_NB
-who joins does not look whether a holder is still there, in join_pipeline: a pipe
+a waiter that joins does not look whether a holder is still there, in join_pipeline: a pipe
 -        if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
 +        if True:
-who joins links into whatever lock is there by then, in join_pipeline: a pipe whose data fits, and a command
+a waiter that joins links into whatever lock is there by then, in join_pipeline: a pipe whose data fits, and a command
 -posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
 +posix.link(claim.identity, LOCK + '/' + claim.identity, src_dir_fd=claim.home, dst_dir_fd=scope.fd)
 a taken belt is no reason to wait, in take_belt: two state directories

@@ -111,13 +111,13 @@ MUTANTS = [
         ("test_input.py", "-k", "others_can_write"),
     ),
     Mutant(
-        "a newcomer takes a free lock whoever waits",
+        "a newcomer takes a free lock although others wait",
         "take_at_once",
         (("            return False\n        return take_lock", "            pass\n        return take_lock"),),
         ("test_order.py", "-k", "newcomer"),
     ),
     Mutant(
-        "whoever waits ahead is passed over",
+        "a waiter ahead is passed over",
         "find_blocker",
         (("    if blocker:\n", "    if False:\n"),),
         ("test_queue.py", "-k", "who_comes_first"),

@@ -7,7 +7,7 @@ usage: prove_syscalls.py [--every N] [--tool NAME] [--scene NAME] [--fault NAME]
 
 One run under strace lists the calls that a tool makes after Python's own start. Then, for each of them, the same
 scene is played again and strace kills the tool at exactly that call, or lets the call fail (strace's `inject`).
-  killed       whoever waits behind it runs within 2 s, and so does who comes next; nobody overlaps anybody;
+  killed       the waiter behind it runs within 2 s, and so does the next call; no two overlap;
                the state directory is clean afterwards
   ENOSPC, ...  besides: the work is done, or there is one line, status 125, and the command never ran; no traceback,
                no hang, no lock left behind; no command runs without a live owner's file in the lock
@@ -239,7 +239,7 @@ class End:
 
     def __init__(self, status: int, said: str, behind: str = "", dead: int = 0) -> None:
         self.status, self.said = status, said
-        self.behind = behind  # what was wrong with who came behind it
+        self.behind = behind  # what was wrong with the one behind it
         self.dead = dead  # the PID of a dead holder, whose lock it may leave to the next one
 
 
@@ -499,7 +499,7 @@ def judge(end: End, ran: int, left: list[str]) -> list[str]:
 
 
 def next_one(room: Room) -> list[str]:
-    """Return what is wrong with whoever comes next, and with what is there after it and one more."""
+    """Return what is wrong with the next call, and with what is there after it and one more."""
     wrong = []
     for name in "next", "next but one":
         began = time.monotonic()

@@ -12,7 +12,7 @@ Meanwhile wrappers, commands and whole groups are killed, terminated, stopped an
 over and between the files of the state directories: the PIDs in it are those of a bystander, of init, 0 and -1.
 
 Counted as wrong:
-  overlaps        two were inside at once: seen by a flock, and by a file of everybody's own (programs/guarded.py)
+  overlaps        two were inside at once: seen by a flock, and by a file of each one's own (programs/guarded.py)
   torn            another command ran between two lines of an undisturbed make
   unprotected     a command of an undisturbed run had no live owner's file in a lock
   out of order    an undisturbed run started before another one that had been seen in the queue before it was launched
@@ -68,7 +68,7 @@ class Run:
         self.launched = time.monotonic()
         self.queued = 0.0  # when it was first seen in the queue
         self.disturbed = ""
-        self.calm = True  # nobody was disturbed while it was there
+        self.calm = True  # nothing was disturbed while it was there
         self.is_spared = False
 
 
@@ -119,7 +119,7 @@ class Soak:
             (project.path / ("Makefile." + name)).write_text(".DEFAULT_GOAL := all\n" + head + lines)
 
     def witness(self, project: Project, inside: str = "") -> Path:
-        """Return the directory in which those meet who must be alone: one a scope."""
+        """Return the directory in which those meet that must be alone: one a scope."""
         path = self.directory / "witness" / ("-".join((project.path.name,) + ((inside,) if inside else ())))
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -247,7 +247,7 @@ class Soak:
         return found
 
     def disturb(self) -> None:
-        """Do something bad to somebody."""
+        """Do something bad to a process or a file."""
         if self.random.random() < 0.3:
             self.write_junk()
             return
@@ -334,7 +334,7 @@ class Soak:
     # ---- looking
 
     def look(self) -> None:
-        """Reap, note who is queued, notice who hangs."""
+        """Reap, note what is queued, notice what hangs."""
         now = time.monotonic()
         for run in list(self.runs):
             if run.process.poll() is not None:
@@ -369,7 +369,7 @@ class Soak:
         return run.errors.read_text(errors="replace") if run.errors.exists() else ""
 
     def picture(self, run: Run) -> str:
-        """Return what can be seen of a run and its scope, for who has to find out why it hangs."""
+        """Return what can be seen of a run and its scope, to find out why it hangs."""
         words = ["ps", "-o", "pid,ppid,stat,wchan:20,args", "-p", ",".join(map(str, self.family(run) or [1]))]
         shown = subprocess.run(words, stdout=subprocess.PIPE).stdout.decode(errors="replace")
         names = sorted(str(path)[len(str(run.scope)) + 1 :] for path in run.scope.glob("*/*"))
@@ -395,7 +395,7 @@ class Soak:
     # ---- the end
 
     def close(self) -> None:
-        """Let everybody finish; then look at what is left."""
+        """Let all finish; then look at what is left."""
         self.continue_some(True)
         deadline = time.monotonic() + LONGEST + 10
         while self.runs and time.monotonic() < deadline:

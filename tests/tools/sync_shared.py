@@ -35,7 +35,7 @@ def renewed(text, source):
 
 
 def write(name, text):
-    """Replace the file at once, so that nobody ever runs half of it; keep its mode."""
+    """Replace the file at once, so that half of it never runs; keep its mode."""
     path = os.path.join(ROOT, name)
     fresh = path + ".new"
     with open(fresh, "w", encoding="utf-8", newline="") as stream:
