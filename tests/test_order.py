@@ -226,7 +226,7 @@ def test_an_orphan_has_two_seconds_to_end_and_gets_to_see_the_term(project: Proj
 def test_memory_has_the_limit_that_the_help_names(project: Project, seqexec: Tool) -> None:
     process = project.start(seqexec.wrap(shell("read line")))
     wait_until(lambda: any("--limit 2048 " in command_of(pid) for pid in children_of(process.pid)))
-    assert "2048; 0 for no limit" in project.run([project.seqexec, "--help"]).stdout.decode()
+    assert "2048; 0: no limit" in project.run([project.seqexec, "--help"]).stdout.decode()
     finish(process)
 
 
