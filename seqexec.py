@@ -806,17 +806,6 @@ def own_identity() -> Identity:
     return Own.identity
 
 
-def turn_identity(plan: Plan) -> Identity:
-    """Return the identity that a turn of this process gets.
-
-    A kept turn's start time has a leading 0: the process that takes a turn for
-    a make may take a second turn, for itself, inside the first.
-    """
-    own = own_identity()
-    place = len(own) - len(own.start) + 1
-    return Identity(own[:place] + "0" + own[place:]) if plan.kept else own
-
-
 def own_ancestors() -> list[Process]:
     """Return this process and its ancestors, nearest first."""
     if Own.parents is None:
@@ -1249,42 +1238,31 @@ def force_remove(name: str, directory: int) -> None:
     try_remove(posix.rmdir, name, directory)
 
 
-def open_owner(identity: Identity, path: str, directory: int) -> tuple[str, int]:
-    """Return an owner's state: alive, dead or gone; and the descriptor to sleep
-    on, or -1.
+def owner_state(identity: Identity, path: str, directory: int, seconds: float = 0.0) -> str:
+    """Return an owner's state: alive, dead or gone. Sleep while its file is
+    flocked, some seconds at most.
 
     An owner counts as alive until the kernel proves that it is dead. Gone: the
     owner has released its file, which it does before its flock ends.
     """
-    fd = found = -1
+    fd = -1
     try:
         fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
-        return look_at_owner(identity, fd), -1
-    except BlockingIOError:
-        fd, found = -1, fd
-        return "alive", found
+        return look_at_owner(identity, fd, seconds)
     except FileNotFoundError:
-        return "gone", -1
+        return "gone"
     except PermissionError:
-        return "alive", -1
+        return "alive"
     except OSError as error:
         if not is_foreign(error):
             raise
-        return "dead", -1
+        return "dead"
     finally:
         try_close(fd)
 
 
-def owner_state(identity: Identity, path: str, directory: int) -> str:
-    """Return an owner's state: alive, dead or gone."""
-    state, fd = open_owner(identity, path, directory)
-    try_close(fd)
-    return state
-
-
-def look_at_owner(identity: Identity, fd: int) -> str:
-    """Return the state of an owner by its open file. Raise BlockingIOError if
-    it is flocked.
+def look_at_owner(identity: Identity, fd: int, seconds: float) -> str:
+    """Return the state of an owner by its open file: see owner_state().
 
     A free flock proves the death of an owner under this kernel: one of this
     boot, or of this host where boots have no ID. On a disk it is proof for
@@ -1296,9 +1274,8 @@ def look_at_owner(identity: Identity, fd: int) -> str:
     """
     own, can_flock = own_identity(), True
     try:
-        flock(fd, LOCK_SH | LOCK_NB)
-    except BlockingIOError:
-        raise
+        if not flock_within(fd, seconds):
+            return "alive"
     except OSError:  # no flock on this file system
         can_flock = False
     status = posix.fstat(fd)
@@ -1773,14 +1750,13 @@ class Wait:
 
 
 def sleep_on(identity: Identity, path: str, directory: int, seconds: float) -> bool:
-    """Sleep until an owner releases or dies, some seconds at most. False if it
-    had done so before."""
-    state, fd = open_owner(identity, path, directory) if identity else ("alive", -1)
-    if fd >= 0:
-        flock_within(fd, seconds)
-        posix.close(fd)
-    elif state == "alive":  # beyond proof, or an old shell script
-        time.sleep(min(seconds, POLL_INTERVAL))
+    """Sleep until an owner releases or dies, some seconds at most. Return False
+    if it has."""
+    until = time.monotonic() + seconds
+    state = owner_state(identity, path, directory, seconds) if identity else "alive"
+    left = until - time.monotonic()
+    if state == "alive" and left > 0:  # beyond proof, or an old shell script: nothing wakes
+        time.sleep(min(left, POLL_INTERVAL))
     return state == "alive"
 
 
@@ -2734,10 +2710,16 @@ def label_of(given: str = "") -> str:
 
 def open_claim(plan: Plan) -> Claim:
     """Enter this process's scope; again if it was removed meanwhile."""
+    identity = own_identity()
+    if plan.kept:
+        # A 0 before the start time: the process that takes a turn for a make may take another one,
+        # for itself, inside of it.
+        place = len(identity) - len(identity.start) + 1
+        identity = Identity(identity[:place] + "0" + identity[place:])
     for _ in range(100):
         scope = enter_scope(plan.project)
         try:
-            return make_claim(scope, turn_identity(plan), make_record(plan))
+            return make_claim(scope, identity, make_record(plan))
         except FileNotFoundError:
             close_scope(scope)
             time.sleep(0.01)

@@ -83,17 +83,17 @@ MUTANTS = [
     ),
     Mutant(
         "whose flock is held counts as dead",
-        "open_owner",
-        (('        fd, found = -1, fd\n        return "alive", found', '        return "dead", -1'),),
+        "look_at_owner",
+        (('            return "alive"', '            return "dead"'),),
         ("test_queue.py", "-k", "who_comes_first"),
     ),
     Mutant(
         "an owner that is stopped counts as dead",
-        "open_owner",
+        "look_at_owner",
         (
             (
-                "        fd, found = -1, fd\n",
-                "        fd, found = -1, fd\n        if getattr(process_of(identity), 'state', '') in 'Tt':\n            return \"dead\", found\n",  # noqa: E501
+                '            return "alive"',
+                "            return 'dead' if getattr(process_of(identity), 'state', '-') in 'Tt' else 'alive'",
             ),
         ),
         ("test_recovery.py", "-k", "stopped_holder_keeps"),
@@ -155,13 +155,13 @@ MUTANTS = [
     Mutant(
         "each hand-over comes 100 ms late",
         "sleep_on",
-        (("        flock_within(fd, seconds)", "        flock_within(fd, seconds)\n        time.sleep(0.1)"),),
+        (("    left = until", "    time.sleep(0.1)\n    left = until"),),
         ("test_order.py", "-k", "within_100_ms"),
     ),
     Mutant(
         "the release is not what wakes",
         "sleep_on",
-        (("flock_within(fd, seconds)", "time.sleep(seconds)"),),
+        ((" path, directory, seconds)", " path, directory)"), ("min(left, POLL_INTERVAL)", "left")),
         ("test_order.py", "-k", "within_100_ms"),
     ),
     Mutant(
