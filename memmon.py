@@ -698,8 +698,7 @@ class Reader:
 
         The file stays open: it stands for this very process. A look for one
         that the kernel is just removing spins until it is gone, for 0.4 s at
-        worst. A process whose first thread has ended looks like a zombie, while
-        its other threads go on.
+        worst.
         """
         # RssAnon:	     108 kB
         pid = member.process.pid
@@ -716,9 +715,6 @@ class Reader:
         if member.status >= self.most_fd:
             posix.close(member.status)
             member.status = -1
-        if b"\nVmRSS:" not in text and b"\nThreads:\t1\n" not in text:
-            texts = [read_proc(pid, task + "/status") or b"" for task in list_threads(pid)]
-            text = max(texts, key=len, default=b"")
         first = text.find(b"\nVmRSS:")
         if first < 0:  # about to end, if it is no zombie yet
             return {} if not text or b"\nState:\tZ" in text else {b"VmRSS": 0}
@@ -829,14 +825,6 @@ def read_thread_leader(pid: int) -> Process | None:
     return None if len(words) > 35 and words[35] == b"-1" else parse_stat(pid, text)
 
 
-def list_threads(pid: int) -> list[str]:
-    """Return the directories of a process's threads, in that of the process."""
-    try:
-        return ["task/" + name for name in posix.listdir("%s/%d/task" % (PROC, pid))]
-    except OSError:
-        return []
-
-
 def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
     """True while a fork runs on its parent's very memory (vfork, posix_spawn).
 
@@ -855,7 +843,10 @@ def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
     age = now - int(process.start[1:]) / posix.sysconf("SC_CLK_TCK")
     if fields.get(b"Pss_Anon") == fields.get(b"Anonymous") and age < EXEC_TIME:
         return True
-    tasks = list_threads(pid)
+    try:
+        tasks = ["task/" + name for name in posix.listdir("%s/%d/task" % (PROC, pid))]
+    except OSError:
+        return False
     asleep = [task for task in tasks if read_stat_words(pid, task + "/stat")[:1] == [b"D"]]
     return any((read_proc(pid, task + "/wchan") or b"0") in CLONE_WAITS for task in asleep)
 
@@ -914,7 +905,8 @@ class MemoryGuard:
         self.filled = reader.huge_pages * PAGE_SIZE // 8 * PAGE_SIZE  # before COMMAND started
         self.most = 1 if child else 0  # processes at a time
         levels = [each for each in (limits.warn, *LATER_WARNINGS) if limits.warn <= each < 100]
-        self.steps = [int(limits.limit * level / 100) for level in levels if not limits.quiet]
+        steps = [int(limits.limit * level / 100) for level in levels if not limits.quiet]
+        self.steps = [*steps, limits.limit]  # the sizes that call for a warning or an end
         self.warned: set[tuple[int, str]] = set()  # step, program name
         self.unwarned: dict[str, set[int]] = {}  # program name -> PIDs, for the next line
         self.warned_at = 0.0
@@ -980,7 +972,7 @@ class MemoryGuard:
         An orphan has no parent any more: it shares the root's end.
         """
         member = Member(process, parent, self.limits.limit)
-        member.threshold, member.lazy_count = self.next_threshold(0), self.lazy_count
+        member.threshold, member.lazy_count = self.steps[0], self.lazy_count
         of_root = (each for each in self.endings if each.offender.process.pid == self.root.pid)
         member.ending = parent.ending if parent else next(of_root, None)
         self.members[process.pid] = member
@@ -1092,7 +1084,7 @@ class MemoryGuard:
             self.peak = max(self.peak, size)
             self.select_victim(member, size, "%s, limit %s" % (show_size(size), self.limit_words))
         elif size >= member.threshold:
-            member.threshold = self.next_threshold(size)
+            member.threshold = min(step for step in self.steps if step > size)
             said = member.threshold, printable(member.process.name, 40)
             if said in self.warned:
                 self.unwarned.setdefault(said[1], set()).add(member.process.pid)
@@ -1102,10 +1094,6 @@ class MemoryGuard:
             percent = 100 * size // self.limits.limit
             words = (describe(member.process), show_size(size), percent, self.limit_words)
             say("%s holds %s, %d %% of its limit of %s" % words)
-
-    def next_threshold(self, size: int) -> int:
-        """Return the next size above a size at which there is work to do."""
-        return min([step for step in self.steps if step > size], default=self.limits.limit)
 
     def check_total(self) -> None:
         """End the largest members until the others are within the total."""
@@ -1180,7 +1168,6 @@ class MemoryGuard:
                 try:
                     if not pid_is_free(pid) and signal_process(member.process, ending.signal):
                         ending.signalled[pid] = ending.signal
-                        take_precedence(pid)
                         is_new = True
                 except PermissionError:
                     pass
@@ -1227,7 +1214,11 @@ class MemoryGuard:
                 _signal.signal(signum, self.on_signal)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, FORWARDED | {_signal.SIGCHLD})
         _signal.signal(_signal.SIGTTOU, _signal.SIG_IGN)  # `stty tostop` must not stop memmon
-        take_precedence()
+        try:  # with a nice value of -20 it comes 100 ms late at times among 50 processes
+            policy = posix.SCHED_RR | posix.SCHED_RESET_ON_FORK  # children do not inherit it
+            posix.sched_setscheduler(0, policy, posix.sched_param(1))
+        except (OSError, AttributeError):  # not root; macOS
+            pass
         self.look()
         if not is_stored:
             store_bytecode()
@@ -1312,23 +1303,6 @@ def cpu_time() -> float:
     """Return the CPU seconds that memmon and its ps have used."""
     times = posix.times()
     return time.process_time() + times.children_user + times.children_system
-
-
-def take_precedence(pid: int = 0) -> None:
-    """Get a core before others, as far as this user may: memmon, or a victim.
-
-    memmon runs in real time: with a nice value of -20 it comes 100 ms late at
-    times among 50 processes. A victim gives its memory back only once it gets a
-    core.
-    """
-    try:
-        if pid:
-            posix.setpriority(posix.PRIO_PROCESS, pid, -20)
-        else:
-            policy = posix.SCHED_RR | posix.SCHED_RESET_ON_FORK  # children do not inherit it
-            posix.sched_setscheduler(0, policy, posix.sched_param(1))
-    except (OSError, AttributeError):
-        pass
 
 
 # ---- running a command ---------------------------------------------------------------------------
@@ -1469,22 +1443,18 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "--token": str,
     "--successor": str,
 }
-VARIABLES = (  # the last one wins
-    ("MEMORY_LIMIT_MB", "--limit"),
-    ("CHECK_INTERVAL", "--interval"),
-    ("SEQEXEC_MEMORY_LIMIT_MB", "--limit"),
-    ("SEQEXEC_CHECK_INTERVAL", "--interval"),
-)
+VARIABLES = {"MEMORY_LIMIT_MB": "--limit", "CHECK_INTERVAL": "--interval"}
 
 
 def parse_arguments(arguments: list[str]) -> Options:
     """Return the options. Raise Failure. An import of argparse costs 10 ms."""
     options, words = Options(), list(arguments)
     given: dict[str, tuple[str, str]] = {}  # option -> what has set it, and to what
-    for name, option in VARIABLES:
-        text = posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
-        if text:
-            given[option] = name, text
+    for name, option in VARIABLES.items():
+        for source in name, "SEQEXEC_" + name:
+            text = posix.environ.get(source.encode(), b"").decode("utf-8", "surrogateescape")
+            if text:
+                given[option] = source, text
     while words and words[0] != "--":
         word, equals, value = words.pop(0).partition("=")
         if word in FLAGS and not equals:
