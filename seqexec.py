@@ -3259,7 +3259,10 @@ def run_in_turn(claim: Claim, plan: Command) -> int:
         say_verbose(plan, text % (plan.waited, claim.scope.path))
         status = job.start(mask)
         if status is None:
-            status = job.wait_for_leftovers(job.supervise())
+            status = job.supervise()
+            job.wait_for_leftovers(status)
+    except Ended as ended:
+        status = ended.args[0]
     except BaseException:  # nothing may run on without the lock
         end_run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
         release(claim)
@@ -3287,6 +3290,10 @@ def say_verbose(plan: Plan, what: str) -> None:
         say("%s %s: %s" % (time.strftime("%H:%M:%S"), printable(plan.shown, 200), what))
 
 
+class Ended(Exception):
+    """The whole run was ended; with the status."""
+
+
 class Job:
     """A command in its turn, what it leaves behind, and its memory guard."""
 
@@ -3300,6 +3307,7 @@ class Job:
         self.tasks: list[tuple[float, Callable[[], Any]]] = [  # not needed for the command's start
             (self.began + SETTLED, lambda: settle(claim)),
             (self.began + MEMORY_WATCHED, self.start_memmon),
+            (self.deadline, self.end_in_time),
         ]
 
     def start(self, mask: set[int]) -> int | None:
@@ -3350,10 +3358,7 @@ class Job:
                 return wait_status(status)
             if ended:
                 self.stop_like(posix.WSTOPSIG(status))
-            seconds = self.do_what_is_due()
-            if seconds <= 0:
-                return self.end_in_time()
-            signum, sender = next_signal(seconds)
+            signum, sender = next_signal(self.do_what_is_due())
             if signum not in NOT_FORWARDED and sender not in (-1, self.pid):
                 self.forward(signum)
 
@@ -3367,16 +3372,16 @@ class Job:
 
     def do_what_is_due(self) -> float:
         """Do what is due while the command runs. Return the seconds to the
-        next, and to the time limit at the most."""
+        next."""
         now = time.monotonic()
         for task in [task for task in self.tasks if task[0] <= now]:
             self.tasks.remove(task)
             task[1]()
         show_life(self.claim)
-        return min([now + HEARTBEAT, self.deadline, *(when for when, _ in self.tasks)]) - now
+        return min([now + HEARTBEAT, *(when for when, _ in self.tasks)]) - now
 
-    def end_in_time(self) -> int:
-        """End the whole run at its time limit. Return the status."""
+    def end_in_time(self) -> NoReturn:
+        """End the whole run at its time limit."""
         plan, claim = self.plan, self.claim
         plan.finish = "timeout"
         shown = (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
@@ -3385,7 +3390,7 @@ class Job:
         run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
         end_processes(run.members, denied=denied)
         say_denied(denied)
-        return TIMED_OUT
+        raise Ended(TIMED_OUT)
 
     def stop_like(self, signum: int) -> None:
         """Stop as the command does, where a job-control shell sees that and
@@ -3416,9 +3421,8 @@ class Job:
             posix.kill(timekeeper, _signal.SIGKILL)
             posix.waitpid(timekeeper, 0)
 
-    def wait_for_leftovers(self, status: int) -> int:
+    def wait_for_leftovers(self, status: int) -> None:
         """Wait for what the command's first process has left behind, or end it.
-        Return the status.
 
         A signal ends it, and so does the time limit of the whole run. A process
         that goes into a session of its own meanwhile is a daemon from then on.
@@ -3427,35 +3431,31 @@ class Job:
         """
         plan, claim = self.plan, self.claim
         pid, self.pid = self.pid, 0
-        is_over = plan.finish == "timeout" or plan.leftovers == "leave"
-        if is_over or not may_have_left(claim.identity, pid):
-            return status
+        if plan.leftovers == "leave" or not may_have_left(claim.identity, pid):
+            return
         record = dict(read_record(claim.identity, claim.home), sid=str(posix.getsid(0)))
         run = Run(claim.scope, claim.identity, record)
-        if plan.leftovers == "kill" or -status in ENDING_SIGNALS:
-            end_processes(run.members)
-            return status
         naming = time.monotonic() + LEFTOVERS_NAMED, lambda: name_leftovers(run.members())
         self.tasks.append(naming)
-        clean, left = 0, ""
-        while clean < 2:
+        noted = ""
+
+        def look() -> list[Process]:
+            nonlocal noted
+            self.do_what_is_due()
             living = [each for each in run.members() if str(each.sid) == record["sid"]]
-            clean = 0 if living else clean + 1
-            left, before = ",".join("%d %s" % (each.pid, each.start) for each in living), left
-            if left != before:
+            left = ",".join("%d %s" % (each.pid, each.start) for each in living)
+            if left != noted:
+                noted = left
                 self.note("left %s\n" % left)
-            seconds = self.do_what_is_due()
-            if living and seconds <= 0:
-                return self.end_in_time()
-            if living:
-                sleep_until_exit(living, min(POLL_INTERVAL, seconds))
             signum = next_signal(0)[0]
             if signum == _signal.SIGTSTP and living:
                 self.stop_like(signum)
             elif signum in ENDING_SIGNALS and living:
                 end_processes(run.members)
-                return -signum
-        return status
+                raise Ended(-signum)
+            return living
+
+        end_processes(look, plan.leftovers != "kill" and -status not in ENDING_SIGNALS)
 
     def start_memmon(self) -> None:
         """Start the memmon.py beside this file, if there is one: its absence is
@@ -3597,12 +3597,9 @@ def take_turn_of_make(plan: Command) -> None:
     make = read_process(posix.getppid())
     if make is None or make.pid == 1 or make.sid != posix.getsid(0):  # a reaper: that make has died
         return
+    shown = printable(" ".join(["make"] + read_command(make.pid).split(" ")[1:]))
     kept = Plan()
-    kept.kept, kept.is_line, kept.quiet = make, True, plan.quiet
-    kept.wait, kept.origin, kept.leftovers = plan.wait, plan.origin, "leave"
-    kept.project, kept.umask = plan.project, plan.umask
-    kept.shown = printable(" ".join(["make"] + read_command(make.pid).split(" ")[1:]))
-    kept.shown = plan.label + kept.shown
+    vars(kept).update(vars(plan), kept=make, leftovers="leave", shown=plan.label + shown)
     began = time.monotonic()
     while not has_turn(make, plan.project):
         if posix.getppid() != make.pid:
@@ -3659,6 +3656,7 @@ def lead(make: Process, kept: Plan, began: float) -> None:
 # one run take turns.
 
 OUTPUT = "output"
+STREAMS = "%d", "%d.err"  # of the first, or both, and of stderr if it goes elsewhere
 KEPT_OUTPUTS, MOST_OUTPUTS = 20, 100  # runs; between the two, one that was followed to its end goes
 LARGEST_OUTPUT = 10 << 20  # bytes of one file: of more, the first and the last part stay
 FIRST_PART, LAST_PART = 2 << 20, 4 << 20
@@ -3670,91 +3668,93 @@ ONLOOK = 1.0  # seconds between two looks for output, at the most
 
 def start_background(plan: Command) -> int | None:
     """Queue the command. Return 0, --follow's status, or None: run it."""
-    scope = open_state(project_root())
-    is_apart = plan.within is not None and posix.fstat(1)[1:3] != posix.fstat(2)[1:3]
-    gate = open_inside(scope, OUTPUT)
+    outputs = open_outputs()
+    gate = posix.open(".", DIRECTORY, dir_fd=outputs.fd)
     flock_within(gate, TIDIER_PATIENCE, LOCK_EX)  # so that runs line up in the order of numbers
-    plan.number, record = new_run(plan, scope)
+    record = new_run(plan, outputs)
     reader, plan.ready = posix.pipe()
     if not posix.fork():
-        fork_runner(plan, scope, record, ("", ".err")[: 1 + is_apart])
+        fork_runner(plan, outputs, record)
         return None
     try_close(plan.ready, record)
     posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
     posix.close(gate)
     if plan.within is None:
         return show("run %d" % plan.number)
-    return follow(scope, plan, plan.number, plan.within)
+    return follow(plan, Seen(outputs, plan.number))
 
 
-def output_name(number: int, kind: str = "") -> str:
-    """Return the name of a run's file: its output, .err, .run or .seen."""
-    return "%s/%d%s" % (OUTPUT, number, kind)
+def open_outputs() -> Scope:
+    """Open the directory of the runs' files, inside the project's scope."""
+    scope = open_state(project_root())
+    return Scope("%s/%s" % (scope.path, OUTPUT), open_inside(scope, OUTPUT), scope.owner, scope)
 
 
-def new_run(plan: Command, scope: Scope) -> tuple[int, int]:
-    """Return a new run's number, and the descriptor of its record, flocked."""
-    prune_outputs(scope)
-    number = max(run_numbers(scope), default=0)
-    record = -1
-    while record < 0:
-        number += 1
-        flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | FILE
-        try:
-            record = posix.open(output_name(number, ".run"), flags, 0o600, dir_fd=scope.fd)
-        except FileExistsError:
-            pass
-    flock(record, LOCK_EX)  # a --follow may be looking at it
-    chown_to(record, scope.owner)
-    for kind in "", ".err", ".seen":
-        force_remove(output_name(number, kind), scope.fd)
-    fields = (plan.shown[:LONGEST_LINE], time.time(), "\t".join(own_callers(plan)))
-    text = "status     -\ncommand %s\nsince %.3f\ncallers %s\n" % fields
-    write_all(record, text.encode("utf-8", "backslashreplace"))
-    return number, record
+def new_run(plan: Command, outputs: Scope) -> int:
+    """Give a run its number. Return the descriptor of its record, flocked.
+
+    Old runs that have ended go, of the last MOST_OUTPUTS none with news.
+    """
+    numbers = run_numbers(outputs)
+    plan.number = max(numbers, default=0) + 1
+    gone = [plan.number]
+    for number in numbers[KEPT_OUTPUTS - 1 :]:
+        is_old = number in numbers[MOST_OUTPUTS:] or b"followed" in run_lines(outputs, number)
+        if is_old and has_ended(outputs, number):
+            gone.append(number)
+    for number in gone:
+        for name in (*STREAMS, "%d.seen", "%d.run"):
+            force_remove(name % number, outputs.fd)
+    flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | FILE
+    record = open_inside(outputs, "%d.run" % plan.number, flags=flags)
+    flock(record, LOCK_EX)
+    write_all(record, b"\n".join([b"status     -", *own_callers(plan), make_record(plan)]))
+    return record
 
 
-def run_numbers(scope: Scope) -> list[int]:
+def run_numbers(outputs: Scope) -> list[int]:
     """Return the numbers of the known background runs, newest first."""
-    names = [name[:-4] for name in list_directory(OUTPUT, scope.fd) if name.endswith(".run")]
+    names = [name[:-4] for name in posix.listdir(outputs.fd) if name.endswith(".run")]
     return sorted([int(name) for name in names if name.isdecimal() and name.isascii()])[::-1]
 
 
-def own_callers(plan: Command) -> list[str]:
+def run_lines(outputs: Scope, number: int) -> list[bytes]:
+    """Return the lines of a run's record."""
+    return read_lines("%d.run" % number, outputs.fd)
+
+
+def own_callers(plan: Command) -> list[bytes]:
     """Return what tells callers apart: a label, else the next ancestors."""
-    if plan.label:
-        return ["label " + plan.label]
-    return ["%d %s" % (each.pid, each.start) for each in own_ancestors()[1 : 1 + CALLERS]]
+    names = [plan.label]
+    if not plan.label:
+        names = ["%d %s" % (each.pid, each.start) for each in own_ancestors()[1 : 1 + CALLERS]]
+    return [b"caller " + name.encode("utf-8", "backslashreplace") for name in names]
 
 
-def prune_outputs(scope: Scope) -> None:
-    """Remove old runs that have ended; of the newest MOST_OUTPUTS only those
-    that were followed to the end."""
-    for rank, number in enumerate(run_numbers(scope)):
-        if rank < KEPT_OUTPUTS - 1 or not has_ended(number, scope):
-            continue
-        seen = Seen(number, scope)
-        posix.close(seen.file)
-        if seen.is_complete or rank >= MOST_OUTPUTS:
-            for kind in "", ".err", ".seen", ".run":
-                force_remove(output_name(number, kind), scope.fd)
-
-
-def has_ended(number: int, scope: Scope) -> bool:
+def has_ended(outputs: Scope, number: int) -> bool:
     """Tell whether no scribe is at a run's record any more."""
-    return owner_state(own_identity(), output_name(number, ".run"), scope.fd) != "alive"
+    return owner_state(own_identity(), "%d.run" % number, outputs.fd) != "alive"
 
 
-def fork_runner(plan: Command, scope: Scope, record: int, kinds: tuple[str, ...]) -> None:
+def own_runs(plan: Command, outputs: Scope) -> Iterator[int]:
+    """Yield the runs of this caller: the nearest ancestor's, newest first."""
+    for caller in own_callers(plan):
+        for number in run_numbers(outputs):
+            if caller in run_lines(outputs, number):
+                yield number
+
+
+def fork_runner(plan: Command, outputs: Scope, record: int) -> None:
     """Be the scribe, and do not return. The child returns: the runner."""
+    is_apart = plan.within is not None and posix.fstat(1)[1:3] != posix.fstat(2)[1:3]
+    sinks = [Sink(outputs, name % plan.number) for name in STREAMS[: 1 + is_apart]]
     posix.setsid()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    pipes = [posix.pipe() for _ in kinds]
     null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
     runner = posix.fork()
+    for fd, source in (0, null), (1, sinks[0].writer), (2, sinks[-1].writer):
+        posix.dup2(null if runner else source, fd)
     if not runner:
-        for fd, source in (0, null), (1, pipes[0][1]), (2, pipes[-1][1]):
-            posix.dup2(source, fd)
         close_others({plan.ready})
         Own.identity, Own.parents = Identity(), None
         plan.is_background, plan.silence = False, float("inf")
@@ -3762,12 +3762,10 @@ def fork_runner(plan: Command, scope: Scope, record: int, kinds: tuple[str, ...]
     try:
         for signum in ENDING_SIGNALS:  # they are for the runner
             _signal.signal(signum, _signal.SIG_IGN)
-        for fd in 0, 1, 2:
-            posix.dup2(null, fd)
-        close_others({scope.fd, record, *(reader for reader, _ in pipes)})
+        files = [fd for sink in sinks for fd in (sink.reader, sink.file)]
+        close_others({outputs.fd, record, *files})
         posix.chdir("/")
-        names = [output_name(plan.number, kind) for kind in kinds]
-        write_down([Sink(scope, *each) for each in zip(names, pipes)], record, runner)
+        write_down(sinks, record, runner)
     finally:
         posix._exit(0)
 
@@ -3780,30 +3778,27 @@ def write_down(sinks: list[Sink], record: int, runner: int) -> None:
     """
     import select
 
-    poll, pidfd, is_over = select.poll(), open_pidfd(runner), False
-    for fd in [pidfd] * (pidfd >= 0) + [sink.reader for sink in sinks]:
-        poll.register(fd, select.POLLIN)
-    while sinks or not is_over:
-        poll.poll(None if pidfd >= 0 or is_over else POLL_INTERVAL * 1000)
-        ended, status = (0, 0) if is_over else posix.waitpid(runner, posix.WNOHANG)
-        for sink in [each for each in sinks if not each.take()]:
-            poll.unregister(sink.reader)
-            sinks.remove(sink)
+    while sinks or runner:
+        poll = select.poll()
+        for sink in sinks:
+            poll.register(sink.reader, select.POLLIN)
+        poll.poll(ONLOOK * 1000 * bool(sinks) if runner else None)
+        how = posix.WNOHANG if sinks else 0
+        ended, status = posix.waitpid(runner, how) if runner else (0, 0)
+        sinks = [sink for sink in sinks if sink.take()]
         if ended:
             posix.pwrite(record, b"status %5d\n" % wait_status(status), 0)
             posix.close(record)
-            is_over = True
-            if pidfd >= 0:
-                poll.unregister(pidfd)
+            runner = 0
 
 
 class Sink:
     """An output file that a scribe writes."""
 
-    def __init__(self, scope: Scope, name: str, pipe: tuple[int, int]) -> None:
-        self.scope, self.name, self.reader = scope, name, pipe[0]
+    def __init__(self, outputs: Scope, name: str) -> None:
+        self.outputs, self.name, self.file = outputs, name, open_file(name, outputs)
+        self.reader, self.writer = posix.pipe()
         posix.set_blocking(self.reader, False)
-        self.file = open_file(name, scope)
         self.size = self.left_out = 0
 
     def take(self) -> bool:
@@ -3825,31 +3820,53 @@ class Sink:
         head = posix.pread(self.file, FIRST_PART, 0)
         tail = posix.pread(self.file, LAST_PART, self.size - LAST_PART)
         mark = len(LEFT_OUT % 0)
-        self.left_out += self.size - len(head + tail) - mark * bool(self.left_out)
-        new = self.name + ".new"
-        force_remove(new, self.scope.fd)
-        file = open_file(new, self.scope)
-        write_all(file, head + LEFT_OUT % self.left_out + tail)
-        posix.rename(new, self.name, src_dir_fd=self.scope.fd, dst_dir_fd=self.scope.fd)
+        left_out = self.left_out + self.size - len(head + tail) - mark * bool(self.left_out)
+        new, directory = self.name + ".new", self.outputs.fd
+        force_remove(new, directory)
+        file = open_file(new, self.outputs)
+        write_all(file, head + LEFT_OUT % left_out + tail)
+        posix.rename(new, self.name, src_dir_fd=directory, dst_dir_fd=directory)
         posix.dup2(file, self.file, False)
         posix.close(file)
-        self.size = len(head + tail) + mark
+        self.left_out, self.size = left_out, len(head + tail) + mark
+
+
+def read_output(outputs: Scope, name: str, place: int) -> tuple[bytes, int]:
+    """Return a piece of an output file, and the place after it, as if the
+    middle were there."""
+    try:
+        file = posix.open(name, posix.O_RDONLY | FILE, dir_fd=outputs.fd)
+    except OSError:
+        return b"", place
+    mark = posix.pread(file, len(LEFT_OUT % 0), FIRST_PART)
+    number = mark[len("\n[seqexec: ") :][:15]
+    left_out = int(number) if number.isdigit() and mark == LEFT_OUT % int(number) else 0
+    if place < FIRST_PART:
+        data = posix.pread(file, min(PIECE, FIRST_PART - place), place)
+    elif place < FIRST_PART + left_out:
+        data, place = mark, FIRST_PART + left_out - len(mark)
+    else:
+        data = posix.pread(file, PIECE, place - left_out + len(mark) * bool(left_out))
+    posix.close(file)
+    return data, place + len(data)
 
 
 class Seen:
-    """How far onlookers have printed a run's output, in bytes written."""
+    """How far onlookers have printed a run's streams, in bytes written."""
 
-    def __init__(self, number: int, scope: Scope) -> None:
-        self.names, self.scope = (output_name(number), output_name(number, ".err")), scope
+    def __init__(self, outputs: Scope, number: int) -> None:
+        self.scope, self.outputs, self.number = outputs.outer or outputs, outputs, number
         flags = posix.O_RDWR | posix.O_CREAT | FILE  # pwrite() appends where there is O_APPEND
-        self.file = open_inside(scope, output_name(number, ".seen"), flags=flags)
-        self.read()
+        self.file = open_inside(outputs, "%d.seen" % number, flags=flags)
+        self.places = [0, 0]
 
-    def read(self) -> None:
-        """Read how far it is printed. Junk counts as nothing."""
-        words = posix.pread(self.file, 64, 0).split() + [b""] * 3
+    def take(self, seconds: float) -> bool:
+        """Become the only onlooker, if no other one is there in time."""
+        if not flock_within(self.file, seconds, LOCK_EX):
+            return False
+        words = posix.pread(self.file, 64, 0).split() + [b"0", b"0"]
         self.places = [int(word) if word.isdigit() else 0 for word in words[:2]]
-        self.is_complete = words[2] == b"1"
+        return True
 
     def print_piece(self, which: int, seconds: float) -> bool:
         """Print a piece of what is new; False where there is none. Wait some
@@ -3859,23 +3876,17 @@ class Seen:
         way round, the reader that the print wakes takes the processor before
         the note: after a SIGKILL at that moment the piece is printed twice.
         """
-        try:
-            file = posix.open(self.names[which], posix.O_RDONLY | FILE, dir_fd=self.scope.fd)
-        except OSError:
-            return False
-        data, place = read_output(file, self.places[which])
-        posix.close(file)
+        before = self.places[which]
+        data, place = read_output(self.outputs, STREAMS[which] % self.number, before)
         if not data or not is_writable(1 + which, seconds):
             return bool(data)
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
-        before, self.places[which] = self.places[which], place
         try:
-            self.note()
+            self.note(which, place)
             while data:
                 data = data[posix.write(1 + which, data) :]
         except OSError as error:
-            self.places[which] = before
-            self.note()
+            self.note(which, before)
             if isinstance(error, BrokenPipeError):  # the reader has gone, as head does
                 exit_like(-_signal.SIGPIPE)
             raise
@@ -3883,78 +3894,51 @@ class Seen:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
         return True
 
-    def note(self) -> None:
-        """Write down how far it is printed."""
-        words = (*self.places, self.is_complete)
-        posix.pwrite(self.file, b"%020d %020d %d" % words, 0)
+    def note(self, which: int, place: int) -> None:
+        """Write down how far a stream is printed."""
+        self.places[which] = place
+        posix.pwrite(self.file, b"%020d %020d" % tuple(self.places), 0)
 
 
-def read_output(file: int, place: int) -> tuple[bytes, int]:
-    """Return a piece of an output file, and the place after it."""
-    mark = posix.pread(file, len(LEFT_OUT % 0), FIRST_PART)
-    word = mark.split()[1:2]
-    left_out = int(word[0]) if word and word[0].isdigit() and mark == LEFT_OUT % int(word[0]) else 0
-    if left_out and FIRST_PART <= place < FIRST_PART + left_out:
-        return mark, FIRST_PART + left_out
-    if place < FIRST_PART:
-        data = posix.pread(file, min(PIECE, FIRST_PART - place), place)
-    else:
-        data = posix.pread(file, PIECE, place - left_out + len(mark) * bool(left_out))
-    return data, place + len(data)
-
-
-def follow(scope: Scope, plan: Command, number: int, limit: float | None) -> int:
+def follow(plan: Command, seen: Seen) -> int:
     """Print what is new of a run until it has ended, and return its status.
 
     Raise Failure, status 75, when the limit is over, or this process's caller
     is gone.
     """
-    name = output_name(number, ".run")
-    shown = "run %d (%s)" % (number, printable(read_record(name, scope.fd).get("command", "?"), 60))
-    goes_on = "%s goes on: call %s --follow %d" % (shown, printable(__file__), number)
-    began, parent = time.monotonic(), posix.getppid()
-    end = began + (float("inf") if limit is None else limit)
-    file, screen = posix.open(name, posix.O_RDONLY | FILE, dir_fd=scope.fd), Screen(plan)
-    found = find_numbered(scope, number)
-    waiting = [Claim(scope, entry.identity, -1, -1) for entry in found]
-    seen = Seen(number, scope)
-    if not flock_within(seen.file, min(end - began, 1e6), LOCK_EX):
+    outputs, number, name = seen.outputs, seen.number, "%d.run" % seen.number
+    command = read_record(name, outputs.fd).get("command", "?")
+    shown = "run %d (%s)" % (number, printable(command, 60))
+    began, parent, screen = time.monotonic(), posix.getppid(), Screen(plan)
+    end = began + (float("inf") if plan.within is None else plan.within)
+    found = find_numbered(seen.scope, number)
+    if not seen.take(min(end - began, 1e6)):
         raise Failure("another onlooker follows %s" % shown, GAVE_UP)
-    seen.read()
     fresh = time.monotonic()
     while True:
-        is_over, now = has_ended(number, scope), time.monotonic()
-        while any([seen.print_piece(each, max(0.1, min(end - now, ONLOOK))) for each in (0, 1)]):
-            fresh = now = time.monotonic()
-            if now > end + ONLOOK:
-                break
+        is_over, now = has_ended(outputs, number), time.monotonic()
+        pause = max(0.1, min(end - now, ONLOOK))
+        is_news = any([seen.print_piece(which, pause) for which in (0, 1)])
+        if is_over and not is_news:
+            break
+        if now >= end + ONLOOK * is_news or posix.getppid() != parent:
+            text = "%s goes on: call %s --follow %d"
+            raise Failure(text % (shown, printable(__file__), number), GAVE_UP)
+        if is_news:
+            fresh = now
+            continue
+        if found and is_waiting(seen.scope, found[0].identity):
+            claim = Claim(seen.scope, found[0].identity, -1, -1)
+            screen.update(claim, found[0], now - began)
         else:
-            if is_over:
-                break
-        if now >= end or posix.getppid() != parent:
-            raise Failure(goes_on, GAVE_UP)
-        waiting = [each for each in waiting if is_waiting(scope, each.identity)]
-        for claim in waiting:
-            entry = Entry(scope, claim.identity, WAITERS + "/" + claim.identity)
-            screen.update(claim, entry, now - began)
-        if not waiting:
             screen.clear()
-        flock_within(file, min(end - now, ONLOOK, 0.05 + (now - fresh) / 4))
+        pause = min(end - now, ONLOOK, 0.05 + (now - fresh) / 4)
+        sleep_on(own_identity(), name, outputs.fd, pause)
     screen.clear()
-    seen.is_complete = True
-    seen.note()
-    return final_status(scope, number, shown)
-
-
-def final_status(scope: Scope, number: int, shown: str) -> int:
-    """Return the status of an ended run. Raise Failure without one."""
-    record = read_record(output_name(number, ".run"), scope.fd)
-    try:
-        status = int(record.get("status", ""))
-        if -65 < status < 256:
-            return status
-    except ValueError:
-        pass
+    append_line(name, "followed", outputs)
+    status = read_record(name, outputs.fd).get("status", "").strip()
+    if status.lstrip("-").isdecimal() and -65 < int(status) < 256:
+        return int(status)
     text = "%s has lost the process that writes its output down: its status is not known"
     raise Failure(text % shown)
 
@@ -3965,44 +3949,36 @@ def find_numbered(scope: Scope, number: int) -> list[Entry]:
     return [each for each in found if each.record.get("run") == str(number)]
 
 
-def named_run(plan: Command, scope: Scope | None, text: str) -> int:
-    """Return the number of a known run, or of this caller's newest."""
-    numbers = run_numbers(scope) if scope else []
+def named_run(plan: Command, text: str) -> Seen:
+    """Return a known run, or this caller's newest."""
+    outputs = open_outputs()
+    numbers = run_numbers(outputs)
     known = ", ".join(map(str, numbers[:9])) or "none"
+    if text in map(str, numbers):
+        return Seen(outputs, int(text))
     if text:
-        if text.isdecimal() and int(text) in numbers:
-            return int(text)
-        text = "there is no run %s in this project; known: %s" % (printable(text, 20), known)
-        raise Failure(text)
-    own, found = own_callers(plan), []
-    for number in numbers:
-        record = read_record(output_name(number, ".run"), scope.fd if scope else -1)
-        theirs = record.get("callers", "").split("\t")
-        found += [(rank, -number) for rank, each in enumerate(own) if each in theirs]
-    if not found:
-        raise Failure("this caller has no background run: name one; known: %s" % known)
-    return -min(found)[1]
+        shown = printable(text, 20), known
+        raise Failure("there is no run %s in this project; known: %s" % shown)
+    for number in own_runs(plan, outputs):
+        return Seen(outputs, number)
+    raise Failure("this caller has no background run: name one; known: %s" % known)
 
 
 def follow_by_number(plan: Command, text: str) -> int:
     """Do what --follow says."""
-    scope = find_state(project_root())
-    number = named_run(plan, scope, text)
-    assert scope
     limit = number_setting(plan=plan, option="wait")
-    return follow(scope, plan, number, 0.0 if "no-wait" in plan.given else limit)
+    plan.within = 0.0 if "no-wait" in plan.given else limit
+    return follow(plan, named_run(plan, text))
 
 
 def cancel(plan: Command, text: str) -> int:
     """End a background run, queued or running."""
-    scope = find_state(project_root())
-    number = named_run(plan, scope, text or "?")
-    assert scope
-    found = find_numbered(scope, number)
-    if not found:
-        say("run %d has ended already" % number)
-        return 0
-    return end_runs(scope, found)
+    run = named_run(plan, text or "?")
+    found = find_numbered(run.scope, run.number)
+    if found:
+        return end_runs(run.scope, found)
+    say("run %d has ended already" % run.number)
+    return 0
 
 
 # ---- held turns and empty queues -----------------------------------------------------------------
