@@ -3671,17 +3671,22 @@ def start_background(plan: Command) -> int | None:
     outputs = open_outputs()
     gate = posix.open(".", DIRECTORY, dir_fd=outputs.fd)
     flock_within(gate, TIDIER_PATIENCE, LOCK_EX)  # so that runs line up in the order of numbers
-    record = new_run(plan, outputs)
-    reader, plan.ready = posix.pipe()
-    if not posix.fork():
-        fork_runner(plan, outputs, record)
-        return None
-    try_close(plan.ready, record)
-    posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
-    posix.close(gate)
+    seen = find_dropped(plan, outputs) if plan.within is not None else None
+    if not seen:
+        record = new_run(plan, outputs)
+        reader, plan.ready = posix.pipe()
+        if not posix.fork():
+            fork_runner(plan, outputs, record)
+            return None
+        try_close(plan.ready, record)
+        posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
     if plan.within is None:
+        posix.close(gate)
         return show("run %d" % plan.number)
-    return follow(plan, Seen(outputs, plan.number))
+    seen = seen or Seen(outputs, plan.number)
+    seen.take(0)  # before another call like this one looks for it
+    posix.close(gate)
+    return follow(plan, seen)
 
 
 def open_outputs() -> Scope:
@@ -3699,7 +3704,7 @@ def new_run(plan: Command, outputs: Scope) -> int:
     plan.number = max(numbers, default=0) + 1
     gone = [plan.number]
     for number in numbers[KEPT_OUTPUTS - 1 :]:
-        is_old = number in numbers[MOST_OUTPUTS:] or b"followed" in run_lines(outputs, number)
+        is_old = number in numbers[MOST_OUTPUTS - 1 :] or b"followed" in run_lines(outputs, number)
         if is_old and has_ended(outputs, number):
             gone.append(number)
     for number in gone:
@@ -3708,7 +3713,8 @@ def new_run(plan: Command, outputs: Scope) -> int:
     flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | FILE
     record = open_inside(outputs, "%d.run" % plan.number, flags=flags)
     flock(record, LOCK_EX)
-    write_all(record, b"\n".join([b"status     -", *own_callers(plan), make_record(plan)]))
+    lines = [b"status     -", *own_callers(plan), make_record(plan)]
+    write_all(record, b"\n".join(lines + [b"within\n"] * (plan.within is not None)))
     return record
 
 
@@ -3742,6 +3748,19 @@ def own_runs(plan: Command, outputs: Scope) -> Iterator[int]:
         for number in run_numbers(outputs):
             if caller in run_lines(outputs, number):
                 yield number
+
+
+def find_dropped(plan: Command, outputs: Scope) -> Seen | None:
+    """Return the run of an earlier call like this --within that has no onlooker
+    any more, and goes on."""
+    own = make_record(plan).split(b"\n")
+    same = [line for line in own if line.startswith((b"command ", b"by "))] + [b"within"]
+    for number in own_runs(plan, outputs):
+        if set(run_lines(outputs, number)).issuperset(same) and not has_ended(outputs, number):
+            seen = Seen(outputs, number)
+            if seen.take(0):
+                return seen
+    return None
 
 
 def fork_runner(plan: Command, outputs: Scope, record: int) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from support import (
     Project,
     Tool,
     Witness,
+    changed,
     ended,
     finish,
     lives,
@@ -249,6 +251,57 @@ def test_out_of_time_it_says_what_to_call(project: Project) -> None:
     assert (result.returncode, result.stdout) == (2, b"b\n")
 
 
+@pytest.mark.parametrize("place", ["running", "queued"])
+def test_a_killed_call_that_comes_again_follows_its_own_run(project: Project, seqexec: Tool, place: str) -> None:
+    holder = Holder(project, seqexec) if place == "queued" else None
+    line = [project.seqexec, "--within", "20", *shell("echo one; echo x >>ran; sleep 1; echo two; exit 6")]
+    first = project.start(line)
+    if holder:
+        read_line(first, "stderr")
+    else:
+        assert read_line(first) == "one"
+    first.kill()
+    ended(first)
+    again = project.start(line)
+    if holder:
+        read_line(again, "stderr")
+        holder.release()
+    assert finish(again)[:2] == (6, b"one\ntwo\n" if holder else b"two\n")
+    assert (project.path / "ran").read_text() == "x\n"
+    assert project.run(line).stdout == b"one\ntwo\n"
+    assert [each["run"] for each in history(project)][-2:] == [1, 2]
+
+
+def test_a_call_that_differs_from_the_killed_one_queues_a_run_of_its_own(project: Project, seqexec: Tool) -> None:
+    holder = Holder(project, seqexec)
+    (project.path / "sub").mkdir()
+
+    def look_on(*words: str, **changes: Any) -> subprocess.Popen[bytes]:
+        process = project.start([project.seqexec, "--within", "20", *words], **changes)
+        assert "waiting" in read_line(process, "stderr")
+        return process
+
+    def queued() -> list[int]:
+        return [each["run"] for each in status(project)["waiters"]]
+
+    killed = look_on("echo", "a")
+    killed.kill()
+    ended(killed)
+    assert background(project, "echo", "a") == 2
+    calls = [
+        look_on("echo", "b"),
+        look_on("echo", "a", cwd=project.path / "sub"),
+        look_on("echo", "a", set={"SEQEXEC_LABEL": "other"}),
+    ]
+    assert queued() == [1, 2, 3, 4, 5]
+    calls.append(look_on("echo", "a"))
+    assert queued() == [1, 2, 3, 4, 5]
+    calls.append(project.start([project.seqexec, "--within", "20", "echo", "a"]))
+    wait_until(lambda: queued() == [1, 2, 3, 4, 5, 6], "that has an onlooker already")
+    holder.release()
+    assert [finish(each)[:2] for each in calls] == [(0, b"b\n"), *[(0, b"a\n")] * 4]
+
+
 def test_a_git_that_only_reads_takes_no_turn_there_either(project: Project, seqexec: Tool) -> None:
     holder = Holder(project, seqexec)
     result = project.run([project.seqexec, "--within", "10", "git", "--version"])
@@ -300,6 +353,15 @@ def test_kill_all_ends_background_runs(project: Project) -> None:
     nothing_runs(project)
 
 
+def test_a_run_keeps_no_descriptor_of_its_caller(project: Project) -> None:
+    reader, writer = os.pipe()
+    background(project, "sleep", 60, pass_fds=[writer])
+    os.close(writer)
+    assert select.select([reader], [], [], 10)[0] and os.read(reader, 1) == b""
+    os.close(reader)
+    assert project.run([project.seqexec, "--cancel", "1"]).returncode == 0
+
+
 def test_a_background_run_inside_of_a_run_is_inside(project: Project) -> None:
     line = '"$1" --background sh -c "sleep 0.3; echo inside" >&2; "$1" --follow'
     assert project.run([project.seqexec, *shell(line, project.seqexec)], timeout=20).stdout == b"inside\n"
@@ -335,11 +397,25 @@ def test_an_onlooker_that_keeps_up_gets_a_long_output_whole(project: Project) ->
 def test_the_newest_outputs_stay_and_those_with_news(project: Project) -> None:
     for number in range(1, 31):
         background(project, "echo", number)
-        if number <= 15:
+        if 3 <= number <= 15:
             assert follow(project, number).stdout == b"%d\n" % number
     kept = {int(name) for name in os.listdir(project.state / "output") if name.isdigit()}
-    assert set(range(16, 31)) <= kept and len(kept) <= 21
-    assert [follow(project, number).stdout for number in range(16, 31)] == [b"%d\n" % n for n in range(16, 31)]
+    with_news = [1, 2, *range(16, 31)]
+    assert set(with_news) <= kept and len(kept) <= 23
+    assert [follow(project, number).stdout for number in with_news] == [b"%d\n" % n for n in with_news]
+    assert background(project, "true") == 31
+    assert not (project.state / "output" / "1").exists()
+
+
+def test_of_outputs_with_news_only_so_many_stay(project: Project, tmp_path: Path) -> None:
+    changed(project, tmp_path, ("KEPT_OUTPUTS, MOST_OUTPUTS = 20, 100", "KEPT_OUTPUTS, MOST_OUTPUTS = 2, 4"))
+    quick = str(tmp_path / "seqexec.py")
+    for number in range(1, 8):
+        assert project.run([quick, "--background", "echo", str(number)]).stdout == b"run %d\n" % number
+        record = project.state / "output" / ("%d.run" % number)
+        wait_until(lambda: "status     0" in record.read_text(), "it has ended")  # noqa: B023
+    kept = {int(name) for name in os.listdir(project.state / "output") if name.isdigit()}
+    assert kept == {4, 5, 6, 7}
 
 
 def test_junk_in_output_harms_nothing(project: Project) -> None:
