@@ -2271,7 +2271,8 @@ def join_pipeline(claim: Claim, blocker: Entry) -> tuple[bool, bool]:
 # ---- recovery: what is left of a dead holder's run -----------------------------------------------
 
 GRACE = 2.0  # seconds from TERM to KILL
-ORPHANS_NAMED = 2.0  # seconds of waiting for orphans before they are named
+LEFTOVERS_NAMED = 2.0  # seconds of waiting for what a run has left before it is named
+LEFT_BEHIND = "the command has ended; waiting for what it left behind: "
 
 
 def recover(claim: Claim, identity: Identity) -> None:
@@ -2285,7 +2286,7 @@ def recover(claim: Claim, identity: Identity) -> None:
     record = read_record(LOCK + "/" + identity, scope.fd)
     if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
         return
-    only_wait = waits_for_orphans()
+    only_wait = "waits for what a killed run has left: " if waits_for_orphans() else ""
     ended = end_run(scope, identity, record, only_wait, claim.deadline)
     try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
     force_remove(LOCK + "/" + identity, scope.fd)
@@ -2304,8 +2305,10 @@ def recover(claim: Claim, identity: Identity) -> None:
 
 
 def name_processes(found: list[Process]) -> str:
-    """Return five PIDs and names at the most, to show."""
-    return ", ".join("PID %d (%s)" % (each.pid, printable(each.name)) for each in found[:5])
+    """Return five PIDs and commands at the most, names of those that are
+    gone."""
+    shown = [(each.pid, printable(read_command(each.pid) or each.name, 60)) for each in found[:5]]
+    return ", ".join("PID %d (%s)" % each for each in shown)
 
 
 def waits_for_orphans() -> bool:
@@ -2442,7 +2445,7 @@ def has_token(process: Process, identity: Identity) -> bool:
 
 def end_processes(
     find: Callable[[], list[Process]],
-    only_wait: bool = False,
+    only_wait: str = "",
     deadline: float | None = None,
     denied: dict[tuple[int, str], Process] | None = None,
 ) -> list[Process]:
@@ -2450,12 +2453,13 @@ def end_processes(
 
     TERM, a grace period from the first TERM, KILL. Processes that may not be
     signalled are waited for until the deadline; or denied takes them in.
-    only_wait: send no signal, and say after ORPHANS_NAMED what is waited for.
+    only_wait: send no signal, and after LEFTOVERS_NAMED say this and what is
+    waited for.
     """
     told: set[tuple[int, str]] = set()
     ended: dict[tuple[int, str], Process] = {}
     grace, began, clean = number_setting("SEQEXEC_GRACE", default=GRACE), time.monotonic(), 0
-    naming = began + ORPHANS_NAMED if only_wait else float("inf")
+    naming = began + LEFTOVERS_NAMED if only_wait else float("inf")
     while clean < 2:
         living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
         clean = 0 if living else clean + 1
@@ -2479,7 +2483,7 @@ def end_processes(
             told.add(key)
         if living and now >= naming:
             naming = float("inf")
-            say("waits for what a killed run has left: " + name_processes(living), READER_PATIENCE)
+            say(only_wait + name_processes(living), READER_PATIENCE)
         if living and deadline is not None and now >= deadline:
             raise Failure("gave up: %s of a dead run lives on" % name_processes(living), GAVE_UP)
         if living:
@@ -2554,7 +2558,7 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
                 show_life(claim)
                 return run.members()
 
-            persist(end_processes, look, plan.leftovers != "kill")
+            persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
         if nested:
             end_dead_runs(nested)  # of lines that were killed
     except (OSError, Failure, KeyboardInterrupt):

@@ -601,13 +601,13 @@ MUTANTS = [
     ),
     Mutant(
         "no place is taken over",
-        "return_to_place",
-        (("        if place >= 0:", "        if False:"),),
+        "take_over",
+        (("                if is_same and ", "                if False and "),),
         ("test_places.py", "-k", "comes_back_to_its_place"),
     ),
     Mutant(
         "a place is for any directory",
-        "kept_line",
+        "take_over",
         (('for key in ("command", "by")', 'for key in ("command",)'),),
         ("test_places.py", "-k", "same_command_and_directory"),
     ),
@@ -655,7 +655,10 @@ MUTANTS = [
     Mutant(
         "--release gives nothing back",
         "end_hold",
-        (("    signal_process(keeper, _signal.SIGTERM)\n    sleep_until_exit([keeper], 1e6)\n", ""),),
+        (
+            ("    signal_process(keeper, _signal.SIGTERM)\n", ""),
+            ("    while sleep_on(", "    while False and sleep_on("),
+        ),
         ("test_places.py", "-k", "keeps_several"),
     ),
     Mutant(
@@ -673,7 +676,7 @@ MUTANTS = [
     Mutant(
         "the rest of a killed run lives until the next call",
         "end_orphans",
-        (("    left = end_run(", "    left = [] and end_run("),),
+        (("        shown = name_processes(end_run(", "        shown = '' and name_processes(end_run("),),
         ("test_places.py", "-k", "though_no_call"),
     ),
     Mutant(
