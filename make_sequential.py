@@ -2937,11 +2937,11 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     if len(names) <= CROWD:
         names = [each for each in names if is_waiting(claim.scope, each)]
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
-    lines = [queue[each] for each in names]
+    ahead = [queue[each] for each in names[: claim.position - 1]]
     holders = holders_in(claim.scope)
     entry = holders[-1] if holders else blocker
     place = "back at its place, " if claim.is_back else ""
-    place += "%d of %d in the queue, behind " % (claim.position, len(lines))
+    place += "%d of %d in the queue, behind " % (claim.position, len(names))
     if not entry.pid:
         return place + "a lock that names no process"
     before = place + "PID %d%s (" % (entry.pid, entry.place)
@@ -2955,10 +2955,10 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
             idle = idle_seconds(claim.scope, entry)
             ran += "; no command has run in it for %s" % duration(idle) if idle > HELD_LONG else ""
         if len(holders) == 1:
-            about = estimate(claim, entry, lines[: claim.position - 1])
-    ahead, parent = blocker.process, posix.getppid()
-    if waited >= REPEAT and ahead and ahead.ppid == parent > 1:  # it may be about to wait for both
-        sibling = "; PID %d was started by the same parent, PID %d" % (ahead.pid, parent)
+            about = estimate(claim, entry, ahead)
+    process, parent = blocker.process, posix.getppid()
+    if waited >= REPEAT and process and process.ppid == parent > 1:  # it may wait for both soon
+        sibling = "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
     command = printable(entry.command, 60)
     after = ")" + ran + about + sibling
     if 0 < room < len(before + command + after):
@@ -3104,7 +3104,13 @@ class Call(Plan):
 def parse_arguments(argv: list[str]) -> Call | int:
     """Return the plan, or the status if the arguments only ask for a look."""
     plan = Call()
-    plan.words = split_options(plan, argv[1:])
+    plan.words = split_options(plan.given, argv[1:])
+    if "seq-help" in plan.given:
+        return show(help_text())
+    if "seq-version" in plan.given:
+        return show("%s %s" % (TOOL, __version__))
+    if "seq-status" in plan.given:
+        return show_queue(plan.words)
     plan.quiet = "seq-quiet" in plan.given or is_on("SEQEXEC_QUIET")
     plan.verbose = is_on("SEQEXEC_VERBOSE", "VERBOSE")
     plan.wait = number_setting("SEQEXEC_WAIT", plan=plan, option="seq-wait")
@@ -3113,40 +3119,31 @@ def parse_arguments(argv: list[str]) -> Call | int:
     if plan.leftovers not in ("wait", "kill", "leave"):
         text = "SEQEXEC_LEFTOVERS is wait, kill or leave, not %s"
         raise Failure(text % printable(plan.leftovers))
-    if "seq-help" in plan.given:
-        return show(help_text())
-    if "seq-version" in plan.given:
-        return show("%s %s" % (TOOL, __version__))
     if "seq-hold" in plan.given:
         return hold(plan)
-    if "seq-status" in plan.given:
-        return show_queue(plan.words)
     plan.argv = make_words(plan.given.get("seq-make") or setting("MAKE")) + plan.words
     plan.shown = label_of() + printable(" ".join(["make"] + plan.words))
     return plan
 
 
-def split_options(plan: Call, words: list[str]) -> list[str]:
+def split_options(given: dict[str, str], words: list[str]) -> list[str]:
     """Take this tool's options off; return make's words."""
     rest: list[str] = []
-    given = plan.given
     while words and words[0] != "--":
-        option, equals, value = words[0].partition("=")
+        word = words.pop(0)
+        option, equals, value = word.partition("=")
         if option[:6] != "--seq-":
-            if "seq-make" in given and option[:1] != "-":
+            rest.append(word)
+            if "seq-make" in given and word[:1] != "-":
                 break  # `--seq-make env make_sequential.py --seq-wait 1`: the inner one's
-            rest.append(words[0])
-        elif option in FLAGS and not equals:
-            given[option[2:]] = "1"
+        elif option in VALUES and (equals or words):
+            given[option[2:]] = value if equals else words.pop(0)
         elif option in VALUES:
-            if not equals:
-                if len(words) < 2:
-                    raise Failure("%s wants a value: see --seq-help" % option)
-                value, words = words[1], words[1:]
-            given[option[2:]] = value
+            raise Failure("%s wants a value: see --seq-help" % option)
+        elif option in FLAGS and not equals:
+            given[option[2:]] = ""
         else:
-            raise Failure("unknown option %s: see --seq-help" % printable(words[0]))
-        words = words[1:]
+            raise Failure("unknown option %s: see --seq-help" % printable(word))
     return rest + words
 
 
@@ -3210,10 +3207,6 @@ def project_of(words: list[str]) -> str:
     here = posix.open(".", DIRECTORY)
     try:
         for each in [value for letter, value in make_options(words) if letter == "C"]:
-            if each[:1] == "~":  # as in --directory=~/shop: the shell leaves it to make
-                from posixpath import expanduser
-
-                each = expanduser(each)
             posix.chdir(each)
     except OSError:
         posix.fchdir(here)

@@ -2959,11 +2959,11 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     if len(names) <= CROWD:
         names = [each for each in names if is_waiting(claim.scope, each)]
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
-    lines = [queue[each] for each in names]
+    ahead = [queue[each] for each in names[: claim.position - 1]]
     holders = holders_in(claim.scope)
     entry = holders[-1] if holders else blocker
     place = "back at its place, " if claim.is_back else ""
-    place += "%d of %d in the queue, behind " % (claim.position, len(lines))
+    place += "%d of %d in the queue, behind " % (claim.position, len(names))
     if not entry.pid:
         return place + "a lock that names no process"
     before = place + "PID %d%s (" % (entry.pid, entry.place)
@@ -2977,10 +2977,10 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
             idle = idle_seconds(claim.scope, entry)
             ran += "; no command has run in it for %s" % duration(idle) if idle > HELD_LONG else ""
         if len(holders) == 1:
-            about = estimate(claim, entry, lines[: claim.position - 1])
-    ahead, parent = blocker.process, posix.getppid()
-    if waited >= REPEAT and ahead and ahead.ppid == parent > 1:  # it may be about to wait for both
-        sibling = "; PID %d was started by the same parent, PID %d" % (ahead.pid, parent)
+            about = estimate(claim, entry, ahead)
+    process, parent = blocker.process, posix.getppid()
+    if waited >= REPEAT and process and process.ppid == parent > 1:  # it may wait for both soon
+        sibling = "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
     command = printable(entry.command, 60)
     after = ")" + ran + about + sibling
     if 0 < room < len(before + command + after):
@@ -4447,13 +4447,13 @@ def history_lines(runs: list[dict[str, Any]], form: str, width: int) -> list[str
     """Return the table of the runs that have ended."""
     import signal
 
-    names = {str(-each): each.name for each in signal.Signals}
+    names: dict[Any, str] = {-each: each.name for each in signal.Signals}
+    names[None] = "?"
     notes = {each: " (ended by its %s limit)" % each for each in ("time", "memory")}
     rows = [["ended", "status", "waited", "ran", "peak", "command"]]
     for run in runs:
         ended = time.strftime(form, time.localtime(run["ended"]))
-        status = "?" if run["status"] is None else str(run["status"])
-        status = names.get(status, status)
+        status = names.get(run["status"]) or str(run["status"])
         words = [ended, status, duration(run["waited"]), duration(run["ran"])]
         note = notes.get((run["by"] or "").replace("timeout", "time"), "")
         note += " (run %d)" % run["run"] if run["run"] else ""
@@ -4634,9 +4634,10 @@ def clean_up(scope: Scope, ended: set[Identity]) -> int:
 # ---- the command line ----------------------------------------------------------------------------
 
 OPTIONAL = ["follow", "drain"]  # with a number or without
-LOOKS = "status watch history kill-all hold release help version json".split()  # no command
-FLAGS = LOOKS + "background no-wait quiet verbose".split()
 VALUES = "timeout wait leftovers memory-limit project cancel within label end-orphans".split()
+LOOKS = "status watch history kill-all hold release help version json".split()  # no command
+LOOKS += [*OPTIONAL, "cancel", "end-orphans"]
+FLAGS = "background no-wait quiet verbose".split()
 
 
 def parse_arguments(argv: list[str]) -> Command | int:
@@ -4650,8 +4651,7 @@ def parse_arguments(argv: list[str]) -> Command | int:
             raise Failure(text % printable(named))
         posix.environ[b"SEQEXEC_PROJECT"] = named.encode("utf-8", "surrogateescape")
     plan.label = label_of(plan.given.get("label", ""))
-    others = [*LOOKS, *OPTIONAL, "cancel", "end-orphans"]
-    looks = [option for option in plan.given if option in others]
+    looks = [option for option in plan.given if option in LOOKS]
     if looks:
         return look(plan, looks, words)
     plan.is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
@@ -4674,26 +4674,24 @@ def parse_arguments(argv: list[str]) -> Command | int:
 def split_options(given: dict[str, str], words: list[str]) -> list[str]:
     """Move this tool's options to a table. Return the other words."""
     while words and (words[0][:2] == "--" or words[0] == "-h"):
-        word, equals, value = words[0].partition("=")
+        word, equals, value = words.pop(0).partition("=")
         option = "help" if word == "-h" else word[2:]
-        words = words[1:]
         if word == "--":
             given[word] = ""
             break
-        if option not in FLAGS + VALUES + OPTIONAL:
+        if option not in LOOKS + VALUES + FLAGS:
             import difflib
 
-            near = difflib.get_close_matches(option, FLAGS + VALUES + OPTIONAL, 1)
+            near = difflib.get_close_matches(option, LOOKS + VALUES + FLAGS, 1)
             hint = "did you mean --%s?" % near[0] if near else "see --help"
             raise Failure("unknown option %s: %s" % (printable(word), hint))
-        if option in FLAGS and equals:
+        if equals and option not in VALUES + OPTIONAL:
             raise Failure("%s takes no value: see --help" % word)
-        if option in VALUES and not equals:
-            if not words:
-                raise Failure("%s wants a value: see --help" % word)
-            value, words = words[0], words[1:]
-        if option in OPTIONAL and words and words[0].replace(".", "", 1).isdecimal():
-            value, words = words[0], words[1:]
+        if option in VALUES and not equals and not words:
+            raise Failure("%s wants a value: see --help" % word)
+        has_number = bool(words) and words[0].replace(".", "", 1).isdecimal()
+        if not equals and (option in VALUES or option in OPTIONAL and has_number):
+            value = words.pop(0)
         given[option] = value
     return words
 
