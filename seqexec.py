@@ -1460,11 +1460,16 @@ def identity_in(line: bytes) -> Identity:
 
 
 def read_queue(scope: Scope) -> dict[Identity, bytes]:
-    """Return the identities in the queue, each once, in order."""
+    """Return the waiters' lines in the queue by identity, in order. A line
+    without a name in WAITERS is dead."""
+    lines = read_lines(QUEUE, scope.fd)
+    there = set(list_directory(WAITERS, scope.fd))
     found: dict[Identity, bytes] = {}
-    for line in read_lines(QUEUE, scope.fd):
-        found.setdefault(identity_in(line), line)
-    return {identity: line for identity, line in found.items() if identity.is_valid()}
+    for line in lines:
+        identity = identity_in(line)
+        if identity in there and identity.is_valid():
+            found.setdefault(identity, line)
+    return found
 
 
 def tidy(scope: Scope, patience: float = 0.0) -> None:
@@ -1684,9 +1689,8 @@ def entries(scope: Scope) -> Iterator[Entry]:
     legacy = None if found else find_legacy_holder(scope)
     if legacy and legacy.process:
         yield legacy
-    there = set(list_directory(WAITERS, scope.fd))
-    queue = [each for each in read_queue(scope) if each in there]
-    for identity in [*queue, *(Identity(name) for name in there.difference(queue))]:
+    queue = dict.fromkeys([*read_queue(scope), *map(Identity, list_directory(WAITERS, scope.fd))])
+    for identity in queue:
         if identity.is_valid() and identity.version == FORMAT:
             entry = Entry(scope, identity, WAITERS + "/" + identity)
             entry.kept = seconds_kept(scope, identity)
@@ -1858,19 +1862,16 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
 
     Raise LostPlace where this process has no line, or where the holder around
     its scope is gone. A new line ahead appears only where a call takes over a
-    dead waiter's place. WAITERS is listed once: a line without a name there is
-    dead. A stopped waiter is passed over and keeps its place, and so is one
-    that leaves a free lock alone.
+    dead waiter's place. A stopped waiter is passed over and keeps its place,
+    and so is one that leaves a free lock alone.
     """
     scope = claim.scope
-    names = [identity_in(line) for line in read_lines(QUEUE, scope.fd)]
+    names = list(read_queue(scope))
     if claim.identity not in names:
         raise LostPlace
     if scope.outer and not exists(LOCK + "/" + scope.identity, scope.outer.fd):
         raise LostPlace
-    there = set(list_directory(WAITERS, scope.fd))
     ahead = names[: names.index(claim.identity)]
-    ahead = [identity for identity in ahead if identity in there and identity.is_valid()]
     claim.position = len(ahead) + 1
     for identity in reversed(ahead):
         if not is_waiting(scope, identity):
@@ -1920,11 +1921,8 @@ def find_legacy_holder(scope: Scope) -> Entry | None:
     directory has a second to write its PID. None for a process that is younger
     than the lock, or an ancestor of this one.
     """
-    try:
-        status = posix.stat(LOCK, dir_fd=scope.fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    if status.st_mode & OUR_MODE_BIT:
+    status = look_up(LOCK, scope.fd)
+    if not status or status.st_mode & OUR_MODE_BIT:
         return None
     text = (read_lines(HOLDER_PID, scope.fd) or [b""])[0].strip().decode("ascii", "replace")
     process = read_process(int(text)) if is_pid(text) else None
@@ -2954,8 +2952,8 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     room: columns, 0 for any number. If they are few, words go first, then a
     part of the command, then all after it. A number is never cut.
     """
-    queue, there = read_queue(claim.scope), set(list_directory(WAITERS, claim.scope.fd))
-    names = [each for each in queue if each in there]
+    queue = read_queue(claim.scope)
+    names = list(queue)
     if len(names) <= CROWD:
         names = [each for each in names if is_waiting(claim.scope, each)]
     claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
