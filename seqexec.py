@@ -4418,8 +4418,9 @@ def status_lines(seen: dict[str, Any], width: int) -> list[str]:
     return lines + (history_lines(seen["history"], "%H:%M:%S", width) if seen["history"] else [])
 
 
-def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
-    """Return the rows of a scope; those of inner scopes are indented."""
+def scope_rows(seen: dict[str, Any], indent: str, around: str = "") -> list[list[str]]:
+    """Return the rows of a scope; those of inner scopes are indented. The turn
+    of a make that is the very command around it has no row."""
     rows = []
     for kind, entry in [(each, entry) for each in KINDS for entry in seen[each]]:
         label, about = kind, megabytes(entry["memory"])
@@ -4435,9 +4436,11 @@ def scope_rows(seen: dict[str, Any], indent: str) -> list[list[str]]:
         note += "(%s) " % entry["place"] if entry["place"] else ""
         note += "(of it still there: PID %s) " % left if left else ""
         words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
-        rows.append(words + [indent + note + entry["command"]])
+        if kind != "holders" or entry["command"] != around:
+            rows.append(words + [indent + note + entry["command"]])
         if entry["identity"] in seen["nested"]:
-            rows += scope_rows(seen["nested"][entry["identity"]], indent + "  ")
+            inner = seen["nested"][entry["identity"]]
+            rows += scope_rows(inner, indent + "  ", entry["command"])
     return rows
 
 

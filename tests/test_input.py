@@ -95,10 +95,11 @@ def test_a_bad_place_is_one_line_and_125_before_anything_runs(project: Project, 
     assert not project.state.exists()
 
 
-@pytest.mark.parametrize("option", ["--status", "--kill-all", "--history", "--help"])
+@pytest.mark.parametrize("option", ["--status", "--kill-all", "--history", "--help", "--seq-status", "--seq-help"])
 def test_what_others_have_exported_keeps_nobody_from_a_look_or_a_rescue(project: Project, option: str) -> None:
     strange = {"TIMEOUT": "abc", "SEQEXEC_LEFTOVERS": "junk", "MEMORY_LIMIT_MB": "much"}
-    result = project.run([project.seqexec, option], set=strange)
+    tool = "make_sequential.py" if option.startswith("--seq-") else "seqexec.py"
+    result = project.run([str(project.tools / tool), option], set=strange)
     assert (result.returncode, result.stderr) == (0, b"") or option == "--kill-all" and result.returncode == 0
 
 
