@@ -1666,7 +1666,11 @@ class Entry:
         kept = kept_process(record)
         self.is_ending = self.holds and "for" in record and not kept  # its keeper will release
         self.process = process = kept or process or process_of(identity)
-        self.pid = pid_of(identity, record) or (process.pid if process else 0)
+        pid, self.pid = record.get("for", "").partition(" ")[0], process.pid if process else 0
+        if is_pid(pid) or pid == "1":
+            self.pid = int(pid)
+        elif identity.version == FORMAT:
+            self.pid = identity.pid
         self.command = printable(record.get("command", process.name if process else "?"))
         self.seconds = seconds_since(record.get("began", record.get("since", "")))
         self.state = process.state if process else "?"
@@ -1738,6 +1742,8 @@ class Wait:
     def sleep_behind(self, blocker: Entry, has_pipe: bool) -> None:
         """Sleep until the blocker releases or dies, or it is time to look at
         what no release tells."""
+        if self.blocker is None:
+            die_of_signals_as_pid_1()
         self.blocker = blocker
         seconds, waited = LEAVING_TICK, time.monotonic() - self.began
         if not blocker.is_ending or waited >= KEEPER_LEAVES:
@@ -1771,11 +1777,6 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
     leaves a dead line that others pass over.
     """
     wait = Wait(claim, plan)
-    try:
-        return_to_place(claim)
-    except OSError:  # a full disk, or the state directory is being removed: the place is lost
-        pass
-    die_of_signals_as_pid_1()
     try:
         while True:
             wait.check()
@@ -1853,7 +1854,7 @@ def find_blocker(claim: Claim) -> Entry | None:
         if state == "alive":
             return Entry(scope, identity, LOCK)
     for identity in found:
-        recover(claim, identity)
+        recover(claim, Entry(scope, identity, LOCK))
     return None if found else find_legacy_holder(scope)
 
 
@@ -1902,16 +1903,26 @@ def has_hung(claim: Claim, identity: Identity) -> bool:
     return identity in claim.passed
 
 
+def line_up(claim: Claim, plan: Plan) -> None:
+    """Append the line, and move it to a place that is kept for it."""
+    try:
+        is_first = append_to_queue(claim, plan.shown)
+    except FileNotFoundError:  # a removal is under way: the next look finds no line
+        return
+    try:
+        if not is_first:
+            return_to_place(claim)
+    except OSError:  # a full disk: the place is lost
+        pass
+
+
 def line_up_again(claim: Claim, plan: Plan) -> None:
     """Come back after the line, the directory or the scope was removed."""
     abandon(claim)
     close_scope(claim.scope)
     new = open_claim(plan)
     claim.scope, claim.home, claim.file = new.scope, new.home, new.file
-    try:
-        append_to_queue(claim, plan.shown)
-    except FileNotFoundError:  # the removal is under way: the next look finds no line again
-        pass
+    line_up(claim, plan)
 
 
 def find_legacy_holder(scope: Scope) -> Entry | None:
@@ -2295,31 +2306,28 @@ LEFTOVERS_NAMED = 2.0  # seconds of waiting for what a run has left before it is
 LEFT_BEHIND = "the command has ended; waiting for what it left behind: "
 
 
-def recover(claim: Claim, identity: Identity) -> None:
+def recover(claim: Claim, dead: Entry) -> None:
     """End what is left of a dead owner's run, and only then take its file out
     of the lock.
 
     If this process is killed here, the file stays for the next in line: the
     record of an unfinished recovery.
     """
-    scope = claim.scope
-    record = read_record(LOCK + "/" + identity, scope.fd)
-    if not record and not exists(LOCK + "/" + identity, scope.fd):  # another process was faster
+    scope, record = claim.scope, dead.record
+    if not record and not exists(dead.path, scope.fd):  # another process was faster
         return
     only_wait = "waits for what a killed run has left: " if waits_for_orphans() else ""
-    ended = end_run(scope, identity, record, only_wait, claim.deadline)
-    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-    force_remove(LOCK + "/" + identity, scope.fd)
+    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
+    force_remove(dead.path, scope.fd)
     sweep_nested(scope)
     has_begun = "child" in record or kept_process(record) is not None
     if not has_begun and not ended:  # no command yet; or a container's end took make and keeper
         return
-    command = printable(record.get("command", ""), 60) or "a command"
-    since = clock_time(record.get("since", ""))
     text = "%s (PID %d, started %s) was killed; %s of its run: %s"
     word = "waited for" if ended and only_wait else "ended"
     shown = name_processes(ended) or printable(record.get("ended", "nothing"))
-    text %= (command, pid_of(identity, record), since, word, shown)
+    since = clock_time(record.get("since", ""))
+    text %= (printable(dead.command, 60), dead.pid, since, word, shown)
     say(text, READER_PATIENCE)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
@@ -2348,14 +2356,6 @@ def kept_process(record: dict[str, str]) -> Process | None:
     process = read_process(int(pid)) if is_pid(pid) or pid == "1" else None
     is_it = process is not None and process.start == start and process.state not in "ZX"
     return process if is_it else None
-
-
-def pid_of(identity: Identity, record: dict[str, str]) -> int:
-    """Return the PID to show for a holder: of a kept turn, its process's."""
-    pid = record.get("for", "").partition(" ")[0]
-    if pid.isdecimal() and len(pid) < 11:
-        return int(pid)
-    return identity.pid if identity.version == FORMAT else 0
 
 
 def end_run(scope: Scope, identity: Identity, record: dict[str, str], *how: Any) -> list[Process]:
@@ -2667,8 +2667,7 @@ def settle(claim: Claim) -> None:
         if claim.is_founder:
             fd = open_file(HOLDER_PID, claim.scope)
             posix.ftruncate(fd, 0)
-            record = read_record(claim.identity, claim.home)
-            posix.write(fd, b"%d\n" % pid_of(claim.identity, record))
+            posix.write(fd, b"%d\n" % Entry(claim.scope, claim.identity, LOCK).pid)
             posix.close(fd)
         tidy(claim.scope)
     except (OSError, Failure):
@@ -2733,11 +2732,10 @@ def take_turn(plan: Plan) -> Claim:
     claim = open_claim(plan)
     is_mine = False
     try:
-        is_mine = take_at_once(claim, plan)
+        line_up(claim, plan)
         try_close(plan.ready)
-        if not is_mine:
-            wait_for_turn(claim, plan)
-            is_mine = True
+        wait_for_turn(claim, plan)
+        is_mine = True
         if claim.is_founder and not claim.scope.outer and not take_belt(claim, plan.project):
             if not setting("SEQEXEC_RUN"):
                 wait_for_belt(claim, plan)
@@ -2751,20 +2749,6 @@ def take_turn(plan: Plan) -> Claim:
             abandon(claim)
         raise
     return claim
-
-
-def take_at_once(claim: Claim, plan: Plan) -> bool:
-    """Line up; take the lock if no process is ahead, else return False."""
-    scope = claim.scope
-    try:
-        is_first = append_to_queue(claim, plan.shown)
-        if exists(LOCK, scope.fd):
-            return False
-        if not is_first and next(iter(read_queue(scope)), "") != claim.identity:
-            return False
-        return take_lock(claim)
-    except (LostPlace, FileNotFoundError):  # the state directory is being removed
-        return False
 
 
 def command_environment(identity: Identity) -> dict[bytes, bytes]:

@@ -33,16 +33,16 @@ class Mutant(NamedTuple):
 # A fault's name, its function, the scenario that finds it; the text that goes, and the text that comes.
 FAULTS = '''
 a dead owner's file goes before its run is ended, in recover: two, one killed, after a dead holder
--    ended = end_run(scope, identity, record, only_wait, claim.deadline)
--    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-+    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-+    ended = end_run(scope, identity, record, only_wait, claim.deadline)
+-    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
+-    force_remove(dead.path, scope.fd)
++    force_remove(dead.path, scope.fd)
++    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
 a dead run is not ended, in recover: two, one killed, after a dead holder
--    ended = end_run(scope, identity, record, only_wait, claim.deadline)
+-    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
 +    ended = []
 recovery removes the lock by its fixed name, in recover: two, one is frozen, after a dead holder
--    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-+    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
+-    force_remove(dead.path, scope.fd)
++    force_remove(dead.path, scope.fd)
 +    force_remove(LOCK, scope.fd)
 release closes before it unlinks, in release: two, in a new directory
 -    for _ in range(2):  # the second is for an interrupted or short-of-memory one
@@ -82,14 +82,14 @@ a sweeper names files by a descriptor of their directory, in reclaim_if_dead: tw
 +        return False
 +    for identity in found:
 +        force_remove(identity, home)
-a newcomer takes a free lock without lining up, in take_at_once: three
--    scope = claim.scope
-+    scope = claim.scope
-+    if not exists(LOCK, scope.fd) and take_lock(claim):
-+        return True
-a newcomer lines up, but takes a free lock although others wait, in take_at_once: three
--        if not is_first and next(iter(read_queue(scope)), "") != claim.identity:
--            return False
+a newcomer takes a free lock without lining up, in take_turn: three
+-        line_up(claim, plan)
++        if not exists(LOCK, claim.scope.fd) and take_lock(claim):
++            return claim
++        line_up(claim, plan)
+a newcomer lines up, but takes a free lock although others wait, in find_blocker: three
+-    if blocker:
++    if blocker and exists(LOCK, scope.fd):
 only the head of the queue is looked at, in find_waiter_ahead: three, two switches
 -in reversed(ahead):
 +in ahead[:1]:
@@ -97,8 +97,8 @@ all the living ahead are passed over, in find_waiter_ahead: three
 -        if not is_stopped and not has_hung(claim, identity):
 +        if False:
 a waiter whose line was lost waits without one, in line_up_again: two, the queue is removed
--        append_to_queue(claim, plan.shown)
-+        pass
+-    line_up(claim, plan)
++    pass
 the tidier takes no flock, in rewrite: three, a long queue, two switches
 -        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, name, scope.fd):
 -            return

@@ -31,7 +31,7 @@ class Mutant(NamedTuple):
     tests: tuple[str, ...]  # arguments for pytest: what finds it
 
 
-UNLINK = '    try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)\n'
+UNLINK = "    force_remove(dead.path, scope.fd)\n"
 
 MUTANTS = [
     Mutant(
@@ -112,8 +112,8 @@ MUTANTS = [
     ),
     Mutant(
         "a newcomer takes a free lock although others wait",
-        "take_at_once",
-        (("            return False\n        return take_lock", "            pass\n        return take_lock"),),
+        "take_turn",
+        (("        line_up(", "        if not exists(LOCK, claim.scope.fd): return claim\n        line_up("),),
         ("test_order.py", "-k", "newcomer"),
     ),
     Mutant(
