@@ -322,9 +322,9 @@ def write_stderr(text: str, patience: float | None = None) -> bool:
     return True
 
 
-def setting(name: str, default: str = "") -> str:
-    """Return an environment variable as text."""
-    return posix.environ.get(name.encode(), default.encode()).decode("utf-8", "surrogateescape")
+def setting(name: str) -> str:
+    """Return an environment variable as text, "" if it is not set."""
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
 
 
 def is_on(*variables: str) -> bool:
@@ -3037,10 +3037,10 @@ def number_setting(
     return default
 
 
-def only_looks(flags: str) -> bool:
-    """True if flags of make have -n or -q among the single letters."""
-    # -nk -j4 --jobserver-auth=3,4 -- V=1; the first word of $(MAKEFLAGS) has no dash of its own
-    word = flags.split(" ")[0]
+def only_looks() -> bool:
+    """True if the make around this has -n or -q among its single letters."""
+    # MAKEFLAGS: nk -j4 --jobserver-auth=3,4 -- V=1
+    word = ("-" + setting("MAKEFLAGS")).split(" ")[0]
     return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
 
 
@@ -3140,10 +3140,9 @@ def show_queue(words: list[str]) -> int:
     lines, place = ["project  " + printable(root)], 0
     for entry in look_around(open_state(root)):
         place += entry.kind == "waiters"
-        labels = {"holders": "runs   ", "waiters": "waits %d" % place, "away": "away   "}
-        label = labels.get(entry.kind, "stale  ")
+        label = {"holders": "runs", "waiters": "waits %d" % place}.get(entry.kind, entry.kind)
         shown = (label, entry.pid, entry.place, duration(entry.seconds), entry.command)
-        lines.append("%s  PID %d%s  %s  %s" % shown)
+        lines.append("%-7s  PID %d%s  %s  %s" % shown)
     return show("\n".join(lines if lines[1:] else [*lines, "nothing runs"]))
 
 
@@ -3181,7 +3180,7 @@ def make_options(words: list[str]) -> list[tuple[str, str]]:
 def asks_only(words: list[str]) -> bool:
     """True if make only looks: -n, -q, -v, -h and their long forms."""
     given = {letter for letter, _ in make_options(words)}
-    return bool(given & set("nqvh")) or only_looks("-" + setting("MAKEFLAGS"))
+    return bool(given & set("nqvh")) or only_looks()
 
 
 def project_of(words: list[str]) -> str:

@@ -344,9 +344,9 @@ def write_stderr(text: str, patience: float | None = None) -> bool:
     return True
 
 
-def setting(name: str, default: str = "") -> str:
-    """Return an environment variable as text."""
-    return posix.environ.get(name.encode(), default.encode()).decode("utf-8", "surrogateescape")
+def setting(name: str) -> str:
+    """Return an environment variable as text, "" if it is not set."""
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
 
 
 def is_on(*variables: str) -> bool:
@@ -3059,10 +3059,10 @@ def number_setting(
     return default
 
 
-def only_looks(flags: str) -> bool:
-    """True if flags of make have -n or -q among the single letters."""
-    # -nk -j4 --jobserver-auth=3,4 -- V=1; the first word of $(MAKEFLAGS) has no dash of its own
-    word = flags.split(" ")[0]
+def only_looks() -> bool:
+    """True if the make around this has -n or -q among its single letters."""
+    # MAKEFLAGS: nk -j4 --jobserver-auth=3,4 -- V=1
+    word = ("-" + setting("MAKEFLAGS")).split(" ")[0]
     return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
 
 
@@ -3203,7 +3203,7 @@ def run(plan: Command) -> int:
         if plan.gits and not any(git.writes for git in plan.gits) and not plan.timeout:
             return execute_in_place(plan, {b"GIT_OPTIONAL_LOCKS": b"0"})
     is_recipe = plan.is_line and b"MAKELEVEL" in posix.environ
-    if is_recipe and only_looks("-" + setting("MAKEFLAGS")):
+    if is_recipe and only_looks():
         return execute_in_place(plan, {})
     plan.umask = posix.umask(0o077)
     plan.project = project_root()
