@@ -1029,10 +1029,8 @@ def open_inside(
                 pass
             continue
         except OSError as error:
-            if not is_foreign(error):
+            if only_look or not is_foreign(error):
                 raise
-            if only_look:
-                raise FileNotFoundError from None
         else:
             status = posix.fstat(fd)
             is_file = status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2
@@ -1117,11 +1115,7 @@ def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
     directory.
     """
     hidden, waiters = "." + identity, open_waiters(scope)
-    try:
-        posix.mkdir(hidden, 0o700 | OUR_MODE_BIT, dir_fd=waiters)
-    except FileExistsError:  # of an attempt that failed: no other process has this name
-        force_remove(hidden, waiters)
-        return make_claim(scope, identity, record)
+    posix.mkdir(hidden, 0o700 | OUR_MODE_BIT, dir_fd=waiters)
     home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
     chown_to(home, scope.owner)
     flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE
@@ -1329,11 +1323,6 @@ def owners(scope: Scope, place: str = LOCK) -> dict[Identity, str]:
         elif state != "gone":
             found[identity] = state
     return found
-
-
-def live_holders(scope: Scope) -> list[Identity]:
-    """Return the identities of the living in the lock."""
-    return [identity for identity, state in owners(scope).items() if state == "alive"]
 
 
 def is_waiting(scope: Scope, identity: Identity) -> bool:
@@ -1710,7 +1699,7 @@ def live_entries(scope: Scope) -> list[Entry]:
 
 def holders_in(scope: Scope) -> list[Entry]:
     """Return the living in the lock."""
-    return [Entry(scope, each, LOCK) for each in live_holders(scope)]
+    return [Entry(scope, each, LOCK) for each, state in owners(scope).items() if state == "alive"]
 
 
 class Wait:
@@ -2980,7 +2969,9 @@ def idle_seconds(scope: Scope, held: Entry) -> float:
     inner = inner_scope(scope, held.identity)
     if inner is None:
         return held.seconds
-    ended = 0.0 if live_holders(inner) else time.time() - posix.fstat(inner.fd).st_mtime
+    ended = (
+        0.0 if "alive" in owners(inner).values() else time.time() - posix.fstat(inner.fd).st_mtime
+    )
     try_close(inner.fd, inner.waiters)
     return min(held.seconds, ended)
 
@@ -4603,7 +4594,7 @@ def end_runs(scope: Scope, found: list[Entry]) -> int:
 def clean_up(scope: Scope, ended: set[Identity]) -> int:
     """Sweep what the dead have left."""
     limit = time.monotonic() + KEEPER_LEAVES
-    while ended.intersection(live_holders(scope)) and time.monotonic() < limit:
+    while any(each.identity in ended for each in holders_in(scope)) and time.monotonic() < limit:
         time.sleep(0.01)
     for identity in [each for each, state in owners(scope).items() if state == "dead"]:
         try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)

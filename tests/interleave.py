@@ -558,7 +558,8 @@ class Code:
         return None
 
     def may_join(self, claim: Any) -> bool:
-        holders = {each.pid - FIRST_PID for each in self.module.live_holders(claim.scope)}
+        owners = self.module.owners(claim.scope).items()
+        holders = {each.pid - FIRST_PID for each, state in owners if state == "alive"}
         return any(each in holders and each != self.who for each in self.scenario.pipe)
 
     def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
