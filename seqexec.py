@@ -2372,8 +2372,7 @@ class Run:
         """Return the run's live processes but this one and its ancestors."""
         table = read_processes()
         found = {each.pid: each for each in self.recorded(table)}
-        sid = self.record.get("sid", "")
-        sessions = {each.sid for each in found.values()} | {int(sid) if sid.isdecimal() else -1}
+        sessions = self.sessions(table) | {each.sid for each in found.values()}
         for pid, process in self.known.items():
             if pid in table and table[pid].start == process.start:
                 found[pid] = table[pid]
@@ -2388,6 +2387,15 @@ class Run:
             found.pop(process.pid, None)
         self.known.update(found)
         return [process for process in found.values() if process.state not in "ZX"]
+
+    def sessions(self, table: dict[int, Process]) -> set[int]:
+        """Return the run's session. Where the record names none, return the
+        sessions of its members that no member leads."""
+        sid = self.record.get("sid", "")
+        if is_pid(sid):
+            return {int(sid)}
+        carriers = {each.pid: each.sid for each in table.values() if has_token(each, self.identity)}
+        return {sid for sid in carriers.values() if sid not in carriers}
 
     def recorded(self, table: dict[int, Process]) -> list[Process]:
         """Return the living processes that the record and the scope inside the
