@@ -1169,7 +1169,8 @@ class MemoryGuard:
                     if not pid_is_free(pid) and signal_process(member.process, ending.signal):
                         ending.signalled[pid] = ending.signal
                         is_new = True
-                except PermissionError:
+                        posix.setpriority(posix.PRIO_PROCESS, pid, -20)  # it must run to end
+                except (PermissionError, ProcessLookupError):
                     pass
 
     def follow(self, ending: Ending, is_last: bool) -> None:
