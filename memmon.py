@@ -57,10 +57,7 @@
 #      root, and every process that is no descendant.
 #
 # Assumptions: CPython 3.8 or newer; Linux, or a ps with lstart (macOS, BSD).
-# Known gaps: a process that clears or overwrites its environment and loses its
-# parents between two looks; memory of no process (files on tmpfs, pipes,
-# hugetlbfs); a process that maps shared memory of others has a share in it,
-# seen at the next --interval; a terminal alone sends INT and QUIT to COMMAND.
+# Known gaps: docs/gaps.md of the project that this file comes from.
 
 # BEGIN SHARED start
 """:"  # /bin/sh reads from here to its exec. To Python all these lines are one string.
@@ -910,6 +907,8 @@ class MemoryGuard:
         self.warned: set[tuple[int, str]] = set()  # step, program name
         self.unwarned: dict[str, set[int]] = {}  # program name -> PIDs, for the next line
         self.warned_at = 0.0
+        if not limits.children_only:
+            self.enter(root, None)
 
     # which processes belong to the tree
 
@@ -918,9 +917,7 @@ class MemoryGuard:
 
         A process without parents belongs to it by the mark in its environment.
         """
-        # The root first: the PIDs of its children may be smaller, where the numbers have wrapped.
-        found = self.reader.newcomers(is_thorough)
-        waiting, before = sorted(found, key=lambda each: each.pid != self.root.pid), -1
+        waiting, before = self.reader.newcomers(is_thorough), -1
         while waiting and len(waiting) != before:  # a parent may come behind its child
             before = len(waiting)
             waiting = [process for process in waiting if not self.adopt(process)]
@@ -950,8 +947,6 @@ class MemoryGuard:
         if known:  # its PID is another process's now
             del self.members[process.pid]
         if (process.pid, process.start) == (self.root.pid, self.root.start):
-            if not self.limits.children_only:
-                self.enter(process, None)
             return True
         if posix.getpid() in (process.pid, process.ppid) and posix.getpid() > 1:
             return True  # memmon, or its ps; PID 1 of a container is given all orphans
@@ -1563,14 +1558,10 @@ def main(arguments: list[str]) -> int:
                 head = file.read().partition("# How it works.")[0].split("\n")[1:]
             return show("\n".join(line[2:] for line in head if "SPDX" not in line).strip())
         return run(parse_arguments(arguments))
-    except Failure as failure:
-        say(str(failure))
-        status = failure.status
-    except OSError as error:
-        say(describe_oserror(error))
-        status = FAILED
-    catch_up(READER_TIME)
-    return status
+    except (Failure, OSError) as error:
+        say(describe_oserror(error) if isinstance(error, OSError) else str(error))
+        catch_up(READER_TIME)
+        return getattr(error, "status", FAILED)
 
 
 if __name__ == "__main__":
