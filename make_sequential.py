@@ -2689,7 +2689,7 @@ def open_claim(plan: Plan) -> Claim:
     identity = own_identity()
     if plan.kept:
         # A 0 before the start time: the process that takes a turn for a make may take another one,
-        # for itself, inside of it.
+        # for itself, inside it.
         place = len(identity) - len(identity.start) + 1
         identity = Identity(identity[:place] + "0" + identity[place:])
     for _ in range(100):

@@ -479,7 +479,7 @@ def test_who_was_there_before_a_run_is_no_part_of_it(project: Project, seqexec: 
     assert (int(stat_of(process)[19]) < moment) is is_older
     lock = project.state / "executor.lock"
     lock.mkdir(mode=0o700, exist_ok=True)
-    (lock / name).write_text("command make\nsid %d\n" % leader.pid)
+    (lock / name).write_text("command make\n")
     done = project.run(seqexec.wrap(shell("echo ran")), set={"SEQEXEC_GRACE": "0.1"})
     assert (done.returncode, done.stdout) == (0, b"ran\n"), done.stderr
     assert lives(process) is is_older, done.stderr
