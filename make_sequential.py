@@ -1640,7 +1640,7 @@ class Entry:
             self.pid = identity.pid
         self.command = printable(record.get("command", process.name if process else "?"))
         self.seconds = seconds_since(record.get("began", record.get("since", "")))
-        self.state = process.state if process else "?"
+        self.state = process.state if process else "X" if self.is_ending else "?"
         self.place = ""  # where its PID counts, if not here
         if identity.version == FORMAT and identity.host and not shares_pids(identity):
             own = own_identity()
@@ -2809,31 +2809,18 @@ def clock_time(text: str) -> str:
     return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
-def look_around(scope: Scope) -> list[Entry]:
-    """Return the entries of a scope. A keeper whose process has ended gets a
-    moment to release."""
-    limit = time.monotonic() + BELT_PATIENCE
-    while True:
-        found = list(entries(scope))
-        if time.monotonic() > limit or not any(entry.is_ending for entry in found):
-            return found
-        time.sleep(LEAVING_TICK / 5)
-
-
 class Screen:
     """The waiting line. On a terminal it updates itself. Elsewhere, and in the
     background, it is printed at a change and every REPEAT seconds."""
 
     def __init__(self, plan: Plan) -> None:
-        self.quiet, self.silence = plan.quiet, plan.silence
+        self.silence = float("inf") if plan.quiet else plan.silence
         self.is_terminal = can_move_cursor(2)
         self.shown: tuple[object, ...] = ()  # what the last printed line was about
         self.at = -REPEAT
 
     def pause(self, waited: float) -> float:
         """Return the seconds until there is something to say."""
-        if self.quiet:
-            return 60.0
         if waited < self.silence:
             return self.silence - waited
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
@@ -2843,7 +2830,7 @@ class Screen:
         shell job is silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
-        if self.quiet or waited < (REPEAT if is_own_job else self.silence):
+        if waited < max(self.silence, REPEAT if is_own_job else 0.0):
             return
         if self.is_terminal and is_in_foreground() and not is_own_job:
             width = terminal_width(2) - 1
@@ -3137,10 +3124,11 @@ def show_queue(words: list[str]) -> int:
         raise Failure(text + printable(" ".join(goals), 80))
     root = project_of(words)
     lines, place = ["project  " + printable(root)], 0
-    for entry in look_around(open_state(root)):
+    for entry in entries(open_state(root)):
         place += entry.kind == "waiters"
         label = {"holders": "runs", "waiters": "waits %d" % place}.get(entry.kind, entry.kind)
-        shown = (label, entry.pid, entry.place, duration(entry.seconds), entry.command)
+        command = ("(has ended) " if entry.is_ending else "") + entry.command
+        shown = (label, entry.pid, entry.place, duration(entry.seconds), command)
         lines.append("%-7s  PID %d%s  %s  %s" % shown)
     return show("\n".join(lines if lines[1:] else [*lines, "nothing runs"]))
 
@@ -3250,8 +3238,6 @@ def become_make(plan: Call, environ: dict[bytes, bytes]) -> int:
 # long as that make lives. A line that runs another make in its place was dropped: it loses -o, -W
 # and -f, and adds a MAKELEVEL and "Entering directory".
 
-HALF_READ = 4096  # bytes: a makefile up to this size is read at once, a longer one while make waits
-
 
 def hold(plan: Call) -> int:
     """Take the turn for the make that has called this; print the chain of
@@ -3282,22 +3268,10 @@ def hold(plan: Call) -> int:
         raise Failure(usage)
     words = ["make"] + read_command(make.pid).split(" ")[1:]
     plan.shown = label_of() + printable(" ".join(words))
-    before = makefiles()
     claim = take_turn(plan)
-    after = makefiles()
-    if any(file[0] > HALF_READ and after.get(each, file) != file for each, file in before.items()):
-        release(claim)
-        text = "a makefile has changed while make waited, which had read half of it: run make again"
-        raise Failure(text)
     chain = setting("SEQEXEC_RUN")
     leave_keeper(claim, plan)
     return show((chain + ":" if chain else "") + claim.identity)
-
-
-def makefiles() -> dict[int, tuple[int, int]]:
-    """Return the inode, size and last change of each makefile here."""
-    found = [look_up(name) for name in MAKEFILES]
-    return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
 
 
 def is_part_of_a_turn(scope: Scope, make: Process) -> bool:

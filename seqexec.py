@@ -1662,7 +1662,7 @@ class Entry:
             self.pid = identity.pid
         self.command = printable(record.get("command", process.name if process else "?"))
         self.seconds = seconds_since(record.get("began", record.get("since", "")))
-        self.state = process.state if process else "?"
+        self.state = process.state if process else "X" if self.is_ending else "?"
         self.place = ""  # where its PID counts, if not here
         if identity.version == FORMAT and identity.host and not shares_pids(identity):
             own = own_identity()
@@ -2831,31 +2831,18 @@ def clock_time(text: str) -> str:
     return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
 
 
-def look_around(scope: Scope) -> list[Entry]:
-    """Return the entries of a scope. A keeper whose process has ended gets a
-    moment to release."""
-    limit = time.monotonic() + BELT_PATIENCE
-    while True:
-        found = list(entries(scope))
-        if time.monotonic() > limit or not any(entry.is_ending for entry in found):
-            return found
-        time.sleep(LEAVING_TICK / 5)
-
-
 class Screen:
     """The waiting line. On a terminal it updates itself. Elsewhere, and in the
     background, it is printed at a change and every REPEAT seconds."""
 
     def __init__(self, plan: Plan) -> None:
-        self.quiet, self.silence = plan.quiet, plan.silence
+        self.silence = float("inf") if plan.quiet else plan.silence
         self.is_terminal = can_move_cursor(2)
         self.shown: tuple[object, ...] = ()  # what the last printed line was about
         self.at = -REPEAT
 
     def pause(self, waited: float) -> float:
         """Return the seconds until there is something to say."""
-        if self.quiet:
-            return 60.0
         if waited < self.silence:
             return self.silence - waited
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
@@ -2865,7 +2852,7 @@ class Screen:
         shell job is silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
-        if self.quiet or waited < (REPEAT if is_own_job else self.silence):
+        if waited < max(self.silence, REPEAT if is_own_job else 0.0):
             return
         if self.is_terminal and is_in_foreground() and not is_own_job:
             width = terminal_width(2) - 1
@@ -4313,7 +4300,7 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
     seen.update({kind: [] for kind in KINDS}, nested={}, history=[], make=None)
     if scope is None:
         return seen
-    for entry in look_around(scope):
+    for entry in entries(scope):
         shown = status_entry(entry, table)
         if entry.kind == "waiters":
             shown["position"] = len(seen["waiters"]) + 1
@@ -4363,10 +4350,10 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
             run["status"] = None if status == "?" else int(status)
             run["peak"] = int(peak) * 1024
             run["run"] = int(number) if number else None
+            run["by"] = None if by == "-" else printable(by, 20)
+            found.append(dict(run, command=command, kind=""))
         except ValueError:
-            continue
-        by_what = None if by == "-" else printable(by, 20)
-        found.append(dict(run, by=by_what, command=command, kind=""))
+            pass
     return found
 
 
@@ -4416,6 +4403,7 @@ def scope_rows(seen: dict[str, Any], indent: str, around: str = "") -> list[list
         left = ", ".join(map(str, entry["left"][:5]))
         note = "(run %d) " % entry["run"] if entry["run"] else ""
         note += "(stopped) " if entry["state"] in "Tt" else ""
+        note += "(has ended) " if entry["state"] == "X" else ""
         note += "(%s) " % entry["place"] if entry["place"] else ""
         note += "(of it still there: PID %s) " % left if left else ""
         words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
