@@ -3410,16 +3410,17 @@ class Job:
 
         def look() -> list[Process]:
             nonlocal noted
-            self.do_what_is_due()
             living = [each for each in run.members() if str(each.sid) == record["sid"]]
             left = ",".join("%d %s" % (each.pid, each.start) for each in living)
             if left != noted:
                 noted = left
                 self.note("left %s\n" % left)
-            signum = next_signal(0)[0]
-            if signum == _signal.SIGTSTP and living:
+            if living:
+                self.do_what_is_due()
+            signum = next_signal(0)[0] if living else 0
+            if signum == _signal.SIGTSTP:
                 self.stop_like(signum)
-            elif signum in ENDING_SIGNALS and living:
+            elif signum in ENDING_SIGNALS:
                 end_processes(run.members)
                 raise Ended(-signum)
             return living
@@ -3494,8 +3495,7 @@ class Job:
 def say_denied(denied: dict[tuple[int, str], Process]) -> None:
     """Name the processes that this user may not signal."""
     for process in denied.values():
-        shown = (process.pid, printable(process.name))
-        say("PID %d (%s) lives on: it may not be signalled" % shown)
+        say("%s lives on: it may not be signalled" % name_processes([process]))
 
 
 def wait_status(status: int) -> int:
@@ -3667,7 +3667,8 @@ def new_run(plan: Command, outputs: Scope) -> int:
     plan.number = max(numbers, default=0) + 1
     gone = [plan.number]
     for number in numbers[KEPT_OUTPUTS - 1 :]:
-        is_old = number in numbers[MOST_OUTPUTS - 1 :] or b"followed" in run_lines(outputs, number)
+        is_seen = b"followed" in read_lines("%d.run" % number, outputs.fd)
+        is_old = is_seen or number in numbers[MOST_OUTPUTS - 1 :]
         if is_old and has_ended(outputs, number):
             gone.append(number)
     for number in gone:
@@ -3687,11 +3688,6 @@ def run_numbers(outputs: Scope) -> list[int]:
     return sorted([int(name) for name in names if name.isdecimal() and name.isascii()])[::-1]
 
 
-def run_lines(outputs: Scope, number: int) -> list[bytes]:
-    """Return the lines of a run's record."""
-    return read_lines("%d.run" % number, outputs.fd)
-
-
 def own_callers(plan: Command) -> list[bytes]:
     """Return what tells callers apart: a label, else the next ancestors."""
     names = [plan.label]
@@ -3705,12 +3701,14 @@ def has_ended(outputs: Scope, number: int) -> bool:
     return owner_state(own_identity(), "%d.run" % number, outputs.fd) != "alive"
 
 
-def own_runs(plan: Command, outputs: Scope) -> Iterator[int]:
-    """Yield the runs of this caller: the nearest ancestor's, newest first."""
+def own_runs(plan: Command, outputs: Scope) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the runs of this caller, and the lines of their records: the
+    nearest ancestor's first, and the newest of these."""
     for caller in own_callers(plan):
         for number in run_numbers(outputs):
-            if caller in run_lines(outputs, number):
-                yield number
+            lines = read_lines("%d.run" % number, outputs.fd)
+            if caller in lines:
+                yield number, lines
 
 
 def find_dropped(plan: Command, outputs: Scope) -> Seen | None:
@@ -3718,8 +3716,8 @@ def find_dropped(plan: Command, outputs: Scope) -> Seen | None:
     any more, and goes on."""
     own = make_record(plan).split(b"\n")
     same = [line for line in own if line.startswith((b"command ", b"by "))] + [b"within"]
-    for number in own_runs(plan, outputs):
-        if set(run_lines(outputs, number)).issuperset(same) and not has_ended(outputs, number):
+    for number, lines in own_runs(plan, outputs):
+        if set(lines).issuperset(same) and not has_ended(outputs, number):
             seen = Seen(outputs, number)
             if seen.take(0):
                 return seen
@@ -3798,19 +3796,12 @@ class Sink:
         return bool(data)
 
     def leave_out_middle(self) -> None:
-        """Put a shorter file in this one's place, by one rename."""
-        head = posix.pread(self.file, FIRST_PART, 0)
+        """Put a mark in the place of the middle of the file."""
         tail = posix.pread(self.file, LAST_PART, self.size - LAST_PART)
-        mark = len(LEFT_OUT % 0)
-        left_out = self.left_out + self.size - len(head + tail) - mark * bool(self.left_out)
-        new, directory = self.name + ".new", self.outputs.fd
-        force_remove(new, directory)
-        file = open_file(new, self.outputs)
-        write_all(file, head + LEFT_OUT % left_out + tail)
-        posix.rename(new, self.name, src_dir_fd=directory, dst_dir_fd=directory)
-        posix.dup2(file, self.file, False)
-        posix.close(file)
-        self.left_out, self.size = left_out, len(head + tail) + mark
+        first = FIRST_PART + len(LEFT_OUT % 0) * bool(self.left_out)
+        self.left_out += self.size - first - len(tail)
+        posix.ftruncate(self.file, FIRST_PART)
+        self.size = FIRST_PART + posix.write(self.file, LEFT_OUT % self.left_out + tail)
 
 
 def read_output(outputs: Scope, name: str, place: int) -> tuple[bytes, int]:
@@ -3829,6 +3820,8 @@ def read_output(outputs: Scope, name: str, place: int) -> tuple[bytes, int]:
         data, place = mark, FIRST_PART + left_out - len(mark)
     else:
         data = posix.pread(file, PIECE, place - left_out + len(mark) * bool(left_out))
+    if posix.pread(file, len(mark), FIRST_PART) != mark:  # the scribe has changed it meanwhile
+        data = b""
     posix.close(file)
     return data, place + len(data)
 
@@ -3941,7 +3934,7 @@ def named_run(plan: Command, text: str) -> Seen:
     if text:
         shown = printable(text, 20), known
         raise Failure("there is no run %s in this project; known: %s" % shown)
-    for number in own_runs(plan, outputs):
+    for number, _ in own_runs(plan, outputs):
         return Seen(outputs, number)
     raise Failure("this caller has no background run: name one; known: %s" % known)
 

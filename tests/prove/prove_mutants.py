@@ -566,7 +566,7 @@ MUTANTS = [
     Mutant(
         "any number of outputs with news stay",
         "new_run",
-        (("number in numbers[MOST_OUTPUTS - 1 :] or ", ""),),
+        ((" or number in numbers[MOST_OUTPUTS - 1 :]", ""),),
         ("test_background.py", "-k", "only_so_many"),
     ),
     Mutant(
