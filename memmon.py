@@ -1045,7 +1045,7 @@ class MemoryGuard:
             if not self.reader.is_fork(member) or self.reader.measure(member) is None:
                 member.part = 0
         total = sum(member.part for member in members)
-        self.peak = max(self.peak, total, self.peak_process)
+        self.peak = max(self.peak, total)
         return total
 
     def bound_peak(self, faults: int) -> None:
@@ -1076,7 +1076,6 @@ class MemoryGuard:
             self.escalate(member.ending, "still growing")
         elif size >= member.limit:
             self.peak_process = max(self.peak_process, size)
-            self.peak = max(self.peak, size)
             self.select_victim(member, size, "%s, limit %s" % (show_size(size), self.limit_words))
         elif size >= member.threshold:
             member.threshold = min(step for step in self.steps if step > size)
@@ -1283,7 +1282,6 @@ class MemoryGuard:
         self.bound_peak(usage.ru_minflt + usage.ru_majflt)
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         self.peak_process = max(self.peak_process, min(peak, self.possible) if PROC else peak)
-        self.peak = max(self.peak, self.peak_process)
         return True
 
 
@@ -1379,7 +1377,7 @@ def show_tree(guard: MemoryGuard) -> str:
 
 def tell_end(guard: MemoryGuard, report: int, status: int | None) -> None:
     """Tell the peak, and write the report: sizes in bytes, times in seconds."""
-    options, peak = guard.limits, guard.peak
+    options, peak = guard.limits, max(guard.peak, guard.peak_process)
     if options.command and not options.quiet:
         processes = "%d process%s" % (guard.most, "es"[: 2 * (guard.most != 1)])
         say("peak %s in up to %s" % (show_size(peak), processes))
