@@ -1456,9 +1456,9 @@ def parse_arguments(arguments: list[str]) -> Options:
         elif word in VALUES and (equals or words):
             given[word] = word, value if equals else words.pop(0)
         else:
-            what = "takes no value" if word in FLAGS else "is unknown; see --help"
-            what = "needs a value" if word in VALUES else what
-            raise Failure("%s %s" % (printable(word), what), 2)
+            text = "%s takes no value" if word in FLAGS else "unknown option %s"
+            text = "%s wants a value" if word in VALUES else text
+            raise Failure(text % printable(word) + ": see --help", 2)
     for option, (source, text) in given.items():
         try:
             setattr(options, option[2:].replace("-", "_"), VALUES[option](text))
@@ -1557,7 +1557,10 @@ def main(arguments: list[str]) -> int:
             return show("\n".join(line[2:] for line in head if "SPDX" not in line).strip())
         return run(parse_arguments(arguments))
     except (Failure, OSError) as error:
-        say(describe_oserror(error) if isinstance(error, OSError) else str(error))
+        text = str(error)
+        if isinstance(error, OSError):
+            text = "cannot go on: " + describe_oserror(error)
+        say(text)
         catch_up(READER_TIME)
         return getattr(error, "status", FAILED)
 

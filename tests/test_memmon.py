@@ -852,7 +852,7 @@ def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) ->
         (["--limit", "1e20"], 2, "'1e20'"),
         (["--limit", "1_0"], 2, "'1_0'"),
         (["--limit", "\u0663"], 2, "--limit"),
-        (["--limit"], 2, "--limit needs a value"),
+        (["--limit"], 2, "--limit wants a value"),
         (["--limit=nan"], 2, "'nan'"),
         (["--interval", "-1"], 2, "--interval: '-1'"),
         (["--total", ""], 2, "--total: ''"),

@@ -63,8 +63,8 @@ MAKE_SEQUENTIAL = [
     ("SEQEXEC_LEFTOVERS=some all", FAILED, "SEQEXEC_LEFTOVERS is wait, kill or leave, not some"),
 ]
 MEMMON = [
-    ("--nonsense", BAD, "--nonsense is unknown; see --help"),
-    ("--limit", BAD, "--limit needs a value"),
+    ("--nonsense", BAD, "unknown option --nonsense: see --help"),
+    ("--limit", BAD, "--limit wants a value: see --help"),
     ("--limit 1X", BAD, "--limit: '1X' is not a size: write 512M, 2G, a number of MB, or 0 for no limit"),
     ("--grace x -- true", BAD, "--grace: 'x' is not a number from 0 to 86400"),
     ("--pid x", BAD, "--pid: 'x' is not a number from 1 to 2147483647"),
@@ -74,7 +74,7 @@ MEMMON = [
     ("--", BAD, "no command after --"),
     ("-- nonsense", NOT_FOUND, "nonsense: No such file or directory"),
     ("-- /etc", NOT_EXECUTABLE, "/etc: Permission denied"),
-    ("--report /none/x -- true", FAILED, "No such file or directory: /none/x"),
+    ("--report /none/x -- true", FAILED, "cannot go on: No such file or directory: /none/x"),
 ]
 ALL = [("seqexec", *row) for row in SEQEXEC]
 ALL += [("make_sequential", *row) for row in MAKE_SEQUENTIAL]
