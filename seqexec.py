@@ -1141,15 +1141,6 @@ def is_same_file(fd: int, name: str, directory: int) -> bool:
     return bool(there) and (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
 
 
-def exists(name: str, directory: int) -> bool:
-    """True if a directory has a name. Raise OSError if this is not known."""
-    try:
-        posix.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def take_lock(claim: Claim) -> bool:
     """Rename the private directory to LOCK; False if an owner is there. First
     in line only.
@@ -1859,7 +1850,8 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
     names = list(read_queue(scope))
     if claim.identity not in names:
         raise LostPlace
-    if scope.outer and not exists(LOCK + "/" + scope.identity, scope.outer.fd):
+    around, path = scope.outer, LOCK + "/" + scope.identity
+    if around and owner_state(scope.identity, path, around.fd) == "gone":
         raise LostPlace
     ahead = names[: names.index(claim.identity)]
     claim.position = len(ahead) + 1
@@ -1883,7 +1875,7 @@ def has_hung(claim: Claim, identity: Identity) -> bool:
     if identity in claim.passed:
         return True
     mark = "%s %d" % (identity, posix.fstat(claim.scope.fd).st_mtime_ns)
-    if exists(LOCK, claim.scope.fd) and owners(claim.scope) or find_legacy_holder(claim.scope):
+    if owners(claim.scope) or find_legacy_holder(claim.scope):
         claim.free_since = "", 0.0
     elif claim.free_since[0] != mark:
         claim.free_since = mark, time.monotonic()
@@ -1987,7 +1979,7 @@ def enter_scope(root: str) -> Scope:
         flock(scope.fd, LOCK_SH | LOCK_NB)  # systemd-tmpfiles spares what is flocked
     except OSError:
         pass
-    if not setting("SEQEXEC_RUN") and not exists(LOCK, scope.fd):
+    if not setting("SEQEXEC_RUN") and not look_up(LOCK, scope.fd):
         return scope
     while True:
         holder = holder_around(scope)
@@ -2024,7 +2016,8 @@ def sweep_nested(scope: Scope) -> None:
     one. End what is left of the runs in them."""
     for inner in nested_scopes(scope):
         try:
-            if not exists(LOCK + "/" + inner.identity, scope.fd):
+            path = LOCK + "/" + inner.identity
+            if owner_state(inner.identity, path, scope.fd) == "gone":
                 flock(inner.fd, LOCK_EX | LOCK_NB)
                 end_dead_runs(inner)
                 for name in posix.listdir(inner.fd):
@@ -2303,8 +2296,8 @@ def recover(claim: Claim, dead: Entry) -> None:
     record of an unfinished recovery.
     """
     scope, record = claim.scope, dead.record
-    if not record and not exists(dead.path, scope.fd):  # another process was faster
-        return
+    if not record and owner_state(dead.identity, dead.path, scope.fd) == "gone":
+        return  # another process was faster
     only_wait = "waits for what a killed run has left: " if waits_for_orphans() else ""
     ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
     force_remove(dead.path, scope.fd)
@@ -4275,7 +4268,7 @@ def find_state(root: str) -> Scope | None:
     """Return the project's scope, None where nothing has run yet."""
     path = state_path(root)
     paths = (path, "%s-%d" % (path, posix.geteuid()))
-    return open_state(root) if any(exists(each, -1) for each in paths) else None
+    return open_state(root) if any(look_up(each, -1) for each in paths) else None
 
 
 def project_status(root: str) -> dict[str, Any]:

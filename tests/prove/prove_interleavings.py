@@ -84,12 +84,12 @@ a sweeper names files by a descriptor of their directory, in reclaim_if_dead: tw
 +        force_remove(identity, home)
 a newcomer takes a free lock without lining up, in take_turn: three
 -        line_up(claim, plan)
-+        if not exists(LOCK, claim.scope.fd) and take_lock(claim):
++        if not look_up(LOCK, claim.scope.fd) and take_lock(claim):
 +            return claim
 +        line_up(claim, plan)
 a newcomer lines up, but takes a free lock although others wait, in find_blocker: three
 -    if blocker:
-+    if blocker and exists(LOCK, scope.fd):
++    if blocker and look_up(LOCK, scope.fd):
 only the head of the queue is looked at, in find_waiter_ahead: three, two switches
 -in reversed(ahead):
 +in ahead[:1]:
