@@ -3169,9 +3169,9 @@ def project_of(words: list[str]) -> str:
     try:
         for each in [value for letter, value in make_options(words) if letter == "C"]:
             posix.chdir(each)
-    except OSError:
+        return project_root()
+    except OSError:  # make will say so
         posix.fchdir(here)
-    try:
         return project_root()
     finally:
         posix.fchdir(here)
@@ -3240,9 +3240,8 @@ def hold(plan: Call) -> int:
     of a make above it, and for one whose SHELL is seqexec.py, which takes the
     turn itself.
     """
-    chain = setting("SEQEXEC_RUN")
     if asks_only(plan.words[:1]):
-        return show(chain or "-")
+        return show(setting("SEQEXEC_RUN") or "-")
     make = read_process(posix.getppid())
     if make and make.name.endswith("sh"):  # make SHELL=dash: some fork for the last command, too
         make = read_process(make.ppid)

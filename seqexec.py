@@ -4304,9 +4304,9 @@ def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> d
 
 def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
     """Return the JSON of an entry. Its memory is that of the whole tree."""
-    roots = [entry.process] if entry.process else []
-    tree = roots + descendants(table, [each.pid for each in roots])
-    user = look_up("/proc/%d" % entry.pid) if entry.process else ()
+    tree = [entry.process] if entry.process else []
+    tree += descendants(table, [each.pid for each in tree])
+    user = look_up("/proc/%d" % entry.pid) if tree else ()
     return {
         "identity": str(entry.identity),
         "pid": entry.pid,
@@ -4557,8 +4557,7 @@ def end_runs(scope: Scope, found: list[Entry]) -> int:
     def processes() -> list[Process]:
         wrappers = [process_of(entry.identity) for entry in living]
         alive = [each for each in wrappers if each and each.state not in "ZX"]
-        alive += [process for run in runs for process in run.members()]
-        return list({process.pid: process for process in alive}.values())
+        return alive + [process for run in runs for process in run.members()]
 
     denied: dict[tuple[int, str], Process] = {}
     for process in end_processes(processes, denied=denied):
