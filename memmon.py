@@ -172,7 +172,7 @@ def start_again() -> NoReturn:
 if __name__ == "__main__":
     if not cached:
         start_again()
-    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
+    for _fd in 0, 1, 2:  # a closed one's number must not go to a file that this opens
         try:
             posix.fstat(_fd)
         except OSError:

@@ -190,7 +190,7 @@ def start_again() -> NoReturn:
 if __name__ == "__main__":
     if not cached:
         start_again()
-    for _fd in 0, 1, 2:  # a closed one must not become the number of one of our files
+    for _fd in 0, 1, 2:  # a closed one's number must not go to a file that this opens
         try:
             posix.fstat(_fd)
         except OSError:
@@ -4035,7 +4035,7 @@ REMOVE = "if no editor, container or other machine uses the repository, remove t
 
 
 class GitCall:
-    """A git command, ours or another process's: its place and its work."""
+    """A git command, of this plan or of another process: its place and work."""
 
     pid, runs = 0, ""  # of another process: its PID, and the runs around it
     subcommand, git_dir, common = "", "", ""  # locate() fills in the directories and their inodes
@@ -4565,7 +4565,7 @@ def end_runs(scope: Scope, found: list[Entry]) -> int:
         shown = "the turn of " + name if name else printable(process.name)
         say("ended PID %d (%s)" % (process.pid, printable(shown, 80)))
     say_denied(denied)
-    away = [each for each in living if each.place or not each.identity]  # the latter: a bare PID
+    away = [each for each in living if each.place or not each.identity]  # an old script's lock has a PID alone
     for entry in away:
         text = "PID %d%s (%s) lives on: end it by hand"
         say(text % (entry.pid, entry.place, printable(entry.command, 80)))
