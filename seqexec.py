@@ -3619,7 +3619,7 @@ FIRST_PART, LAST_PART = 2 << 20, 4 << 20
 LEFT_OUT = b"\n[seqexec: %015d bytes left out]\n"
 PIECE = 4096  # bytes that a pipe takes at once when poll(2) says that it takes any: pipe(7)
 CALLERS = 3  # ancestors in which two calls of one caller may differ: an agent starts many shells
-ONLOOK = 1.0  # seconds between two looks for output, at the most
+ONLOOK = 1.0  # seconds between two looks for output, and that a reader has, at the most
 
 
 def start_background(plan: Command) -> int | None:
@@ -3836,9 +3836,9 @@ class Seen:
         self.places = [int(word) if word.isdigit() else 0 for word in words[:2]]
         return True
 
-    def print_piece(self, which: int, seconds: float) -> bool:
-        """Print a piece of what is new; False where there is none. Wait some
-        seconds for a reader.
+    def print_piece(self, which: int) -> bool:
+        """Print a piece of what is new; False where there is none. A slow
+        reader may leave it for the next time.
 
         A piece is noted first, and printed some microseconds later. The other
         way round, the reader that the print wakes takes the processor before
@@ -3846,7 +3846,7 @@ class Seen:
         """
         before = self.places[which]
         data, place = read_output(self.outputs, STREAMS[which] % self.number, before)
-        if not data or not is_writable(1 + which, seconds):
+        if not data or not is_writable(1 + which, ONLOOK):
             return bool(data)
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
         try:
@@ -3882,11 +3882,11 @@ def follow(plan: Command, seen: Seen) -> int:
     found = find_numbered(seen.scope, number)
     if not seen.take(min(end - began, 1e6)):
         raise Failure("another onlooker follows %s" % shown, GAVE_UP)
-    fresh = time.monotonic()
+    fresh, pause = time.monotonic(), 0.0
     while True:
-        is_over, now = has_ended(outputs, number), time.monotonic()
-        pause = max(0.1, min(end - now, ONLOOK))
-        is_news = any([seen.print_piece(which, pause) for which in (0, 1)])
+        is_over = not sleep_on(own_identity(), name, outputs.fd, pause)
+        now, pause = time.monotonic(), 0.0
+        is_news = any([seen.print_piece(which) for which in (0, 1)])
         if is_over and not is_news:
             break
         if now >= end + ONLOOK * is_news or posix.getppid() != parent:
@@ -3901,7 +3901,6 @@ def follow(plan: Command, seen: Seen) -> int:
         else:
             screen.clear()
         pause = min(end - now, ONLOOK, 0.05 + (now - fresh) / 4)
-        sleep_on(own_identity(), name, outputs.fd, pause)
     screen.clear()
     append_line(name, "followed", outputs)
     status = read_record(name, outputs.fd).get("status", "").strip()
