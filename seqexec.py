@@ -4564,7 +4564,8 @@ def end_runs(scope: Scope, found: list[Entry]) -> int:
         shown = "the turn of " + name if name else printable(process.name)
         say("ended PID %d (%s)" % (process.pid, printable(shown, 80)))
     say_denied(denied)
-    away = [each for each in living if each.place or not each.identity]  # an old script's lock has a PID alone
+    # Out of reach: another PID namespace or host, or an old script, of which there is a PID alone.
+    away = [each for each in living if each.place or not each.identity]
     for entry in away:
         text = "PID %d%s (%s) lives on: end it by hand"
         say(text % (entry.pid, entry.place, printable(entry.command, 80)))
