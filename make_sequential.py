@@ -1938,8 +1938,8 @@ def holder_around(scope: Scope) -> Identity | None:
     """Return the holder in a scope whose run this process is inside; None for
     none.
 
-    Raise Failure for a dead one with a token here: what is left of its run is
-    about to be ended.
+    Raise Failure if this process has the token of a dead holder: what is left
+    of that run is about to be ended.
     """
     for identity, state in owners(scope).items():
         if state == "alive" and is_inside(identity, read_record(LOCK + "/" + identity, scope.fd)):
@@ -2188,8 +2188,8 @@ class Pipes:
         """Tell whether another owner, or an ancestor of it, uses an end of a
         way already.
 
-        Not so the filters on it: tee may not go on before both of its readers
-        do. Nor do those ends count that a process has from such a filter:
+        The filters on the way do not count: tee goes on only when both of its
+        readers do. Neither do the ends that a process has from such a filter:
         `paste <(a) <(b)`.
         """
         pids = self.lineage(owner)
@@ -2293,8 +2293,8 @@ def recover(claim: Claim, dead: Entry) -> None:
 
 
 def name_processes(found: list[Process]) -> str:
-    """Return five PIDs and commands at the most, names of those that are
-    gone."""
+    """Return five PIDs and commands at the most, to show. A process that is
+    gone has its name in place of its command."""
     shown = [(each.pid, printable(read_command(each.pid) or each.name, 60)) for each in found[:5]]
     return ", ".join("PID %d (%s)" % each for each in shown)
 
@@ -2991,7 +2991,7 @@ def number_setting(
     """Return the number that an option or a variable sets; note which.
 
     Raise Failure for a text that is no number from 0 up. Without a plan, and
-    under -c, a variable's is named once and ignored: others export it.
+    under -c, such a variable is named once and ignored: others export it.
     """
     units = SIZE_UNITS if option == "memory-limit" else {}
     origins = [("--%s " % option, plan.given.get(option))] if plan else []

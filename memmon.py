@@ -677,7 +677,7 @@ class Reader:
         """Return at least the bytes that a process holds, None when it is gone.
 
         The exact figure is read where a sum of counters reaches the threshold.
-        What a fork is ended for are its private bytes, not its parent's pages.
+        A fork is ended for its private bytes alone, not for its parent's pages.
         """
         fields = self.read_status(member)
         if not fields:
@@ -743,7 +743,7 @@ class Reader:
     def is_fork(self, member: Member) -> bool:
         """True until a process has executed a program since it was forked.
 
-        ps does not tell. There a fork has the RSS and the name of its parent.
+        ps does not tell: a fork has the RSS and the name of its parent there.
         """
         pid = member.process.pid
         if not PROC:

@@ -1960,8 +1960,8 @@ def holder_around(scope: Scope) -> Identity | None:
     """Return the holder in a scope whose run this process is inside; None for
     none.
 
-    Raise Failure for a dead one with a token here: what is left of its run is
-    about to be ended.
+    Raise Failure if this process has the token of a dead holder: what is left
+    of that run is about to be ended.
     """
     for identity, state in owners(scope).items():
         if state == "alive" and is_inside(identity, read_record(LOCK + "/" + identity, scope.fd)):
@@ -2210,8 +2210,8 @@ class Pipes:
         """Tell whether another owner, or an ancestor of it, uses an end of a
         way already.
 
-        Not so the filters on it: tee may not go on before both of its readers
-        do. Nor do those ends count that a process has from such a filter:
+        The filters on the way do not count: tee goes on only when both of its
+        readers do. Neither do the ends that a process has from such a filter:
         `paste <(a) <(b)`.
         """
         pids = self.lineage(owner)
@@ -2315,8 +2315,8 @@ def recover(claim: Claim, dead: Entry) -> None:
 
 
 def name_processes(found: list[Process]) -> str:
-    """Return five PIDs and commands at the most, names of those that are
-    gone."""
+    """Return five PIDs and commands at the most, to show. A process that is
+    gone has its name in place of its command."""
     shown = [(each.pid, printable(read_command(each.pid) or each.name, 60)) for each in found[:5]]
     return ", ".join("PID %d (%s)" % each for each in shown)
 
@@ -3013,7 +3013,7 @@ def number_setting(
     """Return the number that an option or a variable sets; note which.
 
     Raise Failure for a text that is no number from 0 up. Without a plan, and
-    under -c, a variable's is named once and ignored: others export it.
+    under -c, such a variable is named once and ignored: others export it.
     """
     units = SIZE_UNITS if option == "memory-limit" else {}
     origins = [("--%s " % option, plan.given.get(option))] if plan else []
@@ -3255,7 +3255,7 @@ def say_verbose(plan: Plan, what: str) -> None:
 
 
 class Ended(Exception):
-    """The whole run was ended; with the status."""
+    """Raised once the whole run was ended, with its status."""
 
 
 class Job:
@@ -3654,7 +3654,8 @@ def open_outputs() -> Scope:
 def new_run(plan: Command, outputs: Scope) -> int:
     """Give a run its number. Return the descriptor of its record, flocked.
 
-    Old runs that have ended go, of the last MOST_OUTPUTS none with news.
+    Old runs that have ended are removed; of the newest MOST_OUTPUTS only those
+    that were followed to their end.
     """
     numbers = run_numbers(outputs)
     plan.number = max(numbers, default=0) + 1
@@ -3798,8 +3799,8 @@ class Sink:
 
 
 def read_output(outputs: Scope, name: str, place: int) -> tuple[bytes, int]:
-    """Return a piece of an output file, and the place after it, as if the
-    middle were there."""
+    """Return a piece of an output file, and the place after it. Places count
+    the middle that was left out."""
     try:
         file = posix.open(name, posix.O_RDONLY | FILE, dir_fd=outputs.fd)
     except OSError:
@@ -4528,8 +4529,8 @@ def end_orphans(root: str, name: str) -> int:
 
 
 def run_outside() -> int:
-    """Do all this again in a process outside of every run: in a session of its
-    own, with init for its parent. Return its status, 125 if there is none."""
+    """Run this command line again in a process outside every run: in a session
+    of its own, with init for its parent. Return its status, 125 for none."""
     reader, writer = posix.pipe()
     if posix.fork():
         posix.close(writer)
