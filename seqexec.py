@@ -1731,8 +1731,7 @@ class Wait:
             if setting("SEQEXEC_RUN"):  # only a process inside a run can close a circle
                 break_circle(self.claim)
                 seconds = min(seconds, TICK)
-            self.screen.update(self.claim, blocker, waited)
-            seconds = min(seconds, self.screen.pause(waited))
+            seconds = min(seconds, self.screen.update(self.claim, blocker, waited))
             if self.claim.deadline is not None:
                 seconds = min(seconds, max(0.0, self.claim.deadline - time.monotonic()))
         sleep_on(blocker.identity, blocker.path, self.claim.scope.fd, seconds)
@@ -2834,31 +2833,28 @@ class Screen:
         self.shown: tuple[object, ...] = ()  # what the last printed line was about
         self.at = -REPEAT
 
-    def pause(self, waited: float) -> float:
-        """Return the seconds until there is something to say."""
-        if waited < self.silence:
-            return self.silence - waited
-        return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
-
-    def update(self, claim: Claim, blocker: Entry, waited: float) -> None:
-        """Say what blocks this process, if that is new. A waiter behind its own
-        shell job is silent for REPEAT seconds: people see that one at work."""
+    def update(self, claim: Claim, blocker: Entry, waited: float) -> float:
+        """Say what blocks this process, if that is new. Return the seconds
+        until there may be more to say. A waiter behind its own shell job is
+        silent for REPEAT seconds: people see that one at work."""
         process = blocker.process
         is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
-        if waited < max(self.silence, REPEAT if is_own_job else 0.0):
-            return
+        silence = max(self.silence, REPEAT if is_own_job else 0.0)
+        if waited < silence:
+            return silence - waited
         if self.is_terminal and is_in_foreground() and not is_own_job:
             width = terminal_width(2) - 1
             head = TOOL + ": waiting, "
             text = head + describe_wait(claim, blocker, max(30, width - len(head)), waited)
             write_stderr(CLEAR_LINE + fit(text, width), 0)
             Stderr.is_drawn = True
-            return
+            return 1.0
         text = "waiting, " + describe_wait(claim, blocker, waited=waited)
         topic = (claim.position, blocker.identity, "which is stopped" in text)
         if topic != self.shown or waited - self.at >= REPEAT:
             is_read = say(text, 0)
             self.shown, self.at = (topic, waited) if is_read else (self.shown, waited + 1 - REPEAT)
+        return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
     def clear(self) -> None:
         """Take the line off the terminal, if it still is the last one there."""

@@ -496,7 +496,7 @@ class Code:
         code.end_run = lambda scope, identity, record, *words: ask("end_run", str(identity)) or []
         code.end_processes = lambda find, *words: ask("join", True) or []
         code.Run = lambda *words: space(members=None)
-        code.Screen = lambda plan: space(pause=lambda *words: 9.0, update=lambda *words: None, clear=lambda: None)
+        code.Screen = lambda plan: space(update=lambda *words: 9.0, clear=lambda: None)
         code.seconds_kept = lambda scope, identity: 0.0  # places that are kept are no part of the model
         code.return_to_place = lambda claim: None
         for name in "flock", "settle", "find_pipes", "sleep_until_exit":
