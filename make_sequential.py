@@ -1962,30 +1962,15 @@ def enter_scope(root: str) -> Scope:
         holder = holder_around(scope)
         if holder is None:
             return scope
-        inner = enter_nested(scope, holder)
+        inner = inner_scope(scope, holder, only_look=False)
         if inner:
+            # The flock comes first, then find_waiter_ahead()'s look: a holder that is still there
+            # finds the flock taken before it removes the directory.
+            flock(inner.fd, LOCK_SH)
             scope = inner
             chain = [each for each in setting("SEQEXEC_RUN").split(":") if each]
             if holder not in chain:  # env -i has cleared it
                 posix.environ[b"SEQEXEC_RUN"] = ":".join([*chain, holder]).encode()
-
-
-def enter_nested(scope: Scope, holder: Identity) -> Scope | None:
-    """Enter the scope inside a holder's run; None if that holder has gone.
-
-    The flock comes first, then the look: a holder that is still there will find
-    the flock taken before it removes the directory.
-    """
-    inner = inner_scope(scope, holder, only_look=False)
-    if inner is None:
-        return None
-    flock(inner.fd, LOCK_SH)
-    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
-    if is_there and posix.fstat(inner.fd).st_nlink:
-        return inner
-    posix.close(inner.fd)
-    sweep_nested(scope)  # this flock may have kept the holder from it
-    return None
 
 
 def sweep_nested(scope: Scope) -> None:
@@ -2530,7 +2515,10 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
             show_life(claim)
             if gives_back:  # not without the scope: its flock keeps out a line that comes late
                 nested = nested or inner_scope(claim.scope, claim.identity)
-                idle = idle + 1 if nested and is_idle(nested, idle + 1 < IDLE_LOOKS) else 0
+                is_idle = nested is not None and persist(flock_within, nested.fd, 0.0, LOCK_EX)
+                idle = idle + 1 if is_idle else 0
+                if nested and 0 < idle < IDLE_LOOKS:
+                    flock(nested.fd, LOCK_UN)
     except KeyboardInterrupt:
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     try:
@@ -2573,17 +2561,6 @@ def persist(action: Callable[..., Any], *arguments: Any) -> Any:
             return action(*arguments)
         except OSError:
             time.sleep(POLL_INTERVAL)
-
-
-def is_idle(nested: Scope, lets_in: bool) -> bool:
-    """True if no line runs in a nested scope. lets_in: free the flock again."""
-    try:
-        flock(nested.fd, LOCK_EX | LOCK_NB)
-    except OSError:  # taken, or that cannot be told
-        return False
-    if lets_in:
-        flock(nested.fd, LOCK_UN)
-    return True
 
 
 def become_daemon(claim: Claim) -> None:

@@ -167,8 +167,8 @@ def test_a_callers_timer_outlives_the_wait(project: Project, seqexec: Tool, hold
 
 def test_a_call_whose_run_ends_as_it_enters_is_outside(project: Project, seqexec: Tool, tmp_path: Path) -> None:
     """It has its flock on the scope inside the run, and looks again whether that run still is."""
-    line = "    flock(inner.fd, LOCK_SH)\n"
-    copy = changed(project, tmp_path, (line, line + "    posix.kill(posix.getpid(), 19)\n"))
+    line = "            flock(inner.fd, LOCK_SH)\n"
+    copy = changed(project, tmp_path, (line, line + "            posix.kill(posix.getpid(), 19)\n"))
     script = '"$1" sh -c "echo in >>order" & echo $!; until grep -q "^State:.T" /proc/$!/status; do :; done'
     outer = project.start([project.seqexec, "--leftovers", "leave", *shell(script, copy)])
     inner = int(read_line(outer))

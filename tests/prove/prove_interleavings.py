@@ -123,23 +123,21 @@ a forker frees the flock of the turn that it leaves to a keeper, in leave_keeper
 a keeper does not wait for its make, in keep: a make and a command, one killed
 -while idle < IDLE_LOOKS and not
 +while False and not
-a keeper gives back a turn in which a line runs, in is_idle: a line of a make and its keeper, two switches
--        return False
-+        return True
-a keeper frees the inner flock before it gives back, in is_idle: a line of a make and its keeper, three switches
--    if lets_in:
-+    if True:
+a keeper gives back a turn in which a line runs, in keep: a line of a make and its keeper, two switches
+-idle + 1 if is_idle else 0
++idle + 1 if nested else 0
+a keeper frees the inner flock before it gives back, in keep: a line of a make and its keeper, three switches
+-0 < idle < IDLE_LOOKS:
++0 < idle:
 a keeper releases while lines of its ended make run, in keep: a line of a make and its keeper, one killed
 -            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
 +            while nested and not nested:
-a call that enters does not look whether the holder is there, in enter_nested: a call inside, left behind
--    if is_there and posix
-+    if posix
-a call that enters looks first, then takes the flock, in enter_nested: a call inside, left behind
--    flock(inner.fd, LOCK_SH)
--    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
-+    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"
-+    flock(inner.fd, LOCK_SH)
+a call that enters does not look whether the holder is there, in find_waiter_ahead: a call inside, left behind
+-    if scope.outer and
++    if False and
+a call that enters takes no flock, in enter_scope: a call inside, left behind
+-            flock(inner.fd, LOCK_SH)
++            pass
 a nested scope is removed while a process is in it, in sweep_nested: a call inside, left behind
 -LOCK_EX | LOCK_NB
 +LOCK_SH | LOCK_NB

@@ -271,16 +271,16 @@ MUTANTS = [
         "enter_scope",
         (
             (
-                "        if inner:\n            scope = inner",
-                "        if inner:\n            scope = inner\n            scope.fd = posix.dup(open_inside(inner, '%d' % posix.getpid()))",  # noqa: E501
+                "            scope = inner\n",
+                "            scope = inner\n            scope.fd = posix.dup(open_inside(inner, '%d' % posix.getpid()))\n",  # noqa: E501
             ),
         ),
         ("test_nesting.py", "-k", "take_turns"),
     ),
     Mutant(
         "a token is enough, though its holder is gone",
-        "enter_nested",
-        (('    is_there = owner_state(holder, LOCK + "/" + holder, scope.fd) == "alive"', "    is_there = True"),),
+        "find_waiter_ahead",
+        (("    if scope.outer and", "    if False and"),),
         ("test_order.py", "-k", "as_it_enters"),
     ),
     Mutant(
@@ -457,8 +457,8 @@ MUTANTS = [
     ),
     Mutant(
         "a make's turn is given back at the first line's end",
-        "is_idle",
-        (("        return False\n    if lets_in", "        pass\n    if lets_in"),),
+        "keep",
+        (("idle + 1 if is_idle else 0", "idle + 1 if nested else 0"),),
         ("test_keepers.py", "-k", "as_long_as_a_line"),
     ),
     Mutant(
