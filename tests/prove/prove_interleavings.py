@@ -133,7 +133,7 @@ a keeper releases while lines of its ended make run, in keep: a line of a make a
 -            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
 +            while nested and not nested:
 a call that enters does not look whether the holder is there, in find_waiter_ahead: a call inside, left behind
--    if scope.outer and
+-    if around and
 +    if False and
 a call that enters takes no flock, in enter_scope: a call inside, left behind
 -            flock(inner.fd, LOCK_SH)

@@ -280,7 +280,7 @@ MUTANTS = [
     Mutant(
         "a token is enough, though its holder is gone",
         "find_waiter_ahead",
-        (("    if scope.outer and", "    if False and"),),
+        (("    if around and", "    if False and"),),
         ("test_order.py", "-k", "as_it_enters"),
     ),
     Mutant(
