@@ -291,7 +291,6 @@ LATER_WARNINGS = (75, 90)  # percent of the limit
 WARNING_PAUSE = 10.0  # s between lines that count further warnings
 STILL_GROWING = 0.05  # of the limit, after SIGTERM: the process does not intend to end
 ROOM = 0.95  # of the total, to which a tree is brought down: it grows on while some end
-UNKILLABLE = 5.0  # s after SIGKILL: the process hangs in the kernel, memmon goes on
 
 # Bytes per second that one core can be handed. Measured with two cores: first touch of 4 kB pages
 # 2.5 GB/s by one thread, of huge pages 7 to 8 GB/s by one and 8 to 13 GB/s by two. From about four
@@ -941,13 +940,11 @@ class MemoryGuard:
 
         Return False if the process may yet be found by its mark.
         """
-        known = self.members.get(process.pid)
-        if known and known.process.start == process.start:
+        member = self.members.get(process.pid)
+        known = member.process if member else self.root
+        if (known.pid, known.start) == (process.pid, process.start):
             return True
-        if known:  # its PID is another process's now
-            del self.members[process.pid]
-        if (process.pid, process.start) == (self.root.pid, self.root.start):
-            return True
+        self.members.pop(process.pid, None)  # its PID is another process's now
         if posix.getpid() in (process.pid, process.ppid) and posix.getpid() > 1:
             return True  # memmon, or its ps; PID 1 of a container is given all orphans
         parent = self.members.get(process.ppid)
@@ -1139,7 +1136,7 @@ class MemoryGuard:
         step = ("SIGKILL" if is_kill else "SIGTERM") + after + (" (%s)" % why if why else "")
         ending.steps.append(step)
         ending.signal = int(_signal.SIGKILL if is_kill else _signal.SIGTERM)
-        ending.deadline = now + (UNKILLABLE if is_kill else self.limits.grace)
+        ending.deadline = float("inf") if is_kill else now + self.limits.grace
         self.sweep(ending)
 
     def family(self, ending: Ending) -> list[Member]:
@@ -1173,12 +1170,10 @@ class MemoryGuard:
             self.check_limit(member)
         alive = self.family(ending)
         ending.empty_looks = 0 if alive else ending.empty_looks + 1
-        is_killed, is_late = ending.signal == _signal.SIGKILL, time.monotonic() >= ending.deadline
-        if not (is_last or ending.empty_looks > 1 or alive and is_late and is_killed):
-            return self.escalate(ending) if alive and is_late else self.sweep(ending)
-        for member in alive:
-            member.limit = member.threshold = NEVER
-        seconds, pid = time.monotonic() - ending.began, ending.offender.process.pid
+        now, pid = time.monotonic(), ending.offender.process.pid
+        if not is_last and ending.empty_looks < 2:
+            return self.escalate(ending) if alive and now >= ending.deadline else self.sweep(ending)
+        seconds = now - ending.began
         self.endings.remove(ending)
         if ending.signalled:
             told = {"pid": pid, "command": ending.command, "size": ending.size}
@@ -1331,7 +1326,6 @@ def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
 
 
 # ---- what people see -----------------------------------------------------------------------------
-
 
 UNSAID: list[str] = []  # lines that no reader has taken yet: no late one may stop the guard
 
