@@ -3756,19 +3756,15 @@ class Sink:
             return True
         try:
             self.size += posix.write(self.file, data)
-            if self.size > LARGEST_OUTPUT:
-                self.leave_out_middle()
+            if self.size > LARGEST_OUTPUT:  # a mark takes the place of the middle
+                tail = posix.pread(self.file, LAST_PART, self.size - LAST_PART)
+                first = FIRST_PART + len(LEFT_OUT % 0) * bool(self.left_out)
+                self.left_out += self.size - first - len(tail)
+                posix.ftruncate(self.file, FIRST_PART)
+                self.size = FIRST_PART + posix.write(self.file, LEFT_OUT % self.left_out + tail)
         except OSError:  # a full disk ends no command: its output is lost
             pass
         return bool(data)
-
-    def leave_out_middle(self) -> None:
-        """Put a mark in the place of the middle of the file."""
-        tail = posix.pread(self.file, LAST_PART, self.size - LAST_PART)
-        first = FIRST_PART + len(LEFT_OUT % 0) * bool(self.left_out)
-        self.left_out += self.size - first - len(tail)
-        posix.ftruncate(self.file, FIRST_PART)
-        self.size = FIRST_PART + posix.write(self.file, LEFT_OUT % self.left_out + tail)
 
 
 def read_output(outputs: Scope, name: str, place: int) -> tuple[bytes, int]:
@@ -3798,9 +3794,9 @@ class Seen:
 
     def __init__(self, outputs: Scope, number: int) -> None:
         self.scope, self.outputs, self.number = outputs.outer or outputs, outputs, number
+        self.places, self.caller = [0, 0], posix.getppid()
         flags = posix.O_RDWR | posix.O_CREAT | FILE  # pwrite() appends where there is O_APPEND
         self.file = open_inside(outputs, "%d.seen" % number, flags=flags)
-        self.places = [0, 0]
 
     def take(self, seconds: float) -> bool:
         """Become the only onlooker, if no other one is there in time."""
@@ -3851,7 +3847,7 @@ def follow(plan: Command, seen: Seen) -> int:
     outputs, number, name = seen.outputs, seen.number, "%d.run" % seen.number
     command = read_record(name, outputs.fd).get("command", "?")
     shown = "run %d (%s)" % (number, printable(command, 60))
-    began, parent, screen = time.monotonic(), posix.getppid(), Screen(plan)
+    began, screen = time.monotonic(), Screen(plan)
     end = began + (float("inf") if plan.within is None else plan.within)
     found = find_numbered(seen.scope, number)
     if not seen.take(min(end - began, 1e6)):
@@ -3863,7 +3859,7 @@ def follow(plan: Command, seen: Seen) -> int:
         is_news = any([seen.print_piece(which) for which in (0, 1)])
         if is_over and not is_news:
             break
-        if now >= end + ONLOOK * is_news or posix.getppid() != parent:
+        if now >= end + ONLOOK * is_news or posix.getppid() != seen.caller:
             text = "%s goes on: call %s --follow %d"
             raise Failure(text % (shown, printable(__file__), number), GAVE_UP)
         if is_news:

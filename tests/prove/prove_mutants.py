@@ -590,7 +590,7 @@ MUTANTS = [
     Mutant(
         "an onlooker outlives its caller",
         "follow",
-        ((" or posix.getppid() != parent", ""),),
+        ((" or posix.getppid() != seen.caller", ""),),
         ("test_background.py", "-k", "caller_is_gone"),
     ),
     Mutant(
