@@ -2930,9 +2930,8 @@ def idle_seconds(scope: Scope, held: Entry) -> float:
     inner = inner_scope(scope, held.identity)
     if inner is None:
         return held.seconds
-    ended = (
-        0.0 if "alive" in owners(inner).values() else time.time() - posix.fstat(inner.fd).st_mtime
-    )
+    is_used = "alive" in owners(inner).values()
+    ended = 0.0 if is_used else time.time() - posix.fstat(inner.fd).st_mtime
     try_close(inner.fd, inner.waiters)
     return min(held.seconds, ended)
 
