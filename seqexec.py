@@ -1178,7 +1178,9 @@ def release(claim: Claim) -> None:
     for _ in range(2):  # the second is for an interrupted or short-of-memory one
         if try_remove(posix.unlink, claim.identity, claim.home):
             break
-    try_remove(posix.rmdir, LOCK, scope.fd)
+    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
+    if claim.belt >= 0 and not is_last:
+        leave_belt(claim)
     try_close(claim.belt, claim.file)
     posix.sched_yield()  # the waiter that this woke may be on this processor
     try:
@@ -1388,6 +1390,25 @@ def take_belt(claim: Claim, root: str) -> bool:
     except OSError:  # no git directory, or one that may not be read: no belt
         pass
     return True
+
+
+def leave_belt(claim: Claim) -> None:
+    """Leave the belt to a process that keeps it until the other members of this
+    turn have ended: a pipeline's first member may be the first to leave."""
+    try:
+        if not posix.listdir(claim.home) or posix.fork():
+            return
+    except OSError:
+        return
+    try:
+        become_daemon(claim)
+        try_close(claim.file)
+        is_held = True
+        while is_held:
+            names = map(Identity, posix.listdir(claim.home))
+            is_held = any(sleep_on(each, each, claim.home, HEARTBEAT) for each in names)
+    finally:
+        posix._exit(0)
 
 
 # ---- the queue -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from support import (
     command_of,
     ended,
     finish,
+    holder_pids,
     json_of,
     keeper_pids,
     kept_pids,
@@ -463,6 +464,24 @@ def test_two_state_directories_never_overlap(
     ]
     assert [ended(process, 60) for process in crowd] == [0] * 12
     witness.check()
+
+
+def test_another_state_directory_waits_for_the_last_of_a_pipeline(
+    project: Project, seqexec: Tool, elsewhere: dict[str, str]
+) -> None:
+    """Its first command, which has taken the turn, ends before the others."""
+    until = "until [ -e %s ]; do sleep 0.02; done; "
+    first = ": >holds; " + until % "joined" + "echo data"
+    last = ": >joined; cat >/dev/null; : >reached; " + until % "go"
+    line = '"$1" /bin/sh -c "$2" | { %s exec "$1" /bin/sh -c "$3"; }' % (until % "holds")
+    pipeline = project.start(shell(line, seqexec.path, first, last))
+    wait_until((project.path / "reached").exists)
+    wait_until(lambda: len(holder_pids(project.state)) == 1)
+    other = project.start(seqexec.wrap(["true"]), set=elsewhere)
+    assert read_line(other, "stderr").startswith(BELT.partition("(")[0])
+    (project.path / "go").touch()
+    assert ended(pipeline) == 0
+    assert finish(other) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("how", HEADS)

@@ -48,15 +48,15 @@ release closes before it unlinks, in release: two, in a new directory
 -    for _ in range(2):  # the second is for an interrupted or short-of-memory one
 -        if try_remove(posix.unlink, claim.identity, claim.home):
 -            break
--    try_remove(posix.rmdir, LOCK, scope.fd)
+-    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
 +    try_close(claim.file)
 +    for _ in range(2):  # the second is for an interrupted or short-of-memory one
 +        if try_remove(posix.unlink, claim.identity, claim.home):
 +            break
-+    try_remove(posix.rmdir, LOCK, scope.fd)
++    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
 release removes whatever lock is there, in release: two, in a new directory
--    try_remove(posix.rmdir, LOCK, scope.fd)
-+    try_remove(posix.rmdir, LOCK, scope.fd)
+-    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
++    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
 +    force_remove(LOCK, scope.fd)
 an owner file is published without its flock, in make_claim: two, in a new directory
 -    flock(file, LOCK_EX)

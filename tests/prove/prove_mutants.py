@@ -78,7 +78,7 @@ MUTANTS = [
     Mutant(
         "a release leaves the directory",
         "release",
-        (("    try_remove(posix.rmdir, LOCK, scope.fd)\n", ""),),
+        (("    is_last = try_remove(posix.rmdir, LOCK, scope.fd)\n", "    is_last = True\n"),),
         ("test_transparency.py", "-k", "leaves_the_lock_free"),
     ),
     Mutant(
@@ -484,6 +484,12 @@ MUTANTS = [
         "take_belt",
         (("        flock(claim.belt, LOCK_EX | LOCK_NB)", "        pass"),),
         ("test_keepers.py", "-k", "two_state_directories"),
+    ),
+    Mutant(
+        "the first of a pipeline takes the belt away",
+        "release",
+        (("        leave_belt(claim)\n", "        pass\n"),),
+        ("test_turns.py", "-k", "last_of_a_pipeline"),
     ),
     Mutant(
         "a run inside a run waits for the belt",
