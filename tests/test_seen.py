@@ -289,7 +289,7 @@ def test_a_command_that_may_not_be_signalled_is_named_and_not_waited_for(
     process = project.start([copy, "--timeout", "0.3", "sleep", "20"], set={"SEQEXEC_GRACE": "0.3"})
     assert ended(process, 10) == TIMED_OUT
     assert "timeout: ended after" in read_line(process, "stderr")
-    said = re.search(r"PID (\d+) \(sleep\) lives on: it may not be signalled", read_line(process, "stderr"))
+    said = re.search(r"PID (\d+) \(sleep 20\) lives on: it may not be signalled", read_line(process, "stderr"))
     assert said
     os.kill(int(said[1]), signal.SIGKILL)
 
