@@ -32,15 +32,15 @@ class Mutant(NamedTuple):
 
 # A fault's name, its function, the scenario that finds it; the text that goes, and the text that comes.
 FAULTS = '''
-a dead owner's file goes before its run is ended, in recover: two, one killed, after a dead holder
+a dead owner's file goes before its run is ended, in recover: two after a dead holder, one killed
 -    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
 -    force_remove(dead.path, scope.fd)
 +    force_remove(dead.path, scope.fd)
 +    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
-a dead run is not ended, in recover: two, one killed, after a dead holder
+a dead run is not ended, in recover: two after a dead holder, one killed
 -    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
 +    ended = []
-recovery removes the lock by its fixed name, in recover: two, one is frozen, after a dead holder
+recovery removes the lock by its fixed name, in recover: two, one is frozen or gives up
 -    force_remove(dead.path, scope.fd)
 +    force_remove(dead.path, scope.fd)
 +    force_remove(LOCK, scope.fd)
@@ -65,10 +65,10 @@ an owner file is published without its flock, in make_claim: two, in a new direc
 a flocked file counts as a dead owner's, in look_at_owner: two, in a new directory
 -            return "alive"
 +            return "dead"
-a sweeper takes no flock, in look_at_owner: two, one killed, after a dead holder
+a sweeper takes no flock, in look_at_owner: two after a dead holder, one killed
 -        if not flock_within(fd, seconds):
 +        if False:
-a sweeper names files by a descriptor of their directory, in reclaim_if_dead: two, one killed, after a dead holder
+a sweeper names files by a descriptor of their directory, in reclaim_if_dead: two after a dead holder, one killed
 -    found = owners(scope, name)
 -    if "alive" in found.values():
 -        return False
@@ -90,7 +90,7 @@ a newcomer takes a free lock without lining up, in take_turn: three
 a newcomer lines up, but takes a free lock although others wait, in find_blocker: three
 -    if blocker:
 +    if blocker and look_up(LOCK, scope.fd):
-only the head of the queue is looked at, in find_waiter_ahead: three, two switches
+only the head of the queue is looked at, in find_waiter_ahead: three, deeper
 -in reversed(ahead):
 +in ahead[:1]:
 all the living ahead are passed over, in find_waiter_ahead: three
@@ -99,23 +99,51 @@ all the living ahead are passed over, in find_waiter_ahead: three
 a waiter whose line was lost waits without one, in line_up_again: two, the queue is removed
 -    line_up(claim, plan)
 +    pass
-the tidier takes no flock, in rewrite: three, a long queue, two switches
+the tidier takes no flock, in rewrite: three, a long queue, deeper
 -        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, name, scope.fd):
 -            return
-the tidier shares the flock, in rewrite: three, a long queue, two switches
+the tidier shares the flock, in rewrite: three, a long queue, deeper
 -patience, LOCK_EX
 +patience, LOCK_SH
 the tidier takes out the lines of the living, in leave_living: three
 -        if all(reclaim_if_dead(scope, name) for name in there):
 +        if True:
-the tidier loses the first living line, in leave_living: three, a long queue, two switches
+the tidier loses the first living line, in leave_living: three, a long queue, deeper
 -return kept if
 +return kept[1:] if
-an appender does not look at the queue's inode again, in append_to_queue: three, a long queue, two switches
+an appender does not look at the queue's inode again, in append_to_queue: three, a long queue, deeper
 -if is_same_file(fd, QUEUE, scope.fd):
 +if True:
-an appender takes no flock, in append_to_queue: three, a long queue, two switches
+an appender takes no flock, in append_to_queue: three, a long queue, deeper
 -            flock_within(fd, TIDIER_PATIENCE, LOCK_SH)
+a rewriter clears up when its flock has gone, in rewrite: two come back to one place, deeper
+-    finally:
+-        posix.close(fd)
++    finally:
++        try_remove(posix.unlink, new, scope.fd)
++        posix.close(fd)
+a waiter that comes back goes to the front, in take_over: two come back to two places of three
+-                    changed[place] = lines[ahead]
++                    changed[place : place + 1] = []
++                    changed.insert(0, lines[ahead])
+a waiter that comes back drops the line behind its place, in take_over: one comes back ahead of a waiter
+-                    changed[place] = lines[ahead]
++                    changed[place : place + 2] = [lines[ahead]]
+a live waiter's place is taken over, in take_over: two come back to one place
+-if is_same and reclaim_if_dead(scope, name, keeps_place=False):
++if is_same:
+the place of another command is taken over, in take_over: two come back to two places of three
+-all(own.get(key, "") == theirs.get(key) for key in ("command", "by"))
++True
+the newest place is taken over first, in take_over: two come back to two places of three
+-in enumerate(names[:ahead]):
++in reversed(list(enumerate(names[:ahead]))):
+the tidier takes out a line whose place is kept, in leave_living: two come back to one place
+-            return [line for line in kept if seconds_kept(scope, identity_in(line))]
++            return []
+the sweeper removes what a place is kept by, in reclaim_if_dead: two come back to one place
+-    if keeps_place and seconds_kept(scope, name):
+-        return True
 a forker frees the flock of the turn that it leaves to a keeper, in leave_keeper: a make and a command, one killed
 -    try_close(claim.file,
 +    flock(claim.file, 8)
@@ -123,7 +151,7 @@ a forker frees the flock of the turn that it leaves to a keeper, in leave_keeper
 a keeper does not wait for its make, in keep: a make and a command, one killed
 -while idle < IDLE_LOOKS and not
 +while False and not
-a keeper gives back a turn in which a line runs, in keep: a line of a make and its keeper, two switches
+a keeper gives back a turn in which a line runs, in keep: a line of a make and its keeper, deeper
 -idle + 1 if is_idle else 0
 +idle + 1 if nested else 0
 a keeper frees the inner flock before it gives back, in keep: a line of a make and its keeper, three switches
