@@ -1317,14 +1317,13 @@ def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> bool:
     or its place is kept.
 
     A hidden one may have no flock yet: it goes when no process has its owner's
-    PID. Files are named by their path below WAITERS: a descriptor of the
-    directory would follow a rename to LOCK, where no dead owner's file may go
-    before its run was ended.
+    PID. If that cannot be known here, its owner starts over. Files are named by
+    their path below WAITERS: a descriptor of the directory would follow a
+    rename to LOCK, where no dead owner's file may go before its run was ended.
     """
     waiters, hidden = open_waiters(scope), Identity(name[1:])
-    if name[:1] == "." and hidden.is_valid():
-        if not shares_pids(hidden) or not pid_is_free(hidden.pid):
-            return True
+    if name[:1] == "." and shares_pids(hidden) and not pid_is_free(hidden.pid):
+        return True
     found = owners(scope, name)
     if "alive" in found.values():
         return False

@@ -505,6 +505,15 @@ def test_an_owner_from_before_a_reboot_is_reclaimed(project: Project, tool: Tool
     nothing_left(tool.scope(project))
 
 
+def test_a_half_made_place_of_another_host_is_swept(project: Project, tool: Tool) -> None:
+    """It has no flock yet. If its owner lives after all, that one starts over."""
+    waiters = tool.scope(project) / "waiters"
+    (waiters / ".1.elsewhere-0a1b2c3d.1.4242.t1").mkdir(parents=True)
+    tool.scope(project).chmod(0o700)
+    assert project.run(tool.wrap(["true"])).returncode == 0
+    assert list(waiters.iterdir()) == []
+
+
 def test_a_dead_owner_of_this_boot_is_reclaimed_at_once_though_its_pid_lives(
     project: Project, tool: Tool
 ) -> None:

@@ -18,7 +18,8 @@ Counted as wrong:
   out of order    an undisturbed run started before another one that had been seen in the queue before it was launched
   hangs           a run did not end within a minute
   odd ends        a status or a message that nothing explains, a traceback, a command that ran twice
-  leftovers       processes, or names in the state directories, when all is over and both tools have run once more
+  leftovers       processes, or names in the state directories (but for kept places), when all is over and both tools
+                  have run once more
   bystanders      an innocent process that is dead at the end
 Runs at a low priority; nothing outside of its own directory is touched. Status 1 if anything was wrong.
 """
@@ -46,9 +47,11 @@ from support import (
     TOOLS,
     Project,
     all_pids,
+    kept_places,
     lives,
     new_word,
     program,
+    queue_lines,
     quoted,
     shell,
 )
@@ -478,6 +481,7 @@ class Soak:
             with open("/proc/%d/cmdline" % pid) as stream:
                 self.complain("leftovers", "PID %d: %s" % (pid, stream.read().replace("\0", " ")))
         bases = self.projects[0].base, self.belts[1].base
+        spared = {name for base in bases for scope in base.glob("seq-exec-*") for name in kept_places(scope)}
         for place, directories, files in [each for base in bases for each in os.walk(str(base))]:
             for name in directories + files:
                 path = os.path.join(place, name)
@@ -492,10 +496,12 @@ class Soak:
                 )
                 known = (
                     name in kept
+                    or name in spared
                     or name.startswith("seq-exec-")
                     or re.match(r"[a-z]+-\d+(-[0-9a-f]+){4}(\.rest|\.\d+\.new)?$", name)
                 )
-                if not known and not (name.startswith("queue.") and not os.path.getsize(path)):
+                lines = queue_lines(Path(place)) if name == "queue.txt" else ["?"]
+                if not known and not {line.rpartition("\t")[2] for line in lines} <= spared:
                     self.complain("leftovers", path)
 
     def marked(self) -> list[int]:
