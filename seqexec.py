@@ -2441,20 +2441,25 @@ def has_token(process: Process, identity: Identity) -> bool:
     """Tell whether a process was started with a run's token.
 
     The environment of a process in the middle of an exec is empty: it is read
-    again.
+    again, for a second at most.
     """
     if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
         return False
-    is_user = process.rss or process.sid  # a kernel thread has neither; an exec has no rss at first
-    for _ in range(10 if PROC and is_user else 1):
-        environment = read_environment(process.pid)
-        if environment != b"":
-            break
+    environment, began = read_environment(process.pid), time.monotonic()
+    while environment == b"" and is_in_exec(process.pid) and time.monotonic() < began + 1:
         time.sleep(0.001)
+        environment = read_environment(process.pid)
     for entry in (environment or b"").split(b"\0"):
         if entry.startswith(b"SEQEXEC_RUN="):
             return identity.encode() in entry[12:].split(b":")
     return False
+
+
+def is_in_exec(pid: int) -> bool:
+    """True in the middle of an exec: a process has memory (vsize), and its
+    environment no place in it yet (env_start): proc_pid_stat(5)."""
+    words = (read_proc(pid, "stat") or b"").rpartition(b")")[2].split()
+    return len(words) > 47 and words[20] != b"0" and words[47] == b"0"
 
 
 def end_processes(

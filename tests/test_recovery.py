@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+import types
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable
@@ -24,6 +25,7 @@ from support import (
     IDENTITY,
     IS_ROOT,
     LINUX,
+    PRODUCT_DIRECTORY,
     SOON,
     STRANGER,
     Holder,
@@ -503,6 +505,25 @@ def test_an_owner_from_before_a_reboot_is_reclaimed(project: Project, tool: Tool
     result = project.run(tool.wrap(["true"]), timeout=SOON, set={"SEQEXEC_ABANDONED": "2"})
     assert result.returncode == 0
     nothing_left(tool.scope(project))
+
+
+def test_a_process_in_an_exec_is_told_from_one_without_environment(project: Project) -> None:
+    """In the middle of an exec an environment is empty: such a process may carry the token of a run."""
+    room = types.ModuleType("room")
+    room.__file__ = str(PRODUCT_DIRECTORY / "seqexec.py")
+    exec(compile((PRODUCT_DIRECTORY / "seqexec.py").read_text(), "seqexec.py", "exec"), vars(room))
+    bare = project.start(["/usr/bin/env", "-i", "sleep", "60"])
+    wait_until(lambda: room.read_command(bare.pid) == "sleep 60")
+    assert room.read_environment(bare.pid) == b"" and not room.is_in_exec(bare.pid)
+    found = 0
+    for _ in range(300):
+        process = project.start(["true"])
+        while room.read_environment(process.pid) == b"" and process.poll() is None:
+            found += room.is_in_exec(process.pid)
+        process.wait()
+        if found:
+            return
+    pytest.fail("not one of 300 was seen in its exec")
 
 
 def test_a_half_made_place_of_another_host_is_swept(project: Project, tool: Tool) -> None:
