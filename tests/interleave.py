@@ -199,13 +199,10 @@ class World:
         return [each for each in range(len(self.scenario.roles)) if self.scenario.is_inside(each, above)]
 
     def finish(self, who: int, status: int) -> None:
-        self.change(who, status=status, fds=(), node=0, ahead=())
-
-    def kill(self, who: int) -> None:
-        """SIGKILL. The command of a wrapper lives on."""
-        if self.scenario.role(who).program == "make":
+        """End a process. The command of a wrapper that is killed lives on."""
+        if status == KILLED and self.scenario.role(who).program == "make":
             self.change(who, run="")
-        self.finish(who, KILLED)
+        self.change(who, status=status, fds=(), node=0, ahead=())
         self.collect()
 
     # Inodes, names and descriptions.
@@ -273,10 +270,10 @@ class World:
     def places(self, who: int, content: bytes) -> list[int]:
         """Return whose lines count, in order: those of live waiters, and of dead ones whose place is kept."""
         names = dict.fromkeys(line.rpartition(b"\t")[2].decode() for line in content.split(b"\n")[:-1])
-        there = [name for name in names if self.find("/s/waiters/%s/%s" % (name, name))]
-        found = [owner_of(each) for each in names if each in there or owner_of(each) == self.processes[who].takes]
         if self.scenario.ticks:  # an appender that a stopped tidier lets wait for too long writes without its flock
             return []
+        there = [name for name in names if self.find("/s/waiters/%s/%s" % (name, name))]
+        found = [owner_of(each) for each in names if each in there or owner_of(each) == self.processes[who].takes]
         keeps = self.scenario.keeps and who != len(self.scenario.roles) + 1  # which comes when none is kept any more
         return [each for each in found if keeps or self.is_alive(each)]
 
@@ -742,7 +739,6 @@ class Automaton:
         self.nodes: list[tuple[int, Any, Op]] = []
         self.following: dict[tuple[int, Any], int] = {}
         self.cuts: dict[Any, int] = {}
-        self.seen_ends: set[Any] = set()
 
     def node(self, who: int, history: Any) -> int:
         """Return the node of a history: a chain of pairs (before, answer)."""
@@ -822,7 +818,7 @@ class Automaton:
         world, last = old.clone(), old.last
         if how == "kill":
             world.kills -= 1
-            world.kill(who)
+            world.finish(who, KILLED)
             return world
         if self.scenario.switches is not None:
             if last >= 0 and last != who and old.is_alive(last) and self.op(old, last).name not in YIELDS:
@@ -878,7 +874,7 @@ class Automaton:
         for who in range(scenario.warm):
             self.run_alone(world, who, to_end=False)
         for who in scenario.dead:
-            world.kill(who)
+            world.finish(who, KILLED)
         world.kills, world.ticks, world.last = scenario.kills, scenario.ticks, -1
         world.switches = 10**6 if scenario.switches is None else scenario.switches
         return world
@@ -898,10 +894,6 @@ class Automaton:
     def check_end(self, world: World) -> None:
         """All have ended. Nothing must be left; after a kill or a removal by hand, once one more command has run."""
         scenario = self.scenario
-        key = frozenset(world.inodes.items()), tuple(process.run for process in world.processes)
-        if key in self.seen_ends:
-            return
-        self.seen_ends.add(key)
         is_clean = world.kills == scenario.kills and not scenario.dead and not scenario.is_vandalised
         is_clean &= not scenario.keeps and all(role.wait is None for role in scenario.roles)  # giving up leaves a place
         left = self.leftovers(world)
