@@ -792,8 +792,9 @@ class Automaton:
         if op.name == "read":
             content = world.inodes[world.inode_of(who, first)][2]
             return QUEUED not in content and content != b""
-        is_base = str(first)[:2] in ("/s", "/d") and not self.scenario.is_vandalised
-        return op.name == "process" or op.name == "join" and not first or is_base and op.name in ("stat", "open")
+        if str(first)[:2] in ("/s", "/d"):  # no removal by hand comes between a look at /s and its open
+            return op.name == "open" or op.name == "stat" and not self.scenario.is_vandalised
+        return op.name == "process" or op.name == "join" and not first
 
     def choices(self, world: World) -> list[tuple[int, str]]:
         """Return what may happen next: which process goes on, and how."""
