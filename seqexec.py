@@ -848,6 +848,7 @@ class Claim:
         self.is_founder = True  # False once it has joined another one's lock
         self.deadline: float | None = None  # of the wait, on the monotonic clock
         self.position = 1  # in the queue, as last seen
+        self.is_first = False  # in an empty queue, and it has not looked yet
         self.is_back = False  # True once it has taken over a dead waiter's place
         self.keeps_place = False  # True once it has given up: another call may take over
         self.beat = time.monotonic()  # of the last sign of life
@@ -1844,7 +1845,9 @@ def find_blocker(claim: Claim) -> Entry | None:
 
     The dead in the lock are recovered here.
     """
-    scope = claim.scope
+    scope, is_first, claim.is_first = claim.scope, claim.is_first, False
+    if is_first and not scope.outer and not look_up(LOCK, scope.fd):
+        return None
     blocker = find_waiter_ahead(claim)
     if blocker:
         return blocker
@@ -1906,11 +1909,11 @@ def has_hung(claim: Claim, identity: Identity) -> bool:
 def line_up(claim: Claim, plan: Plan) -> None:
     """Append the line, and move it to a place that is kept for it."""
     try:
-        is_first = append_to_queue(claim, plan.shown)
+        claim.is_first = append_to_queue(claim, plan.shown)
     except FileNotFoundError:  # a removal is under way: the next look finds no line
         return
     try:
-        if not is_first:
+        if not claim.is_first:
             return_to_place(claim)
     except OSError:  # a full disk: the place is lost
         pass

@@ -31,6 +31,7 @@ from support import (
     keeper_pids,
     kept_pids,
     lives,
+    marked,
     nothing_left,
     owners,
     queued_pids,
@@ -227,7 +228,7 @@ def test_a_parallel_make_behind_a_holder_loses_no_time(project: Project) -> None
 IDLE = {
     "watch": "watch: SHELL := /bin/sh\nwatch: ; @while :; do $(MAKE) -s test; sleep 1; done\ntest: ; @echo ready\n",
     "run": "run: SHELL := /bin/sh\nrun: test ; @sleep 60\ntest: SHELL := $(CURDIR)/seqexec.py\ntest: ; @echo ready\n",
-    "start": "start: ; @sleep 60 >&- 2>&- & echo ready\n\t@: ; sleep 0.1\n",
+    "start": "start: ; @sleep 60 >&- 2>&- & echo ready; echo $$!\n\t@: ; sleep 0.1\n",
 }
 
 
@@ -241,6 +242,7 @@ def test_a_make_without_a_line_of_its_own_lets_others_in(project: Project, seqex
     assert (result.returncode, result.stdout) == (0, b"ran\n")
     assert time.monotonic() - began < 6  # 3 where the machine has nothing else to do
     if goal == "start":
+        project.leaves.add(int(read_line(make)))
         assert ended(make) == 0
     else:
         assert make.poll() is None
@@ -383,6 +385,7 @@ def test_ctrl_c_in_the_first_moments_kills_no_keeper_with_its_turn(project: Proj
         except ProcessLookupError:
             pass
         assert ended(process) in (0, 1, 2, -signal.SIGINT)  # 1: in Python's own start
+    wait_until(lambda: not marked(project.word), "the end of what these have started")
     result = project.run(["./seqexec.py", "echo", "next"])
     assert (result.returncode, result.stdout, result.stderr) == (0, b"next\n", b"")
     orphans = project.state / "orphans.log"
