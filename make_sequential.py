@@ -1582,6 +1582,7 @@ class Plan:
     ready = -1  # a descriptor to close once this has lined up
 
     def __init__(self) -> None:
+        self.parent = posix.getppid()  # whose end makes a recipe line unwanted
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
         self.given: dict[str, str] = {}  # option -> value, as on the command line
 
@@ -1698,15 +1699,15 @@ class Wait:
     def __init__(self, claim: Claim, plan: Plan) -> None:
         self.claim, self.plan = claim, plan
         self.began = time.monotonic()
-        self.parent = posix.getppid()
         self.screen = Screen(plan)
         self.blocker: Entry | None = None
         claim.deadline = None if plan.wait is None else self.began + plan.wait
 
     def check(self) -> None:
         """Raise Failure (75) if time is up, or a recipe line's make is dead."""
-        if (self.plan.is_line or self.plan.number) and posix.getppid() != self.parent:
-            raise Failure(WANTED_NO_MORE % self.parent, GAVE_UP)
+        parent = self.plan.parent
+        if (self.plan.is_line or self.plan.number) and posix.getppid() != parent:
+            raise Failure(WANTED_NO_MORE % parent, GAVE_UP)
         late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
         if late >= (KEEPER_LEAVES if self.blocker is None or self.blocker.is_ending else 0):
             self.screen.clear()
@@ -2568,7 +2569,8 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
         pass
     append_history(claim, plan, None, time.monotonic() - began, 0)
     release(claim)
-    if nested:  # a line that enters now finds its holder gone
+    if nested:  # a line that enters now finds its holder gone; leave_belt() may have forked
+        flock(nested.fd, LOCK_UN)
         try_close(nested.fd, nested.waiters)
         sweep_nested(claim.scope)
 
