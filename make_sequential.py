@@ -77,6 +77,7 @@ trap 'case $? in 12[67])
     "${0##*/}" "$_seqexec_python" " (or are the arguments too long?)" >&2
   exit 125
 esac' 0
+command -v "$_seqexec_python" >/dev/null || exit 127
 if [ -z "${SEQEXEC_PYTHON-}" ] && [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
   exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
 else

@@ -99,6 +99,7 @@ trap 'case $? in 12[67])
     "${0##*/}" "$_seqexec_python" " (or are the arguments too long?)" >&2
   exit 125
 esac' 0
+command -v "$_seqexec_python" >/dev/null || exit 127
 if [ -z "${SEQEXEC_PYTHON-}" ] && [ -e /dev/fd/2 ] && ! [ -e /dev/fd/9 ]; then
   exec "$_seqexec_python" -X stderr "$@" 9>&2 2>/dev/null
 else
@@ -4655,8 +4656,9 @@ def split_options(given: dict[str, str], words: list[str]) -> list[str]:
 def look(plan: Command, looks: list[str], words: list[str]) -> int:
     """Look, rescue or explain. An exported setting never prevents it."""
     if words:
-        shown = (looks[0], printable(" ".join(words), 60))
-        raise Failure("--%s runs no command, and here is one: %s" % shown)
+        text = "--%s runs no command, and here is one: %s"
+        text = "--%s wants a number, not %s" if looks[0] in OPTIONAL else text
+        raise Failure(text % (looks[0], printable(" ".join(words), 60)))
     as_json = "json" in looks
     what = [each for each in looks if each != "json"] or ["status"]
     if len(what) > 1 or as_json and what[0] not in ("status", "history"):

@@ -429,6 +429,8 @@ def test_a_python_that_cannot_be_started_is_named(project: Project, tool: Tool, 
     result = project.run([interpreter, *tool.wrap(["true"])], set={"SEQEXEC_PYTHON": str(broken)})
     result.stderr = result.stderr.splitlines(True)[-1]  # the shell says why
     assert_one_line(result, FAILED, str(broken), "SEQEXEC_PYTHON", tool=tool.name + ".py")
+    result = project.run([interpreter, *tool.wrap(["true"])], set={"SEQEXEC_PYTHON": "nosuch"})
+    assert_one_line(result, FAILED, "cannot start nosuch", "SEQEXEC_PYTHON", tool=tool.name + ".py")
 
 
 @pytest.mark.skipif(not LINUX, reason="ARG_MAX is elsewhere counted otherwise")

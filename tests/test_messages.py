@@ -29,6 +29,7 @@ SEQEXEC = [
     ("--timeout", FAILED, "--timeout wants a value: see --help"),
     ("--timeout 10m true", FAILED, "--timeout=10m is not a number from 0 up"),
     ("--quiet=1 true", FAILED, "--quiet takes no value: see --help"),
+    ("--follow x", FAILED, "--follow wants a number, not x"),
     ("--status true", FAILED, "--status runs no command, and here is one: true"),
     ("--status --history", FAILED, "--status and --history do not go together"),
     ("--leftovers some true", FAILED, "--leftovers (SEQEXEC_LEFTOVERS) is wait, kill or leave, not some"),
