@@ -3234,6 +3234,8 @@ def become_make(plan: Call, environ: dict[bytes, bytes]) -> int:
 # long as that make lives. A line that runs another make in its place was dropped: it loses -o, -W
 # and -f, and adds a MAKELEVEL and "Entering directory".
 
+HALF_READ = 4096  # bytes: a makefile up to this size is read at once, a longer one while make waits
+
 
 def hold(plan: Call) -> int:
     """Take the turn for the make that has called this; print the chain of
@@ -3263,10 +3265,22 @@ def hold(plan: Call) -> int:
         raise Failure(usage)
     words = ["make"] + read_command(make.pid).split(" ")[1:]
     plan.shown = label_of() + printable(" ".join(words))
+    before = makefiles()
     claim = take_turn(plan)
+    after = makefiles()
+    if any(file[0] > HALF_READ and after.get(each, file) != file for each, file in before.items()):
+        release(claim)
+        text = "a makefile has changed while make waited, which had read half of it: run make again"
+        raise Failure(text)
     chain = setting("SEQEXEC_RUN")
     leave_keeper(claim, plan)
     return show((chain + ":" if chain else "") + claim.identity)
+
+
+def makefiles() -> dict[int, tuple[int, int]]:
+    """Return the inode, size and last change of each makefile here."""
+    found = [look_up(name) for name in MAKEFILES]
+    return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
 
 
 def is_part_of_a_turn(scope: Scope, make: Process) -> bool:
