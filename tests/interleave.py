@@ -710,9 +710,12 @@ class Code:
     def find_pipes(self, claim: Any, blocker: Any) -> Any:
         if self.who not in self.scenario.pipe:
             return None
-        owners = self.module.owners(claim.scope).items()
         others = [identity_of(each) for each in self.scenario.pipe if each != self.who]
-        look = lambda: (True, any(state == "alive" and each in others for each, state in owners))  # noqa: E731
+
+        def look() -> tuple[bool, bool]:
+            owners = self.module.owners(claim.scope)
+            return True, any(owners.get(each) == "alive" for each in others)
+
         return types.SimpleNamespace(look=look)
 
     def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
