@@ -1866,16 +1866,16 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
     """Return the nearest live waiter ahead in the queue.
 
     Raise LostPlace where this process has no line, or where the holder around
-    its scope is gone. A new line ahead appears only where a call takes over a
-    dead waiter's place. A stopped waiter is passed over and keeps its place,
-    and so is one that leaves a free lock alone.
+    its scope is gone or dead. A new line ahead appears only where a call takes
+    over a dead waiter's place. A stopped waiter is passed over and keeps its
+    place, and so is one that leaves a free lock alone.
     """
     scope = claim.scope
     names = list(read_queue(scope))
     if claim.identity not in names:
         raise LostPlace
     around, path = scope.outer, LOCK + "/" + scope.identity
-    if around and owner_state(scope.identity, path, around.fd) == "gone":
+    if around and owner_state(scope.identity, path, around.fd) != "alive":
         raise LostPlace
     ahead = names[: names.index(claim.identity)]
     claim.position = len(ahead) + 1
@@ -1925,6 +1925,7 @@ def line_up_again(claim: Claim, plan: Plan) -> None:
     """Come back after the line, the directory or the scope was removed."""
     abandon(claim)
     close_scope(claim.scope)
+    claim.home = -1  # no more to abandon, if the next line fails
     new = open_claim(plan)
     claim.scope, claim.home, claim.file = new.scope, new.home, new.file
     line_up(claim, plan)
@@ -2742,7 +2743,7 @@ def take_turn(plan: Plan) -> Claim:
         elif claim.keeps_place:
             posix.utime(claim.file)
             try_close(claim.file, claim.home)
-        else:
+        elif claim.home >= 0:
             abandon(claim)
         raise
     return claim
