@@ -24,5 +24,7 @@ def test_one_at_a_time_in_order_and_to_the_end(scenario: interleave.Scenario) ->
 @pytest.mark.parametrize("scenario", ALL)
 def test_a_cut_history_forgets_nothing(scenario: interleave.Scenario) -> None:
     """The explorer's shortcut is none: random walks with whole histories make the same calls."""
-    code = interleave.load()
-    assert sum(interleave.check_cuts(code, scenario, seed) for seed in range(40)) > 100
+    code, calls, seed = interleave.load(), 0, 0
+    while calls < 100 or seed < 5:  # a walk in which a process is killed early makes few calls
+        calls += interleave.check_cuts(code, scenario, seed)
+        seed += 1
