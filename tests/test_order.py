@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what sleep
 
 
 def test_the_next_command_starts_within_100_ms(project: Project, seqexec: Tool) -> None:
-    """The best of some hand-overs does, so that a busy machine is no fault of the tool's."""
+    """Nearly half of some hand-overs do, so that a busy machine is no fault of the tool's."""
     holder = Holder(project, seqexec)
     processes = []
     for _ in range(12):
@@ -50,7 +50,7 @@ def test_the_next_command_starts_within_100_ms(project: Project, seqexec: Tool) 
     assert [ended(process) for process in processes] == [0] * 12
     moments = [int(line) for line in (project.path / "log").read_text().split()]
     pauses = sorted(later - earlier for earlier, later in zip(moments[1::2], moments[2::2]))
-    assert pauses[0] < 100e6 and pauses[len(pauses) // 2] < 200e6
+    assert pauses[4] < 100e6, pauses
 
 
 def test_a_newcomer_queues_behind_one_that_is_slow_to_take_a_free_lock(

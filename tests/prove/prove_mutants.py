@@ -154,8 +154,8 @@ MUTANTS = [
     ),
     Mutant(
         "each hand-over comes 100 ms late",
-        "sleep_on",
-        (("    left = until", "    time.sleep(0.1)\n    left = until"),),
+        "wait_for_turn",
+        (("    plan.waited = time", "    time.sleep(0.1)\n    plan.waited = time"),),
         ("test_order.py", "-k", "within_100_ms"),
     ),
     Mutant(
