@@ -1584,6 +1584,7 @@ class Plan:
 
     def __init__(self) -> None:
         self.parent = posix.getppid()  # whose end makes a recipe line unwanted
+        self.chain = setting("SEQEXEC_RUN")  # the caller's; entering a run adds to it
         self.origin: dict[str, str] = {}  # option -> what set it, as people know it
         self.given: dict[str, str] = {}  # option -> value, as on the command line
 
@@ -2713,7 +2714,7 @@ def take_turn(plan: Plan) -> Claim:
         wait_for_turn(claim, plan)
         is_mine = True
         if claim.is_founder and not claim.scope.outer and not take_belt(claim, plan.project):
-            if not setting("SEQEXEC_RUN"):
+            if not plan.chain:
                 wait_for_belt(claim, plan)
     except BaseException:
         if is_mine:
