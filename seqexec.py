@@ -2310,7 +2310,13 @@ def recover(claim: Claim, dead: Entry) -> None:
     if not record and owner_state(dead.identity, dead.path, scope.fd) == "gone":
         return  # another process was faster
     only_wait = "waits for what a killed run has left: " if waits_for_orphans() else ""
-    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
+    ended: list[Process] = []
+    is_deserted = False
+    while not is_deserted:  # a call in there may start a command, which has no token before its exec
+        is_deserted = is_left_alone(scope, dead.identity)
+        ended += end_run(scope, dead.identity, record, only_wait, claim.deadline)
+        if not is_deserted and claim.deadline is not None and time.monotonic() >= claim.deadline:
+            raise Failure("gave up: a call inside a dead run lives on", GAVE_UP)
     force_remove(dead.path, scope.fd)
     sweep_nested(scope)
     has_begun = "child" in record or kept_process(record) is not None
@@ -2323,6 +2329,16 @@ def recover(claim: Claim, dead: Entry) -> None:
     text %= (printable(dead.command, 60), dead.pid, since, word, shown)
     say(text, READER_PATIENCE)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
+
+
+def is_left_alone(scope: Scope, dead: Identity) -> bool:
+    """True if no call is inside a dead holder's run. One that enters later
+    finds the holder dead and does not begin."""
+    inner = inner_scope(scope, dead)
+    try:
+        return inner is None or flock_within(inner.fd, LEAVING_TICK, LOCK_EX)
+    finally:
+        try_close(*(inner.fd, inner.waiters) if inner else ())
 
 
 def name_processes(found: list[Process]) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -322,7 +323,7 @@ def stopping_copy(project: Project, directory: Path, line: str) -> str:
     return changed(project, directory, (line, stop + line))
 
 
-@pytest.mark.parametrize("line", ["    ended = end_run(", "    has_begun = "])
+@pytest.mark.parametrize("line", ["        ended += end_run(", "    has_begun = "])
 def test_a_recovery_that_is_interrupted_hurts_no_successor(
     project: Project, seqexec: Tool, tmp_path: Path, line: str
 ) -> None:
@@ -524,6 +525,29 @@ def test_a_process_in_an_exec_is_told_from_one_without_environment(project: Proj
         if found:
             return
     pytest.fail("not one of 300 was seen in its exec")
+
+
+def test_recovery_waits_for_a_call_inside_that_may_be_about_to_start_a_command(
+    project: Project, seqexec: Tool
+) -> None:
+    """A command has the caller's environment until its exec; that the call is inside is known by a flock."""
+    holder = project.start(seqexec.wrap(shell("echo ready; exec sleep 60")))
+    assert read_line(holder) == "ready"
+    [scope] = [project.state / "nested" / name for name in owners(project.state)]
+    scope.mkdir(mode=0o700, parents=True)
+    descriptor = os.open(str(scope), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        holder.kill()
+        ended(holder)
+        following = project.start(seqexec.wrap(shell("echo next")))
+        wait_for_waiter(project.state, following)
+        with pytest.raises(subprocess.TimeoutExpired):
+            following.wait(0.5)
+    finally:
+        os.close(descriptor)
+    assert finish(following)[:2] == (0, b"next\n")
+    nothing_left(project.state)
 
 
 def test_a_half_made_place_of_another_host_is_swept(project: Project, tool: Tool) -> None:

@@ -33,13 +33,12 @@ class Mutant(NamedTuple):
 # A fault's name, its function, the scenario that finds it; the text that goes, and the text that comes.
 FAULTS = '''
 a dead owner's file goes before its run is ended, in recover: two after a dead holder, one killed
--    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
--    force_remove(dead.path, scope.fd)
+-    while not is_deserted:
 +    force_remove(dead.path, scope.fd)
-+    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
++    while not is_deserted:
 a dead run is not ended, in recover: two after a dead holder, one killed
--    ended = end_run(scope, dead.identity, record, only_wait, claim.deadline)
-+    ended = []
+-        ended += end_run(scope, dead.identity, record, only_wait, claim.deadline)
++        pass
 recovery removes the lock by its fixed name, in recover: two, one is frozen or gives up
 -    force_remove(dead.path, scope.fd)
 +    force_remove(dead.path, scope.fd)

@@ -49,14 +49,20 @@ MUTANTS = [
     Mutant(
         "the lock is free before the orphans are ended",
         "recover",
-        (("    ended = end_run(", UNLINK + "    ended = end_run("),),
+        (("    while not is_deserted:", UNLINK + "    while not is_deserted:"),),
         ("test_recovery.py", "-k", "interrupted_hurts"),
     ),
     Mutant(
         "orphans are not ended",
         "recover",
-        (("    ended = end_run(", "    ended = [] and end_run("),),
+        (("        ended += end_run(", "        ended += [] and end_run("),),
         ("test_recovery.py", "-k", "command_of_a_killed_holder"),
+    ),
+    Mutant(
+        "recovery does not wait for the calls inside",
+        "recover",
+        (("is_deserted = is_left_alone(scope, dead.identity)", "is_deserted = True"),),
+        ("test_recovery.py", "-k", "about_to_start_a_command"),
     ),
     Mutant(
         "orphans are left alone in a recovery though they are to be waited for",
