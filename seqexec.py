@@ -1973,7 +1973,9 @@ def is_inside(identity: Identity, record: dict[str, str]) -> bool:
     tokens = setting("SEQEXEC_RUN").split(":")
     if identity in tokens or not shares_pids(identity):
         return identity in tokens
-    named = {"%d %s" % (identity.pid, identity.start), record.get("child"), record.get("for")}
+    named = {"%d %s" % (identity.pid, identity.start), record.get("child")}
+    if "kept" in record:  # before, the turn's leader may still wait for the belt
+        named.add(record.get("for"))
     named.update(record.get("left", "").split(","))
     above = list(own_ancestors())
     for token in map(Identity, filter(None, tokens)):  # what is above a run around this one
@@ -2244,7 +2246,7 @@ class Pipes:
         waiters = {each.identity.pid for each in living if not each.holds}
         for owner in ahead:
             rivals = [each for each in ahead if each is not owner]
-            runs = self.claim.scope.outer or owner.record.keys() & {"child", "for"}
+            runs = self.claim.scope.outer or owner.record.keys() & {"child", "kept"}
             can_join = owner.holds and runs  # else it may wait for the checkout
             for way in self.routes(owner, waiters):
                 leads = True
@@ -2556,6 +2558,7 @@ def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
     began = time.monotonic()
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
     try:
+        write_all(claim.file, b"kept 1\n")
         child = posix.fork()
     except OSError:  # too many processes
         release(claim)

@@ -501,6 +501,25 @@ def test_makes_with_two_state_directories_never_overlap(
     assert witness.order() == ["a", "b"] * 6
 
 
+def test_no_line_of_a_make_runs_while_its_first_one_waits_for_the_checkout(
+    project: Project, seqexec: Tool, witness: Witness, elsewhere: dict[str, str]
+) -> None:
+    """That one has the lock already, for all of them."""
+    word = quoted(witness.command("", 0.05)).replace(" '' ", " $@ ")
+    write_makefile(project, "all: a b c\na b c: ; @%s\n" % word, head=SHELL)
+    holder = Holder(project, seqexec)
+    make = project.start(["make", "-s", "-j3"], set=elsewhere)
+    assert re.fullmatch(BELT % holder.pid, read_line(make, "stderr"))
+    wait_until(lambda: len(children_of(make.pid)) == 3)
+    with pytest.raises(subprocess.TimeoutExpired):
+        make.wait(0.5)
+    assert witness.order() == []
+    assert holder.release() == 0
+    assert finish(make)[0] == 0
+    witness.check()
+    assert sorted(witness.order()) == ["a", "b", "c"]
+
+
 def test_a_state_directory_that_is_removed_under_a_command_lets_nobody_in(
     project: Project, seqexec: Tool, witness: Witness
 ) -> None:

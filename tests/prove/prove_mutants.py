@@ -492,6 +492,12 @@ MUTANTS = [
         ("test_keepers.py", "-k", "two_state_directories"),
     ),
     Mutant(
+        "a make's lines are inside a turn that still waits for the belt",
+        "is_inside",
+        (('    if "kept" in record:', "    if True:"),),
+        ("test_turns.py", "-k", "while_its_first_one_waits"),
+    ),
+    Mutant(
         "the first of a pipeline takes the belt away",
         "release",
         (("        leave_belt(claim)\n", "        pass\n"),),
