@@ -612,7 +612,7 @@ class Member:
         self.parent = parent  # also when that has ended: it tells whose descendant this one is
         self.ending: Ending | None = None
         self.has_executed = False  # a program, since it was forked: True for good
-        self.lazy_count = 0  # of the machine, before this process could give back any page
+        self.lazy_count = 0  # of the machine, when this process had given back no page
         self.size = process.rss  # at least what it holds
         self.part = 0  # of the total, when that was last counted
         self.threshold = 0  # the next size that calls for a warning or an end
@@ -721,9 +721,9 @@ class Reader:
         """Return the bytes that a process holds, and its part of the total.
 
         is_shared: descendants may share its pages. If they do not, and if no
-        process of the machine has given back pages since this one started, the
-        status is exact: 20 us in place of 10 ms a GB. It also stands in where
-        there is no smaps_rollup (before Linux 4.14).
+        process of the machine has given back pages since this one had none of
+        them, the status is exact: 20 us in place of 10 ms a GB. It also stands
+        in where there is no smaps_rollup (before Linux 4.14).
         """
         is_fork, fields = self.is_fork(member), self.read_status(member)  # in this order
         bound = sum_status(fields)
@@ -737,6 +737,8 @@ class Reader:
             return 0, 0
         if is_fork and not self.is_fork(member):  # it has executed meanwhile
             return self.held(member, is_shared)
+        if not rollup.get(b"LazyFree"):
+            member.lazy_count = self.lazy_count
         alone, part = sum_rollup(rollup)
         return part if is_fork else alone, part
 
@@ -1020,7 +1022,7 @@ class MemoryGuard:
         wait, floor = min(room / SPEED, LONGEST_SLEEP), SHORTEST_SLEEP
         if self.endings:
             wait = min(wait, KILL_SLEEP)
-        elif self.credit <= 0:
+        elif self.credit <= 0 or room > self.least_limit // 2:
             blind = self.reader.longest_blind * (1 if room < self.least_limit // 2 else 2)
             floor = min(cost / self.reader.budget, max(blind, 4 * cost))
         sleep = min(max(wait, floor), self.limits.interval)
@@ -1154,8 +1156,11 @@ class MemoryGuard:
                 pid = member.process.pid
                 if ending.signalled.get(pid) == ending.signal:
                     continue
-                is_kill, size = ending.signal == _signal.SIGKILL, self.reader.measure(member)
-                member.limit = NEVER if is_kill else (size or member.size) + growth
+                member.limit = NEVER
+                if ending.signal == _signal.SIGTERM:
+                    if member is not ending.offender:  # which was measured just now
+                        self.reader.measure(member)
+                    member.limit = member.size + growth
                 member.threshold = member.limit
                 try:
                     if not pid_is_free(pid) and signal_process(member.process, ending.signal):

@@ -315,6 +315,26 @@ def test_the_formula_of_what_a_process_holds(
     assert memmon.sum_rollup(fields) == (alone * (1 << 20), part * (1 << 20))
 
 
+def test_pages_are_visited_one_by_one_only_where_some_may_be_given_back(memmon: ModuleType, mock: Mock) -> None:
+    """A visit costs 10 ms a GB, and as much again between a limit's crossing and the signal."""
+    memmon.PROC = str(mock.path)
+    mock.path.mkdir(exist_ok=True)
+    vmstat = mock.path / "vmstat"
+    vmstat.write_text("nr 0\npgalloc_normal 1\npglazyfree 7\n")
+    mock.add(20, 1, megabytes=100, smaps_rollup=rollup(90))
+    reader = memmon.Reader()  # what was given back before it came is not known
+    member = memmon.Member(memmon.read_process(20), None, memmon.NO_LIMIT)
+
+    def held() -> int:
+        return reader.held(member)[0] >> 20
+
+    assert (held(), held()) == (90, 100)  # the first has shown that nothing was given back
+    vmstat.write_text("nr 0\npgalloc_normal 1\npglazyfree 8\n")
+    reader.handed_out()
+    mock.add(20, 1, megabytes=100, smaps_rollup=rollup(90, lazy=10))
+    assert (held(), held()) == (80, 80)
+
+
 def test_a_thread_is_no_process(memmon: ModuleType, mock: Mock) -> None:
     mock.add(20, 1, exit_signal=-1)
     mock.add(21, 1)

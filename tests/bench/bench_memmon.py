@@ -5,8 +5,8 @@
     bench_memmon.py [--rounds N] [--seconds S] [SECTION...]     start hogs total innocents quiet cpu
 
 Each line: what, memmon's figure, the bar, the peers' figures in the same run and their ratio to memmon's.
-Overshoot is the greatest RSS that the kernel has seen (wait4), above the limit; of 50 together, what their
-statm files add up to, read each millisecond.
+Overshoot is the greatest RSS that the kernel has seen (wait4), without mapped files, above the limit;
+of 50 together, what their statm files add up to, read each millisecond.
 
 earlyoom knows only what the machine has left, and may end any process. So it is told to act when that falls by the
 limit, and it runs, like the hogs, as a user without another process: the kernel lets it end nothing
@@ -134,6 +134,12 @@ def resident(pid: int) -> int:
         return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def of_files(pid: int) -> int:
+    """Return the resident bytes of mapped files, which memmon does not count."""
+    with open("/proc/%d/status" % pid) as stream:
+        return int(stream.read().partition("\nRssFile:")[2].split()[0]) * 1024
+
+
 def make_victim(pid: int) -> None:
     """Let a process be the first that earlyoom, or the kernel, would end."""
     with open("/proc/%d/oom_score_adj" % pid, "w") as stream:
@@ -146,7 +152,8 @@ def one_hog(watcher: Starter, rate: float, cap: int, *options: str) -> tuple[flo
     hog = start([sys.executable, "-IS", HOG, *words])
     line_of(hog, "ready")
     make_victim(hog.pid)
-    limit = 512 + resident(hog.pid) // MB
+    files = of_files(hog.pid)
+    limit = 512 + (resident(hog.pid) - files) // MB
     watch = start(watcher(hog.pid, limit))
     time.sleep(0.5 + random.random())  # at any point between two looks of a loop
     assert hog.stdin and hog.stdout
@@ -169,7 +176,7 @@ def one_hog(watcher: Starter, rate: float, cap: int, *options: str) -> tuple[flo
     hog.returncode = 0
     stop(hog, watch)
     took = end - float(passed.split()[1]) if passed else 0.0
-    return 100 * (usage.ru_maxrss * 1024 / (limit * MB) - 1), max(took, 0.0)
+    return 100 * ((usage.ru_maxrss * 1024 - files) / (limit * MB) - 1), max(took, 0.0)
 
 
 def row(what: str, own: float, unit: str, bar: str, others: dict[str, float]) -> None:

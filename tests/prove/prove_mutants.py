@@ -800,6 +800,12 @@ MUTANTS = [
         ("test_memmon.py", "-k", "does_not_hold"),
     ),
     Mutant(
+        "memmon visits each page at every count",
+        "held",
+        (("            member.lazy_count = self.lazy_count\n", "            pass\n"),),
+        ("test_memmon_readers.py", "-k", "visited_one_by_one"),
+    ),
+    Mutant(
         "each process near the limit has a line of its own",
         "check_limit",
         (("            if said in self.warned:", "            if False:"),),
