@@ -1405,10 +1405,11 @@ def leave_belt(claim: Claim) -> None:
     try:
         become_daemon(claim)
         try_close(claim.file)
-        is_held = True
-        while is_held:
-            names = map(Identity, posix.listdir(claim.home))
-            is_held = any(sleep_on(each, each, claim.home, HEARTBEAT) for each in names)
+        living = True
+        while living:  # a new listing: another member may have joined while this slept
+            names = list(map(Identity, posix.listdir(claim.home)))
+            living = any(owner_state(each, each, claim.home) == "alive" for each in names)
+            any(sleep_on(each, each, claim.home, HEARTBEAT) for each in names)
     finally:
         posix._exit(0)
 
@@ -2475,14 +2476,15 @@ def is_younger(identity: Identity, process: Process) -> bool:
 def has_token(process: Process, identity: Identity) -> bool:
     """Tell whether a process was started with a run's token.
 
-    The environment of a process in the middle of an exec is empty: it is read
-    again, for a second at most.
+    The environment of a process in the middle of an exec is empty. It is read
+    again until the exec is over, for a second at most, and once after that.
     """
     if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
         return False
     environment, began = read_environment(process.pid), time.monotonic()
-    while environment == b"" and is_in_exec(process.pid) and time.monotonic() < began + 1:
-        time.sleep(0.001)
+    is_in_exec = True
+    while environment == b"" and is_in_exec and time.monotonic() < began + 1:
+        is_in_exec = is_amid_exec(process.pid)
         environment = read_environment(process.pid)
     for entry in (environment or b"").split(b"\0"):
         if entry.startswith(b"SEQEXEC_RUN="):
@@ -2490,11 +2492,15 @@ def has_token(process: Process, identity: Identity) -> bool:
     return False
 
 
-def is_in_exec(pid: int) -> bool:
-    """True in the middle of an exec: a process has memory (vsize), and its
-    environment no place in it yet (env_start): proc_pid_stat(5)."""
+def is_amid_exec(pid: int) -> bool:
+    """True in the middle of an exec: a process has memory (vsize), and its code
+    no place in it (startcode): proc_pid_stat(5).
+
+    The kernel fills in startcode after the environment (fs/binfmt_elf.c).
+    env_start is no sign: it is set while the environment still looks empty.
+    """
     words = (read_proc(pid, "stat") or b"").rpartition(b")")[2].split()
-    return len(words) > 47 and words[20] != b"0" and words[47] == b"0"
+    return len(words) > 23 and words[20] != b"0" and words[23] == b"0"
 
 
 def end_processes(

@@ -508,23 +508,56 @@ def test_an_owner_from_before_a_reboot_is_reclaimed(project: Project, tool: Tool
     nothing_left(tool.scope(project))
 
 
-def test_a_process_in_an_exec_is_told_from_one_without_environment(project: Project) -> None:
-    """In the middle of an exec an environment is empty: such a process may carry the token of a run."""
+@pytest.fixture
+def room() -> types.ModuleType:
+    """Return the rooms of seqexec.py as a module."""
     room = types.ModuleType("room")
     room.__file__ = str(PRODUCT_DIRECTORY / "seqexec.py")
     exec(compile((PRODUCT_DIRECTORY / "seqexec.py").read_text(), "seqexec.py", "exec"), vars(room))
+    return room
+
+
+def test_a_process_in_an_exec_is_told_from_one_without_environment(
+    project: Project, room: types.ModuleType
+) -> None:
+    """In the middle of an exec an environment is empty: such a process may carry the token of a run."""
     bare = project.start(["/usr/bin/env", "-i", "sleep", "60"])
     wait_until(lambda: room.read_command(bare.pid) == "sleep 60")
-    assert room.read_environment(bare.pid) == b"" and not room.is_in_exec(bare.pid)
+    assert room.read_environment(bare.pid) == b"" and not room.is_amid_exec(bare.pid)
     found = 0
     for _ in range(300):
         process = project.start(["true"])
         while room.read_environment(process.pid) == b"" and process.poll() is None:
-            found += room.is_in_exec(process.pid)
+            found += room.is_amid_exec(process.pid)
         process.wait()
         if found:
             return
     pytest.fail("not one of 300 was seen in its exec")
+
+
+def test_an_exec_is_over_when_the_code_has_its_place(
+    project: Project, room: types.ModuleType, tmp_path: Path
+) -> None:
+    """A process that loses the processor just before that has env_start already, and no environment yet."""
+    room.PROC = str(tmp_path)
+    (tmp_path / "42").mkdir()
+    words = ["0"] * 50
+    words[0], words[20], words[47], words[48] = "R", "1000", "7777", "7777"
+    for startcode, is_amid in ("0", True), ("4096", False):
+        words[23] = startcode
+        (tmp_path / "42" / "stat").write_text("42 (a) %s\n" % " ".join(words))
+        assert room.is_amid_exec(42) == is_amid
+
+
+def test_the_environment_is_read_again_when_an_exec_has_just_ended(
+    room: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = room.Identity("1.vm-0.1.41.t1")
+    answers = [b"", b"A=1\0SEQEXEC_RUN=x:%s\0" % token.encode()]
+    monkeypatch.setattr(room, "read_environment", lambda pid: answers.pop(0), raising=True)
+    monkeypatch.setattr(room, "is_amid_exec", lambda pid: False)
+    process = room.Process(42, "t2", "a")
+    assert room.has_token(process, token)
 
 
 def test_recovery_waits_for_a_call_inside_that_may_be_about_to_start_a_command(

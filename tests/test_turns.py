@@ -469,15 +469,22 @@ def test_two_state_directories_never_overlap(
     witness.check()
 
 
+@pytest.mark.parametrize("is_late", [False, True], ids=["two", "a third joins when the first has left"])
 def test_another_state_directory_waits_for_the_last_of_a_pipeline(
-    project: Project, seqexec: Tool, elsewhere: dict[str, str]
+    project: Project, seqexec: Tool, elsewhere: dict[str, str], is_late: bool
 ) -> None:
     """Its first command, which has taken the turn, ends before the others."""
     until = "until [ -e %s ]; do sleep 0.02; done; "
     first = ": >holds; " + until % "joined" + "echo data"
-    last = ": >joined; cat >/dev/null; : >reached; " + until % "go"
+    middle = ": >joined; cat; " + until % "reached"
+    last = ": >joined; cat >/dev/null & : >reached; " + until % "go"
     line = '"$1" /bin/sh -c "$2" | { %s exec "$1" /bin/sh -c "$3"; }' % (until % "holds")
-    pipeline = project.start(shell(line, seqexec.path, first, last))
+    if is_late:
+        line += ' | { %s exec "$1" /bin/sh -c "$4"; }' % (until % "third")
+    pipeline = project.start(shell(line, seqexec.path, first, middle if is_late else last, last))
+    wait_until((project.path / "joined").exists)
+    wait_until(lambda: len(holder_pids(project.state)) == 1)
+    (project.path / "third").touch()
     wait_until((project.path / "reached").exists)
     wait_until(lambda: len(holder_pids(project.state)) == 1)
     other = project.start(seqexec.wrap(["true"]), set=elsewhere)

@@ -504,6 +504,18 @@ MUTANTS = [
         ("test_turns.py", "-k", "last_of_a_pipeline"),
     ),
     Mutant(
+        "who joins a pipeline late does not count for the belt",
+        "leave_belt",
+        (("            living = any(owner", "            living = False and any(owner"),),
+        ("test_turns.py", "-k", "last_of_a_pipeline"),
+    ),
+    Mutant(
+        "an exec is taken for over when the environment has its place",
+        "is_amid_exec",
+        (("words[23]", "words[47]"),),
+        ("test_recovery.py", "-k", "code_has_its_place"),
+    ),
+    Mutant(
         "a run inside a run waits for the belt",
         "take_turn",
         (("            if not plan.chain:", "            if True:"),),
