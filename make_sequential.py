@@ -765,6 +765,7 @@ class Own:
     parents: list[Process] | None = None  # itself and its ancestors
     # Owners beyond proof, by identity and inode: their last sign of life, and when it was seen.
     silent: dict[tuple[str, int], tuple[int, float]] = {}
+    is_apart = False  # in a session of its own, to end a run that it was inside of
 
 
 def own_identity() -> Identity:
@@ -2315,7 +2316,7 @@ def recover(claim: Claim, dead: Entry) -> None:
         return
     text = "%s (PID %d, started %s) was killed; %s of its run: %s"
     word = "waited for" if ended and only_wait else "ended"
-    shown = name_processes(ended) or printable(record.get("ended", "nothing"))
+    shown = name_processes(ended) or "nothing"
     since = clock_time(record.get("since", ""))
     text %= (printable(dead.command, 60), dead.pid, since, word, shown)
     say(text, READER_PATIENCE)
@@ -2394,7 +2395,7 @@ class Run:
         for process in descendants(table, list(found)):
             if process.sid in sessions:
                 found[process.pid] = process
-        for process in ancestors(posix.getpid(), table):
+        for process in [] if Own.is_apart else ancestors(posix.getpid(), table):
             found.pop(process.pid, None)
         self.known.update(found)
         return [process for process in found.values() if process.state not in "ZX"]

@@ -787,6 +787,7 @@ class Own:
     parents: list[Process] | None = None  # itself and its ancestors
     # Owners beyond proof, by identity and inode: their last sign of life, and when it was seen.
     silent: dict[tuple[str, int], tuple[int, float]] = {}
+    is_apart = False  # in a session of its own, to end a run that it was inside of
 
 
 def own_identity() -> Identity:
@@ -2337,7 +2338,7 @@ def recover(claim: Claim, dead: Entry) -> None:
         return
     text = "%s (PID %d, started %s) was killed; %s of its run: %s"
     word = "waited for" if ended and only_wait else "ended"
-    shown = name_processes(ended) or printable(record.get("ended", "nothing"))
+    shown = name_processes(ended) or "nothing"
     since = clock_time(record.get("since", ""))
     text %= (printable(dead.command, 60), dead.pid, since, word, shown)
     say(text, READER_PATIENCE)
@@ -2416,7 +2417,7 @@ class Run:
         for process in descendants(table, list(found)):
             if process.sid in sessions:
                 found[process.pid] = process
-        for process in ancestors(posix.getpid(), table):
+        for process in [] if Own.is_apart else ancestors(posix.getpid(), table):
             found.pop(process.pid, None)
         self.known.update(found)
         return [process for process in found.values() if process.state not in "ZX"]
@@ -3651,22 +3652,26 @@ def lead(make: Process, kept: Plan, began: float) -> None:
 # ---- background runs -----------------------------------------------------------------------------
 #
 # A harness may kill the calls of its agent after some minutes. --background queues a command and
-# returns. Two processes go on in a session of their own. The runner is an ordinary seqexec. Its
+# returns. Two processes go on, each in a session of its own. The runner is an ordinary seqexec. Its
 # parent, the scribe, copies the output to output/7, and notes the status in the record
 # output/7.run. The scribe holds a flock on the record: while it is there, more may come. An
-# onlooker (--follow, --within) prints what is new and sleeps in flock() on the record. What it has
-# printed stands in output/7.seen, so an onlooker that is killed costs nothing. Two onlookers of
-# one run take turns.
+# onlooker (--follow, --within) prints what is new and sleeps in flock() on the record. The record
+# also has the places in the files up to which they are printed, so an onlooker that is killed costs
+# nothing. A flock on output/7 is for one onlooker at a time, or for the scribe that shortens the
+# file.
 
 OUTPUT = "output"
 STREAMS = "%d", "%d.err"  # of the first, or both, and of stderr if it goes elsewhere
-KEPT_OUTPUTS, MOST_OUTPUTS = 20, 100  # runs; between the two, one that was followed to its end goes
+KEPT_OUTPUTS = 100  # runs
 LARGEST_OUTPUT = 10 << 20  # bytes of one file: of more, the first and the last part stay
 FIRST_PART, LAST_PART = 2 << 20, 4 << 20
-LEFT_OUT = b"\n[seqexec: %015d bytes left out]\n"
+LEFT_OUT = b"\n[seqexec: %d bytes left out]\n"
+STATUS, PRINTED = b"status %5d\n", b"printed %020d %020d\n"  # the first lines of a record
 PIECE = 4096  # bytes that a pipe takes at once when poll(2) says that it takes any: pipe(7)
 CALLERS = 3  # ancestors in which two calls of one caller may differ: an agent starts many shells
 ONLOOK = 1.0  # seconds between two looks for output, and that a reader has, at the most
+SHORTENED = 0.1  # seconds that a scribe has to shorten a file
+FOR_EVER = 1e6  # seconds
 
 
 def start_background(plan: Command) -> int | None:
@@ -3674,22 +3679,19 @@ def start_background(plan: Command) -> int | None:
     outputs = open_outputs()
     gate = posix.open(".", DIRECTORY, dir_fd=outputs.fd)
     flock_within(gate, TIDIER_PATIENCE, LOCK_EX)  # so that runs line up in the order of numbers
-    seen = find_dropped(plan, outputs) if plan.within is not None else None
-    if not seen:
-        record = new_run(plan, outputs)
+    output = find_dropped(plan, outputs) if plan.within is not None else None
+    if not output:
+        new = new_run(plan, outputs)
         reader, plan.ready = posix.pipe()
         if not posix.fork():
-            fork_runner(plan, outputs, record)
+            fork_runner(plan, new)
             return None
-        try_close(plan.ready, record)
+        try_close(plan.ready, new.record, *new.files)
         posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
-    if plan.within is None:
-        posix.close(gate)
-        return show("run %d" % plan.number)
-    seen = seen or Seen(outputs, plan.number)
-    seen.take(0)  # before another call like this one looks for it
+        output = Output(outputs, plan.number)
+        output.take(0)  # before another call like this one looks for it
     posix.close(gate)
-    return follow(plan, seen)
+    return show("run %d" % plan.number) if plan.within is None else follow(plan, output)
 
 
 def open_outputs() -> Scope:
@@ -3698,29 +3700,20 @@ def open_outputs() -> Scope:
     return Scope("%s/%s" % (scope.path, OUTPUT), open_inside(scope, OUTPUT), scope.owner, scope)
 
 
-def new_run(plan: Command, outputs: Scope) -> int:
-    """Give a run its number. Return the descriptor of its record, flocked.
-
-    Old runs that have ended are removed; of the newest MOST_OUTPUTS only those
-    that were followed to their end.
-    """
+def new_run(plan: Command, outputs: Scope) -> Output:
+    """Give a run its number and a flocked record. Remove old runs that have
+    ended."""
     numbers = run_numbers(outputs)
     plan.number = max(numbers, default=0) + 1
-    gone = [plan.number]
-    for number in numbers[KEPT_OUTPUTS - 1 :]:
-        is_seen = b"followed" in read_lines("%d.run" % number, outputs.fd)
-        is_old = is_seen or number in numbers[MOST_OUTPUTS - 1 :]
-        if is_old and has_ended(outputs, number):
-            gone.append(number)
-    for number in gone:
-        for name in (*STREAMS, "%d.seen", "%d.run"):
+    old = [each for each in numbers[KEPT_OUTPUTS - 1 :] if not goes_on(outputs, each)]
+    for number in [plan.number, *old]:
+        for name in (*STREAMS, "%d.run"):
             force_remove(name % number, outputs.fd)
-    flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | FILE
-    record = open_inside(outputs, "%d.run" % plan.number, flags=flags)
-    flock(record, LOCK_EX)
-    lines = [b"status     -", *own_callers(plan), make_record(plan)]
-    write_all(record, b"\n".join(lines + [b"within\n"] * (plan.within is not None)))
-    return record
+    output = Output(outputs, plan.number)
+    flock(output.record, LOCK_EX)
+    lines = [b"status     -", PRINTED % (0, 0) + make_record(plan), *own_callers(plan)]
+    write_all(output.record, b"\n".join(lines + [b"within\n"] * (plan.within is not None)))
+    return output
 
 
 def run_numbers(outputs: Scope) -> list[int]:
@@ -3731,49 +3724,45 @@ def run_numbers(outputs: Scope) -> list[int]:
 
 def own_callers(plan: Command) -> list[bytes]:
     """Return what tells callers apart: a label, else the next ancestors."""
-    names = [plan.label]
-    if not plan.label:
-        names = ["%d %s" % (each.pid, each.start) for each in own_ancestors()[1 : 1 + CALLERS]]
+    above = ["%d %s" % (each.pid, each.start) for each in own_ancestors()[1 : 1 + CALLERS]]
+    names = [plan.label] if plan.label else above
     return [b"caller " + name.encode("utf-8", "backslashreplace") for name in names]
 
 
-def has_ended(outputs: Scope, number: int) -> bool:
-    """Tell whether no scribe is at a run's record any more."""
-    return owner_state(own_identity(), "%d.run" % number, outputs.fd) != "alive"
+def goes_on(outputs: Scope, number: int, seconds: float = 0.0) -> bool:
+    """Tell whether a scribe is at a run's record; sleep while there is one."""
+    return sleep_on(own_identity(), "%d.run" % number, outputs.fd, seconds)
 
 
-def own_runs(plan: Command, outputs: Scope) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the runs of this caller, and the lines of their records: the
-    nearest ancestor's first, and the newest of these."""
-    for caller in own_callers(plan):
-        for number in run_numbers(outputs):
-            lines = read_lines("%d.run" % number, outputs.fd)
-            if caller in lines:
-                yield number, lines
+def own_runs(plan: Command, outputs: Scope, *wanted: bytes) -> list[int]:
+    """Return this caller's runs with these lines in their records: the nearest
+    ancestor's first, and the newest of these."""
+    callers, numbers = own_callers(plan), run_numbers(outputs)
+    lines = {number: set(read_lines("%d.run" % number, outputs.fd)) for number in numbers}
+    return [each for caller in callers for each in numbers if lines[each] >= {caller, *wanted}]
 
 
-def find_dropped(plan: Command, outputs: Scope) -> Seen | None:
+def find_dropped(plan: Command, outputs: Scope) -> Output | None:
     """Return the run of an earlier call like this --within that has no onlooker
     any more, and goes on."""
     own = make_record(plan).split(b"\n")
-    same = [line for line in own if line.startswith((b"command ", b"by "))] + [b"within"]
-    for number, lines in own_runs(plan, outputs):
-        if set(lines).issuperset(same) and not has_ended(outputs, number):
-            seen = Seen(outputs, number)
-            if seen.take(0):
-                return seen
+    same = [line for line in own if line.startswith((b"command ", b"by "))]
+    for number in own_runs(plan, outputs, b"within", *same):
+        output = Output(outputs, number)
+        if goes_on(outputs, number) and output.take(SHORTENED):
+            return output
     return None
 
 
-def fork_runner(plan: Command, outputs: Scope, record: int) -> None:
+def fork_runner(plan: Command, output: Output) -> None:
     """Be the scribe, and do not return. The child returns: the runner."""
     is_apart = plan.within is not None and posix.fstat(1)[1:3] != posix.fstat(2)[1:3]
-    sinks = [Sink(outputs, name % plan.number) for name in STREAMS[: 1 + is_apart]]
-    posix.setsid()
+    pipes = [posix.pipe() for _ in STREAMS[: 1 + is_apart]]
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
     runner = posix.fork()
-    for fd, source in (0, null), (1, sinks[0].writer), (2, sinks[-1].writer):
+    posix.setsid()
+    for fd, source in (0, null), (1, pipes[0][1]), (2, pipes[-1][1]):
         posix.dup2(null if runner else source, fd)
     if not runner:
         close_others({plan.ready})
@@ -3781,17 +3770,15 @@ def fork_runner(plan: Command, outputs: Scope, record: int) -> None:
         plan.is_background, plan.silence, plan.parent = False, float("inf"), posix.getppid()
         return
     try:
-        for signum in ENDING_SIGNALS:  # they are for the runner
-            _signal.signal(signum, _signal.SIG_IGN)
-        files = [fd for sink in sinks for fd in (sink.reader, sink.file)]
-        close_others({outputs.fd, record, *files})
+        readers = [reader for reader, _ in pipes]
+        close_others({output.outputs.fd, output.record, *output.files, *readers})
         posix.chdir("/")
-        write_down(sinks, record, runner)
+        write_down(output, readers, runner)
     finally:
         posix._exit(0)
 
 
-def write_down(sinks: list[Sink], record: int, runner: int) -> None:
+def write_down(output: Output, readers: list[int], runner: int) -> None:
     """Write a run's output down until no process can write any more; note its
     status when it ends.
 
@@ -3799,86 +3786,67 @@ def write_down(sinks: list[Sink], record: int, runner: int) -> None:
     """
     import select
 
-    while sinks or runner:
-        poll = select.poll()
-        for sink in sinks:
-            poll.register(sink.reader, select.POLLIN)
-        poll.poll(ONLOOK * 1000 * bool(sinks) if runner else None)
-        how = posix.WNOHANG if sinks else 0
+    streams = dict(zip(readers, (0, 1)))
+    while streams or runner:
+        how = posix.WNOHANG if streams else 0
         ended, status = posix.waitpid(runner, how) if runner else (0, 0)
-        sinks = [sink for sink in sinks if sink.take()]
+        for reader in select.select(streams, [], [], 0 if ended else ONLOOK)[0]:
+            data = posix.read(reader, 1 << 20)  # more than a pipe holds
+            output.append(streams[reader], data)
+            if not data:
+                del streams[reader]
         if ended:
-            posix.pwrite(record, b"status %5d\n" % wait_status(status), 0)
-            posix.close(record)
+            posix.pwrite(output.record, STATUS % wait_status(status), 0)
+            flock(output.record, LOCK_UN)
             runner = 0
+    output.shorten(FOR_EVER)
 
 
-class Sink:
-    """An output file that a scribe writes."""
-
-    def __init__(self, outputs: Scope, name: str) -> None:
-        self.outputs, self.name, self.file = outputs, name, open_file(name, outputs)
-        self.reader, self.writer = posix.pipe()
-        posix.set_blocking(self.reader, False)
-        self.size = self.left_out = 0
-
-    def take(self) -> bool:
-        """Write down what is in the pipe. False at the pipe's end."""
-        try:
-            data = posix.read(self.reader, 1 << 20)  # more than a pipe holds
-        except BlockingIOError:
-            return True
-        try:
-            self.size += posix.write(self.file, data)
-            if self.size > LARGEST_OUTPUT:  # a mark takes the place of the middle
-                tail = posix.pread(self.file, LAST_PART, self.size - LAST_PART)
-                first = FIRST_PART + len(LEFT_OUT % 0) * bool(self.left_out)
-                self.left_out += self.size - first - len(tail)
-                posix.ftruncate(self.file, FIRST_PART)
-                self.size = FIRST_PART + posix.write(self.file, LEFT_OUT % self.left_out + tail)
-        except OSError:  # a full disk ends no command: its output is lost
-            pass
-        return bool(data)
-
-
-def read_output(outputs: Scope, name: str, place: int) -> tuple[bytes, int]:
-    """Return a piece of an output file, and the place after it. Places count
-    the middle that was left out."""
-    try:
-        file = posix.open(name, posix.O_RDONLY | FILE, dir_fd=outputs.fd)
-    except OSError:
-        return b"", place
-    mark = posix.pread(file, len(LEFT_OUT % 0), FIRST_PART)
-    number = mark[len("\n[seqexec: ") :][:15]
-    left_out = int(number) if number.isdigit() and mark == LEFT_OUT % int(number) else 0
-    if place < FIRST_PART:
-        data = posix.pread(file, min(PIECE, FIRST_PART - place), place)
-    elif place < FIRST_PART + left_out:
-        data, place = mark, FIRST_PART + left_out - len(mark)
-    else:
-        data = posix.pread(file, PIECE, place - left_out + len(mark) * bool(left_out))
-    if posix.pread(file, len(mark), FIRST_PART) != mark:  # the scribe has changed it meanwhile
-        data = b""
-    posix.close(file)
-    return data, place + len(data)
-
-
-class Seen:
-    """How far onlookers have printed a run's streams, in bytes written."""
+class Output:
+    """A run's output and record, and up to where onlookers have printed it."""
 
     def __init__(self, outputs: Scope, number: int) -> None:
         self.scope, self.outputs, self.number = outputs.outer or outputs, outputs, number
-        self.places, self.caller = [0, 0], posix.getppid()
+        self.places, self.written = [0, 0], [0, 0]  # bytes of each stream; written by this scribe
         flags = posix.O_RDWR | posix.O_CREAT | FILE  # pwrite() appends where there is O_APPEND
-        self.file = open_inside(outputs, "%d.seen" % number, flags=flags)
+        self.record = open_inside(outputs, "%d.run" % number, flags=flags)
+        self.files = [open_file(name % number, outputs) for name in STREAMS]
 
     def take(self, seconds: float) -> bool:
         """Become the only onlooker, if no other one is there in time."""
-        if not flock_within(self.file, seconds, LOCK_EX):
+        if not flock_within(self.files[0], seconds, LOCK_EX):
             return False
-        words = posix.pread(self.file, 64, 0).split() + [b"0", b"0"]
-        self.places = [int(word) if word.isdigit() else 0 for word in words[:2]]
+        words = self.read("printed").split() + ["", ""]
+        self.places = [int(word) if word.isdecimal() else 0 for word in words[:2]]
         return True
+
+    def read(self, key: str) -> str:
+        """Return a line of the record."""
+        return read_record("%d.run" % self.number, self.outputs.fd).get(key, "")
+
+    def append(self, which: int, data: bytes) -> None:
+        """Write a piece down. A full disk ends no command: its output is
+        lost."""
+        try:
+            self.written[which] += posix.write(self.files[which], data)
+            self.shorten(0.0)
+        except OSError:
+            pass
+
+    def shorten(self, seconds: float) -> None:
+        """Leave out the middle of a long output, and mend the place in it, if
+        there is no onlooker after some seconds."""
+        for which, file in enumerate(self.files):
+            size = posix.fstat(file).st_size
+            if size > LARGEST_OUTPUT and self.take(seconds):
+                tail = posix.pread(file, LAST_PART, size - LAST_PART)
+                mark = LEFT_OUT % (self.written[which] - FIRST_PART - LAST_PART)
+                posix.ftruncate(file, FIRST_PART)
+                posix.write(file, mark + tail)
+                end, place = size - LAST_PART, self.places[which]  # of the middle
+                moved = place - end + FIRST_PART + len(mark)
+                self.note(which, moved if place >= end else min(place, FIRST_PART))
+                flock(self.files[0], LOCK_UN)
 
     def print_piece(self, which: int) -> bool:
         """Print a piece of what is new; False where there is none. A slow
@@ -3888,91 +3856,71 @@ class Seen:
         way round, the reader that the print wakes takes the processor before
         the note: after a SIGKILL at that moment the piece is printed twice.
         """
-        before = self.places[which]
-        data, place = read_output(self.outputs, STREAMS[which] % self.number, before)
-        if not data or not is_writable(1 + which, ONLOOK):
-            return bool(data)
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
-        try:
-            self.note(which, place)
-            while data:
-                data = data[posix.write(1 + which, data) :]
-        except OSError as error:
-            self.note(which, before)
-            if isinstance(error, BrokenPipeError):  # the reader has gone, as head does
-                exit_like(-_signal.SIGPIPE)
-            raise
-        finally:
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        return True
+        data = rest = posix.pread(self.files[which], PIECE, self.places[which])
+        if data and is_writable(1 + which, ONLOOK):
+            mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+            try:
+                self.note(which, self.places[which] + len(data))
+                while rest:
+                    rest = rest[posix.write(1 + which, rest) :]
+            finally:
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        return bool(data)
 
     def note(self, which: int, place: int) -> None:
         """Write down how far a stream is printed."""
         self.places[which] = place
-        posix.pwrite(self.file, b"%020d %020d" % tuple(self.places), 0)
+        posix.pwrite(self.record, PRINTED % tuple(self.places), len(STATUS % 0))
 
 
-def follow(plan: Command, seen: Seen) -> int:
+def follow(plan: Command, output: Output) -> int:
     """Print what is new of a run until it has ended, and return its status.
 
     Raise Failure, status 75, when the limit is over, or this process's caller
     is gone.
     """
-    outputs, number, name = seen.outputs, seen.number, "%d.run" % seen.number
-    command = read_record(name, outputs.fd).get("command", "?")
-    shown = "run %d (%s)" % (number, printable(command, 60))
-    began, screen = time.monotonic(), Screen(plan)
-    end = began + (float("inf") if plan.within is None else plan.within)
-    found = find_numbered(seen.scope, number)
-    if not seen.take(min(end - began, 1e6)):
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)  # a reader that has gone, as head does
+    outputs, scope = output.outputs, output.scope
+    shown = "run %d (%s)" % (output.number, printable(output.read("command"), 60))
+    began, screen, pause = time.monotonic(), Screen(plan), 0.0
+    limit = float("inf") if plan.within is None else plan.within
+    by_number = {each.record.get("run"): each for each in live_entries(scope)}
+    end, waiter = began + limit, by_number.get(str(output.number))
+    if not output.take(min(limit, FOR_EVER)):
         raise Failure("another onlooker follows %s" % shown, GAVE_UP)
-    fresh, pause = time.monotonic(), 0.0
     while True:
-        is_over = not sleep_on(own_identity(), name, outputs.fd, pause)
-        now, pause = time.monotonic(), 0.0
-        is_news = any([seen.print_piece(which) for which in (0, 1)])
+        is_over = not goes_on(outputs, output.number, pause)
+        is_news = any([output.print_piece(which) for which in (0, 1)])
         if is_over and not is_news:
             break
-        if now >= end + ONLOOK * is_news or posix.getppid() != seen.caller:
+        now = time.monotonic()
+        if now >= end + ONLOOK * is_news or posix.getppid() != plan.parent:
             text = "%s goes on: call %s --follow %d"
-            raise Failure(text % (shown, printable(__file__), number), GAVE_UP)
-        if is_news:
-            fresh = now
-            continue
-        if found and is_waiting(seen.scope, found[0].identity):
-            claim = Claim(seen.scope, found[0].identity, -1, -1)
-            screen.update(claim, found[0], now - began)
+            raise Failure(text % (shown, printable(__file__), output.number), GAVE_UP)
+        pause = 0.0 if is_news else min(end - now, ONLOOK, 1.25 * pause + 0.05)
+        if waiter and is_waiting(scope, waiter.identity):
+            screen.update(Claim(scope, waiter.identity, -1, -1), waiter, now - began)
         else:
             screen.clear()
-        pause = min(end - now, ONLOOK, 0.05 + (now - fresh) / 4)
     screen.clear()
-    append_line(name, "followed", outputs)
-    status = read_record(name, outputs.fd).get("status", "").strip()
+    status = output.read("status").strip()
     if status.lstrip("-").isdecimal() and -65 < int(status) < 256:
         return int(status)
     text = "%s has lost the process that writes its output down: its status is not known"
     raise Failure(text % shown)
 
 
-def find_numbered(scope: Scope, number: int) -> list[Entry]:
-    """Return the living waiter or the holder of a background run."""
-    found = [each for inner in with_inner(scope) for each in live_entries(inner)]
-    return [each for each in found if each.record.get("run") == str(number)]
-
-
-def named_run(plan: Command, text: str) -> Seen:
+def named_run(plan: Command, text: str) -> Output:
     """Return a known run, or this caller's newest."""
     outputs = open_outputs()
     numbers = run_numbers(outputs)
-    known = ", ".join(map(str, numbers[:9])) or "none"
-    if text in map(str, numbers):
-        return Seen(outputs, int(text))
-    if text:
-        shown = printable(text, 20), known
-        raise Failure("there is no run %s in this project; known: %s" % shown)
-    for number, _ in own_runs(plan, outputs):
-        return Seen(outputs, number)
-    raise Failure("this caller has no background run: name one; known: %s" % known)
+    found = [each for each in numbers if str(each) == text] if text else own_runs(plan, outputs)
+    if not found:
+        what = "background run of this caller: name one"
+        what = "run %s in this project" % printable(text, 20) if text else what
+        known = ", ".join(map(str, numbers[:9])) or "none"
+        raise Failure("there is no %s; known: %s" % (what, known))
+    return Output(outputs, found[0])
 
 
 def follow_by_number(plan: Command, text: str) -> int:
@@ -3984,12 +3932,8 @@ def follow_by_number(plan: Command, text: str) -> int:
 
 def cancel(plan: Command, text: str) -> int:
     """End a background run, queued or running."""
-    run = named_run(plan, text or "?")
-    found = find_numbered(run.scope, run.number)
-    if found:
-        return end_runs(run.scope, found)
-    say("run %d has ended already" % run.number)
-    return 0
+    output = named_run(plan, text or "?")
+    return end_runs(output.scope, str(output.number))
 
 
 # ---- held turns and empty queues -----------------------------------------------------------------
@@ -4028,20 +3972,18 @@ def end_hold() -> int:
 
 def drain(plan: Command) -> int:
     """Wait until no command runs or waits here. Raise Failure (75) in time."""
-    root, began = project_root(), time.monotonic()
+    scope, began = enter_scope(project_root()), time.monotonic()
     limit = number_setting(plan=plan, option="drain") if plan.given["drain"] else None
-    scope = enter_scope(root) if find_state(root) else None
-    while scope:
+    while True:
         found = live_entries(scope)
         if not found:
-            break
+            return 0
         left = TICK if limit is None else began + limit - time.monotonic()
         if left <= 0:
             shown = (found[-1].pid, printable(found[-1].command, 60))
             text = "gave up after %s: %d still run or wait, the last is PID %d (%s)"
             raise Failure(text % (duration(limit or 0), len(found), *shown), GAVE_UP)
         sleep_on(found[-1].identity, found[-1].path, scope.fd, min(left, TICK))
-    return 0
 
 
 # ---- git -----------------------------------------------------------------------------------------
@@ -4307,34 +4249,14 @@ def explain_git_failure(calls: list[GitCall]) -> None:
 KINDS = ("holders", "waiters", "away", "stale")
 
 
-def find_state(root: str) -> Scope | None:
-    """Return the project's scope, None where nothing has run yet."""
-    path = state_path(root)
-    paths = (path, "%s-%d" % (path, posix.geteuid()))
-    return open_state(root) if any(look_up(each, -1) for each in paths) else None
-
-
-def project_status(root: str) -> dict[str, Any]:
-    """Return all that --status shows, in the form of --json."""
-    scope = find_state(root)
-    seen = scope_status(scope, root, read_processes())
-    close_scope(scope)
-    return seen
-
-
-def scope_status(scope: Scope | None, root: str, table: dict[int, Process]) -> dict[str, Any]:
-    """Return a scope's holders, waiters, dead owners, and inner scopes."""
-    path = scope.path if scope else state_path(root)
-    seen: dict[str, Any] = {"project": root, "state": path, "scope": path, "holder": None}
-    seen.update({kind: [] for kind in KINDS}, nested={}, history=[], make=None)
-    if scope is None:
-        return seen
+def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str, Any]:
+    """Return all that --status shows of a scope, in the form of --json."""
+    seen: dict[str, Any] = {"project": root, "state": scope.path, "scope": scope.path}
+    seen.update({kind: [] for kind in KINDS}, holder=None, nested={}, make=None)
     for entry in entries(scope):
         shown = status_entry(entry, table)
         if entry.kind == "waiters":
             shown["position"] = len(seen["waiters"]) + 1
-        elif entry.kind == "away":
-            shown["kept"] = int(entry.kept)
         elif entry.kind == "stale" and entry.holds:
             left = Run(scope, entry.identity, entry.record).members()
             shown["left"] = [process.pid for process in left]
@@ -4361,6 +4283,7 @@ def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
         "user": user_name(user.st_uid) if user else "?",
         "from": entry.record.get("from", "-"),
         "run": int(entry.record["run"]) if entry.record.get("run", "").isdecimal() else None,
+        "kept": int(entry.kept),
         "held": "keeper" in entry.record,
         "left": [],
     }
@@ -4388,38 +4311,34 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
 
 def show_status(root: str, as_json: bool) -> int:
     """Print the holder, the waiters, and the last runs."""
-    seen = project_status(root)
-    return show_json(seen) if as_json else show("\n".join(status_lines(seen, terminal_width(1))))
+    seen = scope_status(open_state(root), root, read_processes())
+    return show_seen(seen, status_lines(seen, terminal_width(1)), as_json)
 
 
 def show_history(root: str, as_json: bool) -> int:
     """Print the runs that have ended, oldest first."""
-    scope = find_state(root)
-    runs = read_history(scope, 1000) if scope else []
-    if as_json:
-        return show_json(runs)
+    runs = read_history(open_state(root), 1000)
     width = terminal_width(1) if posix.isatty(1) else 10**6
-    return show("\n".join(history_lines(runs, "%Y-%m-%d %H:%M:%S", width)))
+    return show_seen(runs, history_lines(runs, "%Y-%m-%d %H:%M:%S", width), as_json)
 
 
-def show_json(seen: Any) -> int:
-    """Print an object as JSON."""
+def show_seen(seen: Any, lines: list[str], as_json: bool) -> int:
+    """Print what was seen as lines, or as JSON."""
     import json
 
-    return show(json.dumps(seen, indent=2))
+    return show(json.dumps(seen, indent=2) if as_json else "\n".join(lines))
 
 
 def status_lines(seen: dict[str, Any], width: int) -> list[str]:
     """Return a status as lines of a width."""
-    rows = [["project  " + printable(seen["project"])]] + scope_rows(seen, "")
+    rows = [["project  " + printable(seen["project"])]] + scope_rows(seen)
     rows += [] if seen["holders"] else [["nothing runs"]]
     lines = align_rows(rows, (3, 4), width)
     return lines + (history_lines(seen["history"], "%H:%M:%S", width) if seen["history"] else [])
 
 
-def scope_rows(seen: dict[str, Any], indent: str, around: str = "") -> list[list[str]]:
-    """Return the rows of a scope; those of inner scopes are indented. The turn
-    of a make that is the very command around it has no row."""
+def scope_rows(seen: dict[str, Any], indent: str = "") -> list[list[str]]:
+    """Return the rows of a scope; those of inner scopes are indented."""
     rows = []
     for kind, entry in [(each, entry) for each in KINDS for entry in seen[each]]:
         label, about = kind, megabytes(entry["memory"])
@@ -4436,11 +4355,9 @@ def scope_rows(seen: dict[str, Any], indent: str, around: str = "") -> list[list
         note += "(%s) " % entry["place"] if entry["place"] else ""
         note += "(of it still there: PID %s) " % left if left else ""
         words = [label, "PID %d" % entry["pid"], entry["user"], duration(entry["seconds"]), about]
-        if kind != "holders" or entry["command"] != around:
-            rows.append(words + [indent + note + entry["command"]])
+        rows.append(words + [indent + note + entry["command"]])
         if entry["identity"] in seen["nested"]:
-            inner = seen["nested"][entry["identity"]]
-            rows += scope_rows(inner, indent + "  ", entry["command"])
+            rows += scope_rows(seen["nested"][entry["identity"]], indent + "  ")
     return rows
 
 
@@ -4502,20 +4419,22 @@ def watch(root: str) -> int:
     """Show the status each second, in place, until q or Ctrl-C."""
     import select
     import termios
+    import tty
 
     if not posix.isatty(0) or not can_move_cursor(1):
         raise Failure("--watch wants a terminal that can move its cursor: use --status")
     before = termios.tcgetattr(0)
-    raw = termios.tcgetattr(0)
-    raw[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)  # Ctrl-C is a key here
     try:
         _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
-        termios.tcsetattr(0, termios.TCSADRAIN, raw)
+        tty.setraw(0, termios.TCSADRAIN)  # Ctrl-C is a key here
         posix.write(1, b"\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
         keys = b"-"
         while keys and not set(keys) & set(b"qQ\x03"):
             size = posix.get_terminal_size(1)
-            lines = status_lines(project_status(root), size.columns - 1)[: max(1, size.lines - 1)]
+            scope = open_state(root)
+            lines = status_lines(scope_status(scope, root, read_processes()), size.columns - 1)
+            close_scope(scope)
+            lines = lines[: max(1, size.lines - 1)]
             lines.append("%s  q ends" % time.strftime("%H:%M:%S"))
             text = "\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J"
             posix.write(1, text.encode("utf-8", "backslashreplace"))
@@ -4528,71 +4447,34 @@ def watch(root: str) -> int:
     return 0
 
 
-def kill_all(root: str) -> int:
-    """End this project's waiters, holders, their runs and orphans, without a
-    wait for a turn.
-
-    Return 125 if something is left. If this process is inside a run, a daemon
-    does the work: it does not end with that run.
-    """
-    scope = find_state(root)
-    found = [each for inner in with_inner(scope) for each in entries(inner)] if scope else []
-    if scope is None or not found:
-        say("nothing runs or waits in %s" % printable(root))
-        return 0
-    if any(is_inside(entry.identity, entry.record) for entry in found if entry.identity):
-        return run_outside()
-    return end_runs(scope, found)
-
-
-def end_orphans(root: str, name: str) -> int:
-    """End, for memmon.py, what a killed holder has left, if none waits.
-
-    The owner file stays for the next in line, which says what it finds.
-    """
-    scope = find_state(root)
-    for inner in with_inner(scope) if scope else ():
-        found = list(entries(inner))
-        dead = [each for each in found if each.identity == name and each.holds]
-        if any(each.kind == "waiters" for each in found) or not dead or dead[0].kind != "stale":
-            continue
-        shown = name_processes(end_run(inner, dead[0].identity, dead[0].record))
-        if shown:
-            text = "%s %s (PID %d) was killed; ended of its run: %s"
-            when, command = time.strftime("%Y-%m-%d %H:%M:%S"), printable(dead[0].command, 60)
-            append_line(ORPHANS, text % (when, command, dead[0].pid, shown), inner)
-            try:  # without O_CREAT: another holder's directory may be there by now
-                flags = posix.O_WRONLY | posix.O_APPEND | FILE
-                fd = posix.open(dead[0].path, flags, dir_fd=inner.fd)
-                posix.write(fd, b"ended %s\n" % shown.encode("utf-8", "backslashreplace"))
-                posix.close(fd)
-            except OSError:
-                pass
+def end_orphans(plan: Command) -> int:
+    """End, for memmon.py, what a killed holder has left, if no call waits that
+    will: take the turn, and give it back."""
+    plan.project, plan.shown, plan.quiet = project_root(), "--end-orphans", True
+    if not live_entries(enter_scope(plan.project)):
+        release(take_turn(plan))
     return 0
 
 
-def run_outside() -> int:
-    """Run this command line again in a process outside every run: in a session
-    of its own, with init for its parent. Return its status, 125 for none."""
-    reader, writer = posix.pipe()
-    if posix.fork():
-        posix.close(writer)
-        return (posix.read(reader, 1) or bytes([FAILED]))[0]
-    try:
+def end_runs(scope: Scope, number: str = "") -> int:
+    """End a project's waiters, holders, their runs and orphans, or those of one
+    background run, without a wait for a turn. Return 125 if one is left.
+
+    If this process is inside such a run, a child in a session of its own does
+    the work: it does not end with the run.
+    """
+    found = [each for inner in with_inner(scope) for each in entries(inner)]
+    found = [each for each in found if number in ("", each.record.get("run"))]
+    if not found:
+        nothing = "nothing runs or waits in this project"
+        say("run %s has ended already" % number if number else nothing)
+        return 0
+    if any(is_inside(entry.identity, entry.record) for entry in found if entry.identity):
+        child = posix.fork()
+        if child:
+            return wait_status(posix.waitpid(child, 0)[1])
         posix.setsid()
-        parent = posix.getpid()
-        if not posix.fork():
-            while posix.getppid() == parent:
-                time.sleep(0.001)
-            Own.identity, Own.parents = Identity(), None
-            posix.environ.pop(b"SEQEXEC_RUN", None)
-            posix.write(writer, bytes([main(sys.argv)]))
-    finally:
-        posix._exit(0)
-
-
-def end_runs(scope: Scope, found: list[Entry]) -> int:
-    """End waiters, holders, their runs; clean up. Return 125 if one is left."""
+        Own.is_apart = True
     living = [each for each in found if each.kind in ("holders", "waiters")]
     commands = {pid: each.command for each in found for pid in (each.identity.pid, each.pid)}
     runs = [Run(scope, each.identity, each.record) for each in found if each.identity]
@@ -4618,14 +4500,13 @@ def end_runs(scope: Scope, found: list[Entry]) -> int:
 
 def clean_up(scope: Scope, ended: set[Identity]) -> int:
     """Sweep what the dead have left."""
-    limit = time.monotonic() + KEEPER_LEAVES
-    while any(each.identity in ended for each in holders_in(scope)) and time.monotonic() < limit:
-        time.sleep(0.01)
-    for identity in [each for each, state in owners(scope).items() if state == "dead"]:
-        try_remove(posix.unlink, LOCK + "/" + identity, scope.fd)
-        if try_remove(posix.rmdir, LOCK, scope.fd):
-            try_remove(posix.unlink, HOLDER_PID, scope.fd)
     for identity in ended:
+        path = LOCK + "/" + identity
+        sleep_on(identity, path, scope.fd, KEEPER_LEAVES)  # a keeper gives its turn back
+        is_dead = owner_state(identity, path, scope.fd) == "dead"
+        if is_dead and try_remove(posix.unlink, path, scope.fd):
+            if try_remove(posix.rmdir, LOCK, scope.fd):
+                try_remove(posix.unlink, HOLDER_PID, scope.fd)
         reclaim_if_dead(scope, identity, keeps_place=False)
     tidy(scope)
     sweep_nested(scope)
@@ -4713,13 +4594,13 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
         "status": lambda: show_status(project_root(), as_json),
         "history": lambda: show_history(project_root(), as_json),
         "watch": lambda: watch(project_root()),
-        "kill-all": lambda: kill_all(project_root()),
+        "kill-all": lambda: end_runs(open_state(project_root())),
         "follow": lambda: follow_by_number(plan, plan.given["follow"]),
         "cancel": lambda: cancel(plan, plan.given["cancel"]),
         "drain": lambda: drain(plan),
         "hold": lambda: hold(plan),
         "release": end_hold,
-        "end-orphans": lambda: end_orphans(project_root(), plan.given["end-orphans"]),
+        "end-orphans": lambda: end_orphans(plan),
     }
     return actions[what[0]]()
 

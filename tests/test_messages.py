@@ -38,7 +38,7 @@ SEQEXEC = [
     ("--hold true", FAILED, "--hold runs no command, and here is one: true"),
     ("--release", FAILED, "nothing to release: this process is inside no held turn; *"),
     ("--background", FAILED, "no command: see --help"),
-    ("--follow", FAILED, "this caller has no background run: name one; known: none"),
+    ("--follow", FAILED, "there is no background run of this caller: name one; known: none"),
     ("--cancel 7", FAILED, "there is no run 7 in this project; known: none"),
     ("nonsense", NOT_FOUND, "nonsense: command not found"),
     ("/etc", NOT_EXECUTABLE, "/etc: cannot be executed: Permission denied"),

@@ -177,20 +177,6 @@ def test_a_nested_run_is_shown_in_its_place(project: Project, seqexec: Tool) -> 
     assert str(inner) in status(project, seqexec)
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-def test_a_make_in_a_recipe_line_is_shown_once(project: Project, seqexec: Tool) -> None:
-    text = "SHELL := %s\nall:\n\t@$(MAKE) -s inner\ninner:\n\t@echo ready; read line\n"
-    (project.path / "Makefile").write_text(text % project.seqexec.replace(" ", "\\ "))
-    outer = project.start(["make", "-s"])
-    assert read_line(outer) == "ready"
-    shown = [line.split(" MB  ")[1].strip() for line in status(project, seqexec).splitlines() if " MB  " in line]
-    assert shown == ["make -s", "make -s inner", "echo ready; read line"]
-    assert outer.stdin is not None
-    outer.stdin.write(b"\n")
-    outer.stdin.flush()
-    assert finish(outer)[0] == 0
-
-
 def test_a_hostile_command_is_shown_harmlessly(project: Project, tool: Tool) -> None:
     command = ["sh", "-c", "echo ready; read x", "\x1b[2J\x1b]0;title\x07\r\n\u202e\udcff"]
     process = project.start(tool.wrap(command))
