@@ -368,7 +368,7 @@ def test_orphans_that_are_to_be_waited_for_are_not_ended(project: Project, seqex
     run.kill()
     ended(run)
     time.sleep(0.7)
-    assert lives(child)
+    assert lives(child) and not status(project)["waiters"]
     assert project.run([seqexec.path, "true"], set={"SEQEXEC_ORPHANS": "wait"}).returncode == 0
 
 
