@@ -29,8 +29,9 @@ import sys
 import tempfile
 import time
 import uuid
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -217,10 +218,14 @@ class Reporter:
 
 
 class Streams:
-    """The processes of a run, and the directory for everything that they write."""
+    """The processes of a run, and the directory for everything that they write.
 
-    def __init__(self, directory: Path, word: str) -> None:
-        self.directory, self.word = directory, word
+    The first one compiles the tests when it collects them, which takes 2 s. The others start then, and read what it
+    has compiled.
+    """
+
+    def __init__(self, directory: Path, word: str, number: int) -> None:
+        self.directory, self.word, self.number = directory, word, number
         self.selector = selectors.DefaultSelector()
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         (directory / "claims").mkdir()
@@ -229,6 +234,8 @@ class Streams:
         """Start one more."""
         number = len(self.processes)
         environment = dict(environment, TMPDIR=str(self.directory), SEQEXEC_TEST_RUN=self.word)
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["PYTHONPYCACHEPREFIX"] = str(self.directory / "bytecode")
         reader, writer = os.pipe()
         temporary = ["--basetemp", str(self.directory / ("tmp-%d" % number))]
         command = [pytest, str(HERE / "run_tests.py"), "--stream", str(self.directory / "claims"), str(writer)]
@@ -241,11 +248,14 @@ class Streams:
         self.processes[number] = process
         self.selector.register(reader, selectors.EVENT_READ, [number, b""])
 
-    def attend(self, run: Run, reporter: Reporter) -> None:
+    def attend(self, run: Run, reporter: Reporter, start: Callable[[], None]) -> None:
         """Take in the news until all streams have ended, or none has told anything for too long."""
         heard = time.monotonic()
+        start()
         while self.selector.get_map():
             reporter.say()
+            while run.count and len(self.processes) < self.number:
+                start()
             for key, _ in self.selector.select(0.2):
                 heard = time.monotonic()
                 self.read(key, run)
@@ -309,11 +319,9 @@ def run_tests(arguments: list[str], environment: dict[str, str], streams: int = 
     reporter.say()
     pytest = find_pytest()
     with run_directory() as directory:
-        processes = Streams(directory, word)
+        processes = Streams(directory, word, streams or STREAMS_PER_CORE * cores())
         try:
-            for _ in range(streams or STREAMS_PER_CORE * cores()):
-                processes.start(pytest, arguments, environment)
-            processes.attend(run, reporter)
+            processes.attend(run, reporter, partial(processes.start, pytest, arguments, environment))
         finally:
             processes.close()
     return run
