@@ -90,6 +90,14 @@ def bytecode(scratch: Path, tools: Path) -> Path:
     return made.base
 
 
+@pytest.fixture(scope="session")
+def lasting(scratch: Path, tools: Path) -> Iterator[Project]:
+    """A project for what is started once for all tests."""
+    made = Project(scratch / "lasting" / "project", scratch / "lasting" / "state", tools, SESSION)
+    yield made
+    made.close()
+
+
 @pytest.fixture(params=["seqexec"])
 def tool(request: pytest.FixtureRequest, tools: Path) -> Tool:
     """The tool that serialises. make_sequential.py has the same code for it: test_make.py has what is its own."""

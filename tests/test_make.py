@@ -114,32 +114,22 @@ dir/deep: ; @$(MAKE) -C dir
 """
 CALLS: list[list[str]] = [
     [],
-    ["test"],
     ["test", "lint", "V=1"],
-    ["FOO=a b", "test"],
     ['FOO=it\'s $$HOME "x"', "test"],
     ["-j4", "-k", "-s", "test", "fail", "lint"],
-    ["-k", "fail", "test"],
     ["-i", "fail"],
     ["fail"],
     ["nonesuch"],
-    ["-C", "dir"],
     ["-C", "dir", "V=1", "test"],
     ["-f", "other.mk"],
-    ["-B", "out.txt"],
     ["-W", "in.txt", "out.txt"],
-    ["-o", "in.txt", "out.txt"],
     ["-t", "out.txt"],
-    ["-e", "test"],
-    ["-rR", "test"],
-    ["level"],
+    ["-erR", "test"],
     ["-j2", "level", "dir/deep"],
-    ["--no-print-directory", "-C", "dir"],
     ["--output-sync=target", "-j3", "test", "lint"],
     ["--eval=extra:;@echo extra", "extra"],
     ["--trace", "test"],
     ["--warn-undefined-variables"],
-    ["-n", "test"],
     ["-n", "-k", "fail", "test"],
     ["-q", "out.txt"],
     ["--version"],
@@ -165,17 +155,13 @@ def outcome(project: Project, argv: list[str]) -> tuple[int, bytes, bytes]:
 
 
 @pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
-def test_make_behind_the_wrapper_is_make(project: Project, wrapper: str, arguments: list[str]) -> None:
+def test_make_behind_the_wrapper_and_behind_the_guard_is_make(
+    project: Project, wrapper: str, scope: Path, arguments: list[str]
+) -> None:
     same_project(project, guard=False)
     expected = outcome(project, ["make", *arguments])
     same_project(project, guard=False)
     assert outcome(project, [wrapper, *arguments]) == expected
-
-
-@pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
-def test_make_behind_the_guard_is_make(project: Project, scope: Path, arguments: list[str]) -> None:
-    same_project(project, guard=False)
-    expected = outcome(project, ["make", *arguments])
     same_project(project, guard=True)
     assert outcome(project, ["make", *arguments]) == expected
     nothing_left(scope)
@@ -227,50 +213,49 @@ WORKS = [
 ]
 
 
-@pytest.mark.parametrize("line", LOOKS)
-def test_who_only_asks_does_not_wait(project: Project, tool: MakeTool, wrapper: str, line: str) -> None:
+def test_who_only_asks_does_not_wait(project: Project, wrapper: str, holder: Holder) -> None:
     write_makefile(project, "all: ; @echo ran\n", guard=False)
-    holder = Holder(project, tool)
-    result = project.run([wrapper, "--seq-wait", "0", *line.split()])
-    assert (result.returncode, result.stderr) in [(0, b""), (1, b"")]
-    assert b"\nran\n" not in b"\n" + result.stdout
+    for line in LOOKS:
+        result = project.run([wrapper, "--seq-wait", "0", *line.split()])
+        assert (result.returncode, result.stderr) in [(0, b""), (1, b"")], line
+        assert b"\nran\n" not in b"\n" + result.stdout, line
     assert holder.release() == 0
 
 
-@pytest.mark.parametrize("line", WORKS)
-def test_who_works_waits(project: Project, tool: MakeTool, wrapper: str, line: str) -> None:
+def test_who_works_waits(project: Project, wrapper: str, holder: Holder) -> None:
     write_makefile(project, "all: ; @echo ran\n", guard=False)
-    holder = Holder(project, tool)
-    result = project.run([wrapper, "--seq-wait", "0", *line.split()])
-    assert result.returncode == GAVE_UP
-    assert b"gave up" in result.stderr and b"--seq-wait 0" in result.stderr
-    holder.release()
-    assert project.run([wrapper, *line.split()]).returncode == 0
+    for line in WORKS:
+        result = project.run([wrapper, "--seq-wait", "0", *line.split()])
+        assert result.returncode == GAVE_UP, line
+        assert b"gave up" in result.stderr and b"--seq-wait 0" in result.stderr, line
+        assert b"\nran\n" in b"\n" + project.run(["make", *line.split()]).stdout, line
+    assert holder.release() == 0
 
 
-@pytest.mark.parametrize(
-    "name, flags, waits",
-    [
-        ("MAKEFLAGS", "h", True),
-        ("MAKEFLAGS", "k --help", True),
-        ("MAKEFLAGS", "n", False),
-        ("MAKEFLAGS", "kn", False),
-        ("MAKEFLAGS", "kn -- V=1", False),
-        ("MAKEFLAGS", "--no-print-directory", True),
-        ("MAKEFLAGS", "V=a\\ -n", True),
-        ("MAKE", "nice -n 5 make", True),
-    ],
-)
-def test_who_only_asks_in_a_variable_does_not_wait(
-    project: Project, tool: MakeTool, wrapper: str, name: str, flags: str, waits: bool
-) -> None:
+# A variable, what it is set to, and whether a make that has it so waits.
+VARIABLES = [
+    ("MAKEFLAGS", "h", True),
+    ("MAKEFLAGS", "k --help", True),
+    ("MAKEFLAGS", "n", False),
+    ("MAKEFLAGS", "kn", False),
+    ("MAKEFLAGS", "kn -- V=1", False),
+    ("MAKEFLAGS", "--no-print-directory", True),
+    ("MAKEFLAGS", "V=a\\ -n", True),
+    ("MAKE", "nice -n 5 make", True),
+]
+
+
+def test_who_only_asks_in_a_variable_does_not_wait(project: Project, wrapper: str, holder: Holder) -> None:
     write_makefile(project, "all: ; @touch built\n", guard=False)
-    holder = Holder(project, tool)
-    result = project.run([wrapper, "--seq-wait", "0"], set={name: flags})
-    assert result.returncode == (GAVE_UP if waits else 0)
+    for name, flags, waits in VARIABLES:
+        result = project.run([wrapper, "--seq-wait", "0"], set={name: flags})
+        assert result.returncode == (GAVE_UP if waits else 0), flags
     assert holder.release() == 0
-    assert project.run([wrapper], set={name: flags}).returncode == 0
-    assert (project.path / "built").exists() == waits
+    for name, flags, waits in VARIABLES:
+        assert project.run([wrapper], set={name: flags}).returncode == 0, flags
+        assert (project.path / "built").exists() == waits, flags
+        if waits:
+            (project.path / "built").unlink()
 
 
 def test_a_dry_run_above_is_a_dry_run_below(project: Project, tool: MakeTool, wrapper: str) -> None:
@@ -413,7 +398,7 @@ def test_the_jobserver_gets_through(project: Project, wrapper: str) -> None:
         assert result.stdout.endswith(b"done\n")
 
 
-@pytest.mark.parametrize("number", [12, pytest.param(71, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [5, pytest.param(71, marks=pytest.mark.long)])
 def test_many_makes_at_once_run_one_at_a_time_in_the_order_of_the_queue(
     project: Project, wrapper: str, tool: MakeTool, scope: Path, witness: Witness, number: int
 ) -> None:
@@ -460,11 +445,8 @@ def test_it_can_call_itself_in_any_order(
     project: Project, scope: Path, outer: list[str], guard: bool
 ) -> None:
     write_makefile(project, RECURSION, guard)
-    shown = set()
-    for goal in GOALS:
-        result = project.run([*outer, goal], timeout=20)
-        shown.add((goal, result.returncode, result.stdout, result.stderr))
-    assert shown == {(goal, 0, b"deep\n", b"") for goal in GOALS}
+    result = project.run([*outer, *GOALS], timeout=30)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"deep\n" * len(GOALS), b"")
     nothing_left(scope)
     nothing_left(project.state)
 
@@ -473,7 +455,7 @@ def test_it_can_call_itself_in_any_order(
 def test_two_terminals_in_opposite_orders(project: Project, scope: Path, guard: bool) -> None:
     """One takes the executor's lock, then make's, the other make's, then the executor's, again and again."""
     write_makefile(project, RECURSION + "lines: ; @./seqexec.py echo deep\n", guard)
-    loop = 'n=0; while [ $n -lt 6 ]; do "$@" || exit; n=$((n+1)); done'
+    loop = 'n=0; while [ $n -lt 3 ]; do "$@" || exit; n=$((n+1)); done'
     one = project.start(shell(loop, "./seqexec.py", "--quiet", "make", "-s", "wrapped"))
     two = project.start(shell(loop, "./make_sequential.py", "--seq-quiet", "-s", "lines"))
     three = project.start(shell(loop, "./seqexec.py", "--quiet", "./make_sequential.py", "-s", "lines"))
@@ -482,7 +464,7 @@ def test_two_terminals_in_opposite_orders(project: Project, scope: Path, guard: 
     )
     for process in (one, two, three, four):
         status, out, err = finish(process, 60)
-        assert (status, out) == (0, b"deep\n" * 6), err
+        assert (status, out) == (0, b"deep\n" * 3), err
     nothing_left(scope)
     nothing_left(project.state)
 
@@ -523,7 +505,7 @@ def test_what_is_left_of_a_dead_holders_make_is_ended_first(
         nothing_left(scope)
 
 
-@pytest.mark.parametrize("rounds", [30, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", ["wrapper", "guard"])
 def test_random_kills_never_make_two_run_or_one_hang(
     project: Project, wrapper: str, scope: Path, witness: Witness, how: str, rounds: int
@@ -559,7 +541,7 @@ def test_random_kills_never_make_two_run_or_one_hang(
     assert last.returncode == 0
     violations = witness.directory / "violations"
     assert not violations.exists(), violations.read_text()
-    assert len(witness.finished()) >= 5  # on a busy machine the kills are faster than the work
+    assert len(witness.finished()) >= 2  # on a busy machine the kills are faster than the work
     nothing_left(scope)
 
 
@@ -597,41 +579,28 @@ def test_plain_makes_run_in_the_order_of_arrival(
     write_makefile(project, "%: ; @" + critical(witness, "$@", 0.0))
     holder = Holder(project, tool)
     started = []
-    for number in range(10):
+    for number in range(4):
         started.append(project.start(["make", "-s", "t%d" % number]))
         wait_until(lambda: len([pid for pid in queued_pids(scope) if pid != holder.pid]) == len(started))
     line = read_line(started[-1], "stderr")
-    assert "10 of 10 in the queue, behind PID %d" % holder.pid in line
+    assert "4 of 4 in the queue, behind PID %d" % holder.pid in line
     assert any(":make -s t3\t" in line for line in queue_lines(scope))
     holder.release()
-    assert [finish(process)[0] for process in started] == [0] * 10
-    assert witness.order() == ["t%d" % number for number in range(10)]
+    assert [finish(process)[0] for process in started] == [0] * 4
+    assert witness.order() == ["t%d" % number for number in range(4)]
     nothing_left(scope)
 
 
-FREE = [
-    "-n all",
-    "-q all",
-    "--dry-run",
-    "-npq",
-    "-kn",
-    "-qp all",
-    "help",
-    "status help",
-    "-s kill-all",
-    "-j4 status",
-]
+FREE = ["-n all", "-q all", "--dry-run", "-npq", "-kn", "-qp all", "help", "status help", "-s kill-all", "-j4 status"]
 
 
-@pytest.mark.parametrize("line", FREE)
-def test_who_only_looks_or_rescues_is_not_guarded(project: Project, tool: MakeTool, line: str) -> None:
+def test_who_only_looks_or_rescues_is_not_guarded(project: Project, holder: Holder) -> None:
     write_makefile(project, "all: ; @echo ran\nhelp status kill-all: ; @echo $@\n")
-    holder = Holder(project, tool)
-    result = project.run(["make", *line.split()], timeout=10, set={"SEQEXEC_WAIT": "0"})
-    assert result.returncode in (0, 1) and result.stderr == b""
-    result = project.run(
-        ["make", "-s", "help", "all"], set={"SEQEXEC_WAIT": "0"}
-    )  # one of them has work to do
+    at_once = {"SEQEXEC_WAIT": "0"}
+    for line in FREE:
+        result = project.run(["make", *line.split()], timeout=10, set=at_once)
+        assert result.returncode in (0, 1) and result.stderr == b"", line
+    result = project.run(["make", "-s", "help", "all"], set=at_once)  # one of them has work to do
     assert result.returncode == 2
     assert b"gave up" in result.stderr and b"no turn" in result.stderr
     assert holder.release() == 0
@@ -646,7 +615,7 @@ def test_names_that_look_like_flags_are_guarded(project: Project, tool: MakeTool
     holder.release()
 
 
-@pytest.mark.parametrize("name", ["project", "it's", "$HOME"])
+@pytest.mark.parametrize("name", ["project", "it's $HOME"])
 def test_inside_it_costs_nothing(project: Project, name: str) -> None:
     """In a whole tree of makes only the first waits, whatever the checkout's name."""
     project = project.other(name)
@@ -712,15 +681,19 @@ def test_a_make_that_is_all_that_a_container_runs_is_guarded(project: Project) -
 @pytest.mark.skipif(not LINUX, reason="the files of another process")
 def test_a_make_that_has_ended_while_its_keeper_holds_is_shown_so(project: Project, tmp_path: Path) -> None:
     write_makefile(project, "all: ; @echo made\n")
+    late_for = tmp_path / "late"
     late = "    append_history(claim, plan, None, "
     source = (project.tools / "make_sequential.py").read_text()
     assert source.count(late) == 1
     copy = tmp_path / "make_sequential.py"
-    copy.write_text(source.replace(late, "    time.sleep(2)\n" + late))
+    wait = "    while posix.access(%r, posix.F_OK):\n        time.sleep(0.01)\n" % str(late_for)
+    copy.write_text(source.replace(late, wait + late))
     copy.chmod(0o755)
+    late_for.touch()
+    assert project.run([str(copy), "-s"]).stdout == b"made\n"
     for look in [str(copy), "--seq-status"], [project.seqexec, "--status"]:
-        assert project.run([str(copy), "-s"]).stdout == b"made\n"
         assert b"(has ended) make -s\n" in project.run(look).stdout
+    late_for.unlink()
 
 
 def test_a_makefile_that_is_replaced_is_read_to_its_end(project: Project, tool: MakeTool) -> None:

@@ -37,13 +37,11 @@ ENDED_SOMETHING = 3
 
 
 class Guarded:
-    """A scratch place with memmon.py, and a bystander that must be alive at the end."""
+    """A scratch place with memmon.py."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.memmon = str(project.tools / "memmon.py")
-        self.bystander = project.start(program("hog", "--cap", 60))
-        self.read_until(self.bystander, "waiting")
 
     @staticmethod
     def read_until(process: subprocess.Popen[bytes], word: str) -> str:
@@ -74,11 +72,18 @@ class Guarded:
         return self.project.start([self.memmon, *map(str, words)], **changes)
 
 
+@pytest.fixture(scope="session")
+def bystander(lasting: Project) -> int:
+    """The PID of a process that belongs to no test, and holds memory."""
+    process = lasting.start(program("hog", "--cap", 60, "--last", 3600))
+    Guarded.read_until(process, "waiting")
+    return process.pid
+
+
 @pytest.fixture
-def place(project: Project) -> Iterator[Guarded]:
-    made = Guarded(project)
-    yield made
-    assert lives(made.bystander.pid), "the innocent bystander is gone"
+def place(project: Project, bystander: int) -> Iterator[Guarded]:
+    yield Guarded(project)
+    assert lives(bystander), "the innocent bystander is gone"
 
 
 def told(text: bytes, word: str) -> list[str]:
@@ -177,8 +182,7 @@ def test_nobody_forks_away_while_its_family_is_ended(place: Guarded) -> None:
     assert result.returncode == -signal.SIGTERM
     assert told(result.stderr, "descendants")
     assert not told(result.stderr, "still there")
-    own = {place.bystander.pid}
-    assert not [pid for pid in marked(place.project.word) if pid not in own]
+    assert not marked(place.project.word)
 
 
 def test_a_double_fork_into_a_session_of_its_own_does_not_help(place: Guarded) -> None:
@@ -447,11 +451,10 @@ def test_the_report_tells_what_was_ended_and_why(place: Guarded) -> None:
     assert json.loads(report.read_text())["status"] == 3
 
 
-@pytest.mark.parametrize("size, megabytes", [("100", 100), ("100M", 100), ("1.5g", 1536), ("2048K", 2)])
-def test_a_size_is_megabytes_or_has_a_suffix(place: Guarded, size: str, megabytes: int) -> None:
-    assert place.limit("--limit", size) == megabytes << 20
-    for name in ("MEMORY_LIMIT_MB", "SEQEXEC_MEMORY_LIMIT_MB"):
-        assert place.limit(set={name: size}) == megabytes << 20
+@pytest.mark.parametrize("name", ["--limit", "MEMORY_LIMIT_MB", "SEQEXEC_MEMORY_LIMIT_MB"])
+def test_a_limit_may_have_a_suffix(place: Guarded, name: str) -> None:
+    words, variables = (["--limit", "1.5g"], {}) if name == "--limit" else ([], {name: "1.5g"})
+    assert place.limit(*words, set=variables) == 1536 << 20
 
 
 # ---- what people see ---------------------------------------------------------------------------------------
@@ -586,11 +589,11 @@ def test_the_command_has_the_locale_that_it_was_given(place: Guarded, locale: st
     assert result.stdout.decode() == ("unset" if locale is None else locale) + "\n"
 
 
-@pytest.mark.parametrize("interval", ["0", "1e9", "1e-9", "0.5"])
+@pytest.mark.parametrize("interval", ["0", "1e9", "1e-9"])
 def test_the_environment_is_understood_as_seqexec_understands_it(place: Guarded, interval: str) -> None:
     changes = {"set": {"CHECK_INTERVAL": interval, "MEMORY_LIMIT_MB": "1e3"}}
-    assert place.run("--", *shell("exit 3"), **changes).returncode == 3
-    assert place.limit(**changes) == 1000 << 20
+    result = place.run("--report", "/dev/fd/1", "--", *shell("exit 3"), **changes)
+    assert (result.returncode, json.loads(result.stdout)["limit"]) == (3, 1000 << 20)
     assert place.project.run([place.project.seqexec, *shell("exit 3")], **changes).returncode == 3
 
 
@@ -606,10 +609,9 @@ def test_the_peak_of_a_short_command_is_what_the_kernel_counted(place: Guarded) 
     assert 100 <= float(line.split()[2]) <= 130, line
 
 
-@pytest.mark.parametrize("signum", [34, 40])
-def test_a_command_that_dies_of_a_signal_that_has_no_name(place: Guarded, signum: int) -> None:
-    command = [program("hog")[0], "-c", "import os; os.kill(os.getpid(), %d)" % signum]
-    assert place.run("--", *command).returncode == -signum
+def test_a_command_that_dies_of_a_signal_that_has_no_name(place: Guarded) -> None:
+    command = [program("hog")[0], "-c", "import os; os.kill(os.getpid(), 40)"]
+    assert place.run("--", *command).returncode == -40
 
 
 def test_the_status_does_not_depend_on_a_reader(place: Guarded) -> None:
@@ -825,80 +827,63 @@ def test_a_command_that_becomes_a_daemon_is_still_watched(place: Guarded, reader
     """Its last process may be younger than the environments that a ps has shown a moment ago."""
     source = "import os, time\nfor step in range(2):\n    if os.fork():\n        os._exit(0)\n    os.setpgid(0, 0)\n"
     source += "    time.sleep(0.03)\ntime.sleep(0.5)\nx = bytearray(b'x') * (150 << 20)\ntime.sleep(20)\n"
-    for _ in range(3):
+    for _ in range(3 if reader == "ps" else 1):
         argv = ["--quiet", "--limit", "100", "--", program("hog")[0], "-c", source]
         result = place.run(*argv, set={"SEQEXEC_PROC": reader})
         assert result.returncode == 0 and told(result.stderr, "ended "), result
 
 
-@pytest.mark.parametrize("line", ["sleep 3", "sleep 3 & exit"], ids=["command", "heir"])
+@pytest.mark.parametrize("line", ["sleep 2", "sleep 2 & exit"], ids=["command", "heir"])
 def test_a_ps_that_ends_is_no_reason_to_look_again(place: Guarded, line: str) -> None:
     """The budget is 5 % of a core; woken by the end of each look's ps, it takes all of one."""
     began, before = time.monotonic(), os.times()
     assert place.run("--", *shell(line), set={"SEQEXEC_PROC": "ps"}).returncode == 0
     wall, after = time.monotonic() - began, os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    assert 3 <= wall and used < wall / 2
+    assert 2 <= wall and used < wall / 2
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "words, status, part",
-    [
-        (["--limit", "-5"], 2, "--limit: '-5'"),
-        (["--limit", "abc"], 2, "--limit: 'abc'"),
-        (["--limit", "1e20"], 2, "'1e20'"),
-        (["--limit", "1_0"], 2, "'1_0'"),
-        (["--limit", "\u0663"], 2, "--limit"),
-        (["--limit"], 2, "--limit wants a value"),
-        (["--limit=nan"], 2, "'nan'"),
-        (["--interval", "-1"], 2, "--interval: '-1'"),
-        (["--total", ""], 2, "--total: ''"),
-        (["--grace", "-1"], 2, "--grace"),
-        (["--warn", "200"], 2, "--warn"),
-        (["--pid", "1"], 2, "--pid 1"),
-        (["--pid", "0"], 2, "--pid"),
-        (["--pid", "-1"], 2, "--pid"),
-        (["--pid", "1" * 5000], 2, "--pid"),
-        (["--token", "x", "--", "true"], 2, "--token"),
-        (["--token", "", "--pid", "1"], 2, "--pid 1"),
-        (["--limit", "x"], 2, "or 0 for no limit"),
-        (["--pid", "abc\x1b[0m"], 2, "--pid"),
-        (["--pid", "99999999"], 1, "no such process"),
-        (["--frob"], 2, "--frob"),
-        (["--quiet=1"], 2, "--quiet takes no value"),
-        (["--limit", "2X"], 2, "'2X'"),
-        (["--report", "/nonexistent/report"], 125, "/nonexistent/report"),
-        (["--"], 2, "no command"),
-        (["stray"], 2, "stray"),
-    ],
-)
-def test_bad_input_is_one_line_and_a_documented_status(
-    place: Guarded, words: list[str], status: int, part: str
-) -> None:
-    result = place.run(*words)
-    assert result.returncode == status
-    (line,) = told(result.stderr, "")
-    assert part in line and line.isprintable()
+# What is said of the most likely mistakes is in test_messages.py as a whole.
+BAD_INPUT = [
+    (["--limit", "-5"], "--limit: '-5'"),
+    (["--limit", "\u0663"], "--limit"),
+    (["--total", ""], "--total: ''"),
+    (["--interval", "-1"], "--interval: '-1'"),
+    (["--grace", "-1"], "--grace"),
+    (["--warn", "200"], "--warn"),
+    (["--pid", "0"], "--pid"),
+    (["--pid", "-1"], "--pid"),
+    (["--pid", "1" * 5000], "--pid"),
+    (["--pid", "abc\x1b[0m"], "--pid"),
+    (["--token", "x", "--", "true"], "--token"),
+    (["--token", "", "--pid", "1"], "--pid 1"),
+    (["--quiet=1"], "--quiet takes no value"),
+    (["stray"], "stray"),
+]
+
+
+def test_bad_input_is_one_line_and_status_2(place: Guarded) -> None:
+    for words, part in BAD_INPUT:
+        result = place.run(*words)
+        (line,) = told(result.stderr, "")
+        assert result.returncode == 2 and part in line and line.isprintable(), (words, result)
 
 
 @pytest.mark.parametrize("name", ["MEMORY_LIMIT_MB", "CHECK_INTERVAL", "SEQEXEC_MEMORY_LIMIT_MB"])
-@pytest.mark.parametrize("junk", ["2X", "-1", "0x0", "two", "1 2"])
-def test_junk_in_the_environment_is_named_never_taken_for_a_number(
-    place: Guarded, name: str, junk: str
-) -> None:
-    result = place.run("--pid", place.bystander.pid, set={name: junk})
-    assert result.returncode == 2
-    (line,) = told(result.stderr, "")
-    assert name in line and junk in line
+def test_junk_in_the_environment_is_named_never_taken_for_a_number(place: Guarded, bystander: int, name: str) -> None:
+    for junk in "2X", "-1":
+        result = place.run("--pid", bystander, set={name: junk})
+        (line,) = told(result.stderr, "")
+        assert result.returncode == 2 and name in line and junk in line, result
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs to be another user")
-def test_a_process_of_another_user_is_refused(place: Guarded) -> None:
+def test_a_process_of_another_user_is_refused(place: Guarded, bystander: int) -> None:
     os.chmod(place.project.base, 0o777)
-    words = ("--pid", place.bystander.pid)
+    words = ("--pid", bystander)
     result = place.run(*words, preexec_fn=lambda: os.setuid(65534), set={"SEQEXEC_PYTHON": None})
     assert result.returncode == 1
     assert told(result.stderr, "another user")

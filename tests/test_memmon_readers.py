@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import functools
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Iterator
 
 import pytest
@@ -25,14 +25,16 @@ def memmon() -> Iterator[ModuleType]:
     yield load("memmon")
 
 
+@functools.lru_cache(maxsize=None)
+def compiled(name: str) -> CodeType:
+    path = PRODUCT_DIRECTORY / (name + ".py")
+    return compile(path.read_bytes(), str(path), "exec")
+
+
 def load(name: str) -> ModuleType:
     """Return one of the tools as a module."""
-    sys.dont_write_bytecode = True
-    path = str(PRODUCT_DIRECTORY / (name + ".py"))
-    spec = importlib.util.spec_from_file_location(name + "_under_test", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = ModuleType(name + "_under_test")
+    exec(compiled(name), module.__dict__)
     return module
 
 
@@ -499,6 +501,14 @@ def test_a_reused_pid_is_not_signalled(project: Project) -> None:
     python = [sys.executable, "-B", "-c", REUSE, str(PRODUCT_DIRECTORY / "memmon.py")]
     result = project.run([*unshare, *python])
     assert result.stdout.decode() == "True False (0, 0)\n", result.stderr.decode()
+
+
+def test_a_size_is_megabytes_or_has_a_suffix_and_junk_is_named(memmon: ModuleType) -> None:
+    for text, megabytes in ("100", 100), ("100M", 100), ("1.5g", 1536), ("2048K", 2), ("1e3", 1000):
+        assert memmon.parse_size(text) == megabytes << 20, text
+    for text in ("-5", "abc", "1e20", "1_0", "\u0663", "nan", "2X", "x", "", "0x0", "two", "1 2"):
+        with pytest.raises(ValueError, match="not a size.*or 0 for no limit"):
+            memmon.parse_size(text)
 
 
 def test_the_defaults_are_those_of_the_readme(memmon: ModuleType) -> None:

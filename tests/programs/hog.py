@@ -4,7 +4,7 @@
     hog.py --cap MB [options]
 
 stdout: "ready PID" before, "passed SECONDS" (monotonic clock) when --mark MB are held, "full PID" when the
-cap is reached, "waiting BYTES" when all is done. Its end comes from outside, or from an alarm after a minute.
+cap is reached, "waiting BYTES" when all is done. Its end comes from outside, or from an alarm (--last).
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def main() -> None:
     )
     parser.add_argument("--run", type=int, default=0, help="commands to run when the memory is taken")
     parser.add_argument("--wait", action="store_true", help="take memory only after a line on stdin")
+    parser.add_argument("--last", type=int, default=60, help="seconds to its end")
     parser.add_argument("--user", type=int, default=0, help="be this user, by its number")
     options = parser.parse_args()
     assert 0 < options.cap <= 1500, "no test takes more"
@@ -117,7 +118,7 @@ def main() -> None:
         os.setuid(options.user)
     if options.leave:
         leave()
-    signal.alarm(60)
+    signal.alarm(options.last)
     if options.ignore_term:
         signal.signal(signal.SIGTERM, lambda signum, frame: say("term"))
     fork_idle(options.children)
