@@ -468,10 +468,10 @@ def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str
     return str(directory / "seqexec.py")
 
 
-def believing_nothing(project: Project, directory: Path) -> str:
+def believing_nothing(project: Project, directory: Path, *changes: tuple[str, str]) -> str:
     """Return the path of a copy to which no flock proves an owner's death, as on a network's file system."""
     proof = "    is_local = identity.host == own.host"
-    return changed(project, directory, (proof, "    can_flock = False\n" + proof))
+    return changed(project, directory, (proof, "    can_flock = False\n" + proof), *changes)
 
 
 # ---- holders and waiters -----------------------------------------------------------------------------------

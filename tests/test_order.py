@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pages import default
 from support import (
     GAVE_UP,
     LINUX,
@@ -43,14 +44,14 @@ def test_the_next_command_starts_within_100_ms(project: Project, seqexec: Tool) 
     """Nearly half of some hand-overs do, so that a busy machine is no fault of the tool's."""
     holder = Holder(project, seqexec)
     processes = []
-    for _ in range(12):
+    for _ in range(7):
         processes.append(project.start(seqexec.wrap(shell("date +%s%N >>log; date +%s%N >>log"))))
         wait_for_waiter(project.state, processes[-1])
     holder.release()
-    assert [ended(process) for process in processes] == [0] * 12
+    assert [ended(process) for process in processes] == [0] * 7
     moments = [int(line) for line in (project.path / "log").read_text().split()]
     pauses = sorted(later - earlier for earlier, later in zip(moments[1::2], moments[2::2]))
-    assert pauses[4] < 100e6, pauses
+    assert pauses[2] < 100e6, pauses
 
 
 def test_a_newcomer_queues_behind_one_that_is_slow_to_take_a_free_lock(
@@ -78,7 +79,7 @@ def test_the_queue_keeps_the_lines_of_those_who_wait(project: Project, seqexec: 
     settled = "%d\n" % second.pid
     path = project.state / "current.pid"
     wait_until(lambda: path.exists() and path.read_text() == settled)
-    for _ in range(200):
+    for _ in range(100):
         assert third.pid in queued_pids(project.state)
         time.sleep(0.005)
     finish(second)
@@ -132,15 +133,19 @@ def test_waiters_line_up_again_when_queue_or_state_directory_are_removed(project
 
 
 def test_a_wait_lasts_as_long_as_it_was_told(project: Project, tool: Tool, holder: Holder) -> None:
-    began = time.monotonic()
-    assert project.run(tool.wrap(["true"], wait=1)).returncode == GAVE_UP
-    assert 1 <= time.monotonic() - began < 8
+    for words, variables in ({"wait": 1}, {}), ({}, {"SEQEXEC_WAIT": "1"}):
+        began = time.monotonic()
+        assert project.run(tool.wrap(["true"], **words), set=variables).returncode == GAVE_UP
+        assert 1 <= time.monotonic() - began < 8
 
 
-def test_a_quiet_wait_by_the_environment_says_nothing(project: Project, tool: Tool, holder: Holder) -> None:
+def test_a_quiet_wait_by_the_environment_says_nothing_but_failures(
+    project: Project, tool: Tool, holder: Holder
+) -> None:
     waiter = project.start(tool.wrap(["true"]), set={"SEQEXEC_QUIET": "1"})
     wait_for_waiter(project.state, waiter)
-    time.sleep(1)
+    failed = project.run(tool.wrap(["true"], wait=1), set={"SEQEXEC_QUIET": "1"})
+    assert failed.returncode == GAVE_UP and len(failed.stderr.splitlines()) == 1
     holder.release()
     assert finish(waiter) == (0, b"", b"")
 
@@ -156,13 +161,13 @@ def test_the_waiting_line_comes_again(project: Project, seqexec: Tool, holder: H
 
 def test_a_callers_timer_outlives_the_wait(project: Project, seqexec: Tool, holder: Holder) -> None:
     """alarm(2) is the command's after the wait, in the time that was left."""
-    program = "import os, signal, sys; signal.alarm(4); os.execv(sys.argv[1], sys.argv[1:])"
+    program = "import os, signal, sys; signal.alarm(3); os.execv(sys.argv[1], sys.argv[1:])"
     began = time.monotonic()
     process = project.start([sys.executable, "-c", program, *seqexec.wrap(["sleep", "60"])])
     wait_for_waiter(project.state, process)
     holder.release()
     assert ended(process) == -signal.SIGALRM
-    assert time.monotonic() - began > 3.5
+    assert time.monotonic() - began > 2.5
 
 
 def test_a_call_whose_run_ends_as_it_enters_is_outside(project: Project, seqexec: Tool, tmp_path: Path) -> None:
@@ -198,7 +203,7 @@ def test_silence_of_some_seconds_is_no_death(project: Project, seqexec: Tool, tm
     assert project.run(seqexec.wrap(["true"])).returncode == 0
     lock.mkdir(mode=0o1700)
     (lock / "1.far-0a1b2c3d.1.77.t77").write_text("command far\n")
-    assert project.run([copy, "--wait", "5", "true"]).returncode == GAVE_UP
+    assert project.run([copy, "--wait", "4", "true"]).returncode == GAVE_UP
     shutil.rmtree(lock)
 
 
@@ -223,10 +228,11 @@ def test_an_orphan_has_two_seconds_to_end_and_gets_to_see_the_term(project: Proj
     nothing_left(project.state)
 
 
-def test_memory_has_the_limit_that_the_help_names(project: Project, seqexec: Tool) -> None:
+def test_memory_has_the_limit_that_the_help_and_the_readme_name(project: Project, seqexec: Tool) -> None:
     process = project.start(seqexec.wrap(shell("read line")))
-    wait_until(lambda: any("--limit 2048 " in command_of(pid) for pid in children_of(process.pid)))
-    assert "2048; 0: no limit" in project.run([project.seqexec, "--help"]).stdout.decode()
+    limit = default("MEMORY_LIMIT_MB")
+    wait_until(lambda: any("--limit %s " % limit in command_of(pid) for pid in children_of(process.pid)), limit, 5)
+    assert "%s; 0: no limit" % limit in project.run([project.seqexec, "--help"]).stdout.decode()
     finish(process)
 
 

@@ -407,26 +407,26 @@ def test_a_standard_output_that_is_full_is_named(project: Project, tool: Tool) -
     assert result.stderr.decode() == "%s: cannot write to standard output: No space left on device\n" % tool.name
 
 
-@pytest.mark.parametrize(
-    "name, value, place",
-    [("CI", "1", "CI"), ("GIT_INDEX_FILE", "x", "git hook"), ("MAKELEVEL", "1", "make"), ("X", "1", "-")],
-)
 def test_the_status_tells_whose_a_run_is_and_where_it_comes_from(
-    project: Project, seqexec: Tool, name: str, value: str, place: str
+    project: Project, seqexec: Tool, holder: Holder
 ) -> None:
-    holder = Holder(project, seqexec)
-    waiter = project.start(seqexec.wrap(["true"]), set={name: value})
-    wait_for_waiter(project.state, waiter)
+    places = {"CI": "CI", "GIT_INDEX_FILE": "git hook", "MAKELEVEL": "make", "X": "-"}
+    waiters = []
+    for name in places:
+        waiters.append(project.start(seqexec.wrap(["true"]), set={name: "1"}))
+        wait_for_waiter(project.state, waiters[-1])
     shown = json_of(project.run([project.seqexec, "--status", "--json"]))
     user = pwd.getpwuid(os.geteuid()).pw_name
     found = shown["holders"] + shown["waiters"]
-    assert [(each["user"], each["from"]) for each in found] == [(user, "-"), (user, place)]
+    assert [(each["user"], each["from"]) for each in found] == [(user, place) for place in ["-", *places.values()]]
     assert all(4_000_000 < each["memory"] < 200_000_000 for each in found)
     text = project.run([project.seqexec, "--status"]).stdout.decode()
     assert re.search(r"^runs +PID %d +%s +\S+ s +\d+ MB +/bin/sh -c" % (holder.pid, user), text, re.MULTILINE)
-    assert re.search(r"^waits 1 +PID %d +%s +\S+ s +%s +true$" % (waiter.pid, user, place), text, re.MULTILINE)
+    for number, (waiter, place) in enumerate(zip(waiters, places.values()), 1):
+        line = r"^waits %d +PID %d +%s +\S+ s +%s +true$" % (number, waiter.pid, user, place)
+        assert re.search(line, text, re.MULTILINE), text
     holder.release()
-    assert ended(waiter) == 0
+    assert [ended(waiter) for waiter in waiters] == [0] * 4
 
 
 def test_the_history_names_what_ended_a_run_and_the_memory_it_had(project: Project, seqexec: Tool) -> None:
@@ -463,3 +463,4 @@ def test_the_history_tells_all_and_does_not_grow_for_ever(project: Project, seqe
         stream.write("1700000000 0 0.0 1.00 0 - make test\n" * 2500)
     assert project.run(seqexec.wrap(["true"])).returncode == 0
     wait_until(lambda: history.stat().st_size < 66000)
+    assert len(json_of(project.run([project.seqexec, "--history", "--json"]))) > 500

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""cases.py CASE [MB]: hold memory in one of the ways that are easily counted wrongly.
+"""cases.py CASE: hold memory in one of the ways that are easily counted wrongly.
 
 Prints "ready PID", waits for a line on stdin, does what the case says, prints
 "done", and waits for the end of stdin. Each process has a hard cap on its
@@ -46,22 +46,22 @@ def fork(work):
 
 
 def run_commands():
-    """600 MB, and one short command after another, for a second and a half."""
-    kept = take(600)
-    end = time.monotonic() + 1.5
+    """200 MB, and one short command after another, for a second."""
+    kept = take(200)
+    end = time.monotonic() + 1
     while time.monotonic() < end:
         subprocess.run(["/bin/true"], check=True)
     return kept
 
 
 def borrow():
-    """600 MB, and a posix_spawn that waits before its exec, for a second or two."""
+    """200 MB, and a posix_spawn that waits before its exec, for a second or two."""
     os.mkfifo("held-open")
     if not os.fork():
         time.sleep(2)
         os.open("held-open", os.O_WRONLY)
         os._exit(0)
-    kept = take(600)
+    kept = take(200)
     actions = [(os.POSIX_SPAWN_OPEN, 0, "held-open", os.O_RDONLY, 0)]  # it waits for the writer
     pid = os.posix_spawn("/bin/true", ["true"], os.environ, file_actions=actions)
     os.waitpid(pid, 0)
@@ -79,10 +79,10 @@ def rewrite():
     return kept
 
 
-def run_beside_threads(megabytes=300):
-    """Memory; a thread maps and unmaps 4 MB while another starts commands."""
-    kept = take(megabytes)
-    end = time.monotonic() + 1.5
+def run_beside_threads():
+    """300 MB; a thread maps and unmaps 4 MB while another starts commands."""
+    kept = take(300)
+    end = time.monotonic() + 1
 
     def spawn():
         while time.monotonic() < end:
@@ -96,31 +96,31 @@ def run_beside_threads(megabytes=300):
 
 
 def share():
-    """250 MB; a fork writes 290 MB of shared memory of its own."""
-    kept = take(250)
-    fork(lambda: take(290, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))
+    """125 MB; a fork writes 145 MB of shared memory of its own."""
+    kept = take(125)
+    fork(lambda: take(145, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))
     return kept
 
 
 def dirty_file():
-    """300 MB; a fork dirties 300 MB of a mapped file and takes 220 MB."""
-    kept = take(300)
+    """150 MB; a fork dirties 150 MB of a mapped file and takes 110 MB."""
+    kept = take(150)
     with tempfile.TemporaryFile(dir=".") as file:
-        file.truncate(300 * MB)
-        fork(lambda: (take(300, mmap.MAP_SHARED, file.fileno()), take(220)))
+        file.truncate(150 * MB)
+        fork(lambda: (take(150, mmap.MAP_SHARED, file.fileno()), take(110)))
     return kept
 
 
 def double_fork():
-    """400 MB, and a worker that has lost its parent takes 150 MB."""
-    kept = take(400)
+    """200 MB, and a worker that has lost its parent takes 75 MB."""
+    kept = take(200)
     reader, writer = os.pipe()
     first = os.fork()
     if not first:
         if os.fork():
             os._exit(0)
         signal.alarm(60)
-        worker = take(150)
+        worker = take(75)
         os.write(writer, b"x")
         signal.pause()
         del worker
@@ -131,9 +131,9 @@ def double_fork():
 
 
 def give_back():
-    """900 MB, touched and given back with MADV_FREE in pieces of 45 MB."""
-    memory = mmap.mmap(-1, 900 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    for start in range(0, 900, 45):
+    """450 MB, touched and given back with MADV_FREE in pieces of 45 MB."""
+    memory = mmap.mmap(-1, 450 * MB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for start in range(0, 450, 45):
         for _ in range(45):
             memory.write(b"x" * MB)
         memory.madvise(MADV_FREE, start * MB, 45 * MB)
@@ -141,8 +141,8 @@ def give_back():
 
 
 def four_children():
-    """Four forks that take 100 MB each, live for a second, and end."""
-    children = [fork(lambda: take(100)) for _ in range(4)]
+    """Four forks that take 50 MB each, live for a second, and end."""
+    children = [fork(lambda: take(50)) for _ in range(4)]
     time.sleep(1)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
@@ -171,6 +171,6 @@ resource.setrlimit(resource.RLIMIT_AS, (1300 * MB, 1300 * MB))
 signal.alarm(60)
 os.write(1, b"ready %d\n" % os.getpid())
 sys.stdin.readline()
-kept = {name: value for name, value in globals().items() if callable(value)}[sys.argv[1]](*map(int, sys.argv[2:]))
+kept = {name: value for name, value in globals().items() if callable(value)}[sys.argv[1]]()
 os.write(1, b"done\n")
 sys.stdin.read()

@@ -762,7 +762,7 @@ MUTANTS = [
         "memmon.py's own memory limit is another",
         "",
         (("limit_name = 2048 * MB", "limit_name = 99999 * MB"),),
-        ("test_promises.py", "-k", "memory_limit_has"),
+        ("test_memmon_readers.py", "-k", "those_of_the_readme"),
     ),
     Mutant(
         "memmon.py's own grace period is 0.3 s",
@@ -825,6 +825,12 @@ MUTANTS = [
         ("test_memmon_readers.py", "-k", "those_of_the_readme"),
     ),
     Mutant(
+        "the README has a wrong default of MEMORY_LIMIT_MB",
+        "",
+        (("| 2048 |\n", "| 4096 |\n"),),
+        ("test_memmon_readers.py", "-k", "those_of_the_readme"),
+    ),
+    Mutant(
         "the README invents a variable",
         "",
         (("| `SEQEXEC_GRACE` |", "| `SEQEXEC_PATIENCE` |"),),
@@ -838,9 +844,8 @@ MUTANTS = [
             ("test_promises.py", "-k", test),
         )
         for variable, right, wrong, test in (
-            ("MEMORY_LIMIT_MB", "2048", "4096", "memory_limit_has"),
             ("SEQEXEC_GRACE", "2", "5", "two_seconds"),
-            ("SEQEXEC_ABANDONED", "300", "600", "after_a_minute_of_silence"),
+            ("SEQEXEC_ABANDONED", "300", "600", "silence_that_the_readme"),
             ("SEQEXEC_GIT_WAIT", "10", "60", "waits_for_others"),
             ("SEQEXEC_ORPHANS", "`end`", "`wait`", "orphans_and_leftovers"),
             ("SEQEXEC_LEFTOVERS", "`wait`; `leave` under `-c`", "`leave`; `wait` under `-c`", "orphans_and_leftovers"),
