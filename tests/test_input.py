@@ -56,35 +56,30 @@ def assert_one_line(
 # ---- the command line --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["--no-such-option", "true"], "--no-such-option"),
-        (["--tiemout", "3", "true"], "--timeout"),
-        (["--timeout"], "--timeout"),
-        (["--timeout", "-1", "true"], "--timeout"),
-        (["--timeout", "abc", "true"], "--timeout"),
-        (["--timeout", "", "true"], "--timeout"),
-        (["--timeout", "nan", "true"], "--timeout"),
-        (["--timeout=1e", "true"], "--timeout"),
-        (["--wait", "-1", "true"], "--wait"),
-        (["--wait", "soon", "true"], "--wait"),
-        (["--memory-limit", "-1", "true"], "--memory-limit"),
-        (["--memory-limit", "2X", "true"], "--memory-limit"),
-        (["--memory-limit", "G", "true"], "--memory-limit"),
-        (["--leftovers", "what", "true"], "--leftovers"),
-        (["--timeout", "1_0", "true"], "--timeout"),
-        (["--no-wait=3", "true"], "takes no value"),
-        (["--kill-all", "true"], "--kill-all runs no command"),
-        (["--json", "true"], "--json runs no command"),
-        (["--status", "--kill-all"], "--status and --kill-all"),
-        (["--kill-all", "--json"], "--kill-all and --json"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_bad_command_line_is_one_line_and_125(project: Project, arguments: list[str], word: str) -> None:
-    assert_one_line(project.run([project.seqexec, *arguments]), FAILED, word)
-    assert not project.state.exists() or nothing_left(project.state) is None
+# What is said of the most likely mistakes is in test_messages.py as a whole.
+BAD_LINES = [
+    ("--no-such-option true", "--no-such-option"),
+    ("--tiemout 3 true", "--timeout"),
+    ("--timeout -1 true", "--timeout"),
+    ("--timeout nan true", "--timeout"),
+    ("--timeout=1e true", "--timeout"),
+    ("--timeout 1_0 true", "--timeout"),
+    ("--timeout= true", "--timeout"),
+    ("--wait -1 true", "--wait"),
+    ("--memory-limit -1 true", "--memory-limit"),
+    ("--memory-limit G true", "--memory-limit"),
+    ("--no-wait=3 true", "takes no value"),
+    ("--kill-all true", "--kill-all runs no command"),
+    ("--json true", "--json runs no command"),
+    ("--status --kill-all", "--status and --kill-all"),
+    ("--kill-all --json", "--kill-all and --json"),
+]
+
+
+def test_a_bad_command_line_is_one_line_and_125(project: Project) -> None:
+    for line, word in BAD_LINES:
+        assert_one_line(project.run([project.seqexec, *line.split()]), FAILED, word)
+        assert not project.state.exists() or nothing_left(project.state) is None
 
 
 @pytest.mark.parametrize("name, value", [("SEQEXEC_DIR", "here"), ("SEQEXEC_PROC", "/nowhere")])
@@ -103,8 +98,8 @@ def test_what_others_have_exported_keeps_nobody_from_a_look_or_a_rescue(project:
     assert (result.returncode, result.stderr) == (0, b"") or option == "--kill-all" and result.returncode == 0
 
 
-@pytest.mark.parametrize("size", ["100M", "0.1g", "102400K"])
-def test_a_memory_limit_may_be_a_size(project: Project, size: str) -> None:
+def test_a_memory_limit_may_be_a_size(project: Project) -> None:
+    size = "0.1g"
     for words, changes in (["--memory-limit", size], {}), ([], {"MEMORY_LIMIT_MB": size}):
         hog = [project.seqexec, *words, *program("hog", "--cap", 300)]
         said = project.run(hog, set=changes).stderr.decode()
@@ -175,7 +170,7 @@ def test_a_file_without_a_run_bit_that_is_no_script_is_126(project: Project, seq
 # ---- time limits -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["10m", "abc", "-1", "nan", "1e", " "])
+@pytest.mark.parametrize("value", ["10m", "-1", "nan", " "])
 def test_a_limit_that_is_no_number_is_fatal_for_a_command_and_ignored_under_dash_c(
     project: Project, value: str
 ) -> None:
@@ -244,13 +239,13 @@ def test_a_command_that_ignores_term_is_killed_after_the_grace_period(project: P
     assert 0.6 <= time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("grace", ["2s", "-1", "nan"])
-def test_a_grace_period_that_is_no_number_is_named_and_keeps_nothing_alive(project: Project, grace: str) -> None:
+def test_a_grace_period_that_is_no_number_is_named_and_keeps_nothing_alive(project: Project) -> None:
     line = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
-    result = project.run([project.seqexec, "--timeout", "0.2", "sh", "-c", line], set={"SEQEXEC_GRACE": grace})
-    assert result.returncode == TIMED_OUT
-    assert not lives(int(result.stdout))
-    assert b"SEQEXEC_GRACE=" + grace.encode() in result.stderr
+    for grace in "2s", "-1":
+        result = project.run([project.seqexec, "--timeout", "0.2", "sh", "-c", line], set={"SEQEXEC_GRACE": grace})
+        assert result.returncode == TIMED_OUT
+        assert not lives(int(result.stdout))
+        assert b"SEQEXEC_GRACE=" + grace.encode() in result.stderr
     nothing_left(project.state)
 
 

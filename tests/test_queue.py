@@ -55,7 +55,7 @@ LONG = pytest.mark.long
 # ---- order -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [20, pytest.param(71, marks=LONG), pytest.param(500, marks=LONG)])
+@pytest.mark.parametrize("number", [8, pytest.param(71, marks=LONG), pytest.param(500, marks=LONG)])
 def test_many_at_once_run_one_at_a_time_in_the_order_of_the_queue(
     project: Project, tool: Tool, holder: Holder, witness: Witness, number: int
 ) -> None:
@@ -83,35 +83,35 @@ def test_many_at_once_run_one_at_a_time_in_the_order_of_the_queue(
 
 def test_who_comes_first_runs_first(project: Project, tool: Tool, holder: Holder, witness: Witness) -> None:
     processes = []
-    for name in range(12):
+    for name in range(5):
         processes.append(project.start(tool.wrap(witness.command(name))))
         wait_for_waiter(tool.scope(project), processes[-1])
     holder.release()
-    assert [ended(process) for process in processes] == [0] * 12
-    assert witness.order() == [str(name) for name in range(12)]
+    assert [ended(process) for process in processes] == [0] * 5
+    assert witness.order() == [str(name) for name in range(5)]
     witness.check()
 
 
 def test_a_newcomer_does_not_overtake_while_the_lock_changes_hands(
     project: Project, tool: Tool, witness: Witness
 ) -> None:
-    """Ten that come back at once after each run, as loops in ten terminals do: none is overtaken twice."""
+    """Five that come back at once after each run, as loops in five terminals do: none is overtaken twice."""
     loop = 'n=0; while [ $n -lt 5 ]; do "$@" || exit; n=$((n+1)); done'
-    loops = [project.start(shell(loop, *tool.wrap(witness.command(name, 0.01)))) for name in range(10)]
-    assert [ended(each, 60) for each in loops] == [0] * 10
+    loops = [project.start(shell(loop, *tool.wrap(witness.command(name, 0.01)))) for name in range(5)]
+    assert [ended(each, 60) for each in loops] == [0] * 5
     witness.check()
     order = witness.order()
-    assert len(order) == 50
-    for start in range(10, 30):
-        assert len(set(order[start : start + 21])) == 10
+    assert len(order) == 25
+    for start in range(5, 15):
+        assert len(set(order[start : start + 11])) == 5
     nothing_left(tool.scope(project))
 
 
 def test_commands_without_any_crash_never_overlap(project: Project, tool: Tool, witness: Witness) -> None:
-    processes = [project.start(tool.wrap(witness.command(name, 0.02))) for name in range(40)]
-    assert [ended(process, 60) for process in processes] == [0] * 40
+    processes = [project.start(tool.wrap(witness.command(name, 0.02))) for name in range(10)]
+    assert [ended(process, 60) for process in processes] == [0] * 10
     witness.check()
-    assert len(witness.finished()) == 40
+    assert len(witness.finished()) == 10
     nothing_left(tool.scope(project))
 
 
@@ -520,9 +520,9 @@ def test_ctrl_c_at_any_moment_of_a_wait_shows_no_traceback(
 ) -> None:
     strange: list[tuple[int, bytes, bytes]] = []
     lost: list[int] = []
-    for step in range(25):
+    for step in range(13):
         process = project.start(tool.wrap(shell("echo it ran")))
-        time.sleep(step * 0.003)
+        time.sleep(step * 0.006)
         os.killpg(process.pid, signal.SIGINT)
         try:
             status, out, errors = finish(process)
@@ -534,8 +534,8 @@ def test_ctrl_c_at_any_moment_of_a_wait_shows_no_traceback(
             strange.append((status, out, errors))
     # While Python itself starts, before any line of ours, an interrupt makes it end with status 1, and one in some
     # hundreds it swallows: in the weak references' callbacks of importlib's locks.
-    assert strange == [(1, b"", b"")] * len(strange) and len(strange) <= 6, strange
-    assert not lost or lost[1:] == [] and lost[0] < 10, lost
+    assert strange == [(1, b"", b"")] * len(strange) and len(strange) <= 4, strange
+    assert not lost or lost[1:] == [] and lost[0] < 5, lost
     holder.release()
     settle(project, tool)
 
@@ -545,13 +545,13 @@ def test_waiters_killed_in_the_middle_block_nobody(
 ) -> None:
     scope = tool.scope(project)
     processes = []
-    for name in range(12):
+    for name in range(7):
         processes.append(project.start(tool.wrap(witness.command(name))))
         wait_for_waiter(scope, processes[-1])
-    for victim in (0, 3, 4, 5, 11):
+    for victim in (0, 2, 3, 6):
         processes[victim].kill()
     holder.release()
-    alive = [name for name in range(12) if name not in (0, 3, 4, 5, 11)]
+    alive = [1, 4, 5]
     assert [ended(processes[name]) for name in alive] == [0] * len(alive)
     assert witness.order() == [str(name) for name in alive]
     witness.check()

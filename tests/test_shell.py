@@ -173,9 +173,9 @@ def test_a_link_named_sh_works_as_a_shell(project: Project) -> None:
 
 
 def test_dash_c_lines_take_their_turn(project: Project, witness: Witness) -> None:
-    lines = [[project.seqexec, "-c", quoted(witness.command(name, 0.02))] for name in range(8)]
+    lines = [[project.seqexec, "-c", quoted(witness.command(name, 0.02))] for name in range(4)]
     processes = [project.start(line) for line in lines]
-    assert [ended(process) for process in processes] == [0] * 8
+    assert [ended(process) for process in processes] == [0] * 4
     witness.check()
     nothing_left(project.state)
 
@@ -251,7 +251,7 @@ def test_the_memory_of_what_outlives_a_short_command_is_watched(project: Project
 
 @pytest.mark.skipif(not LINUX, reason="reads /proc")
 def test_quiet_is_quiet_of_the_memory_guards_warnings(project: Project, seqexec: Tool) -> None:
-    argv = ["--memory-limit", "100", *program("hog", "--cap", 200, "--rate", 60)]
+    argv = ["--memory-limit", "100", *program("hog", "--cap", 200, "--rate", 150)]
     for options, is_told in ([], True), (["--quiet"], False):
         said = project.run([project.seqexec, *options, *argv]).stderr
         assert b"SIGTERM" in said
@@ -386,12 +386,12 @@ def test_parallel_recursive_make_is_one_at_a_time_and_keeps_its_jobserver(
 
 @needs_make
 def test_two_makes_at_once_take_turns_line_by_line(project: Project, witness: Witness) -> None:
-    lines = "".join("    @%s\n" % quoted(witness.command("line%d" % number, 0.01)) for number in range(5))
+    lines = "".join("    @%s\n" % quoted(witness.command("line%d" % number, 0.01)) for number in range(3))
     makefile(project.path, "all:\n" + lines, project.seqexec)
     makes = [project.start(["make"]) for _ in range(3)]
     assert [ended(make) for make in makes] == [0] * 3
     witness.check()
-    assert len(witness.finished()) == 15
+    assert len(witness.finished()) == 9
     nothing_left(project.state)
 
 

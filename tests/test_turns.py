@@ -82,7 +82,7 @@ def whole(project: Project, *arguments: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "line", ["test", "-j8 test", "again", "-j8 again", "-j8 many", "-s -k test", "-C ../project test"]
+    "line", ["test", "-j8 again", "-j8 many", "-s -k -C ../project test"]
 )
 def test_two_makes_with_seqexec_as_their_shell_are_whole(project: Project, line: str) -> None:
     write_makefile(project, WHOLE)
@@ -191,14 +191,13 @@ def test_lines_of_a_make_that_has_died_while_it_waited_do_not_run(project: Proje
 LOOKS = ["-n", "-q", "--dry-run", "--question", "-npq", "-kn -j4", "-sn V=1"]
 
 
-@pytest.mark.parametrize("line", LOOKS)
-def test_a_make_that_only_looks_never_waits(project: Project, seqexec: Tool, line: str) -> None:
+def test_a_make_that_only_looks_never_waits(project: Project, seqexec: Tool) -> None:
     """Also not for a line that it runs all the same: one with + or $(MAKE)."""
     write_makefile(project, "all: ; @echo ran\n\t+@: $(MAKE)\n\t@$(MAKE) below\nbelow: ; @echo below\n")
     holder = Holder(project, seqexec)
-    result = project.run(["make", *line.split(), "all"], timeout=10, set={"SEQEXEC_WAIT": "0"})
-    assert result.returncode in (0, 1)
-    assert b"gave up" not in result.stderr
+    for line in LOOKS:
+        result = project.run(["make", *line.split(), "all"], timeout=10, set={"SEQEXEC_WAIT": "0"})
+        assert result.returncode in (0, 1) and b"gave up" not in result.stderr, line
     assert holder.release() == 0
     nothing_left(project.state)
 
@@ -268,9 +267,9 @@ def test_a_line_after_the_turn_was_given_back_takes_it_anew(project: Project, wi
 
 def test_a_turn_is_given_back_while_a_line_of_another_make_waits(project: Project) -> None:
     """A line that enters in the moment of the release finds its holder gone, and takes the turn anew."""
-    write_makefile(project, "all: a b c d\na b c d: ; @sleep 0.2\n\t@sleep 0.1\n")
-    makes = [project.start(["make", "-s", "-j2"]) for _ in range(4)]
-    assert [finish(make, 60)[0] for make in makes] == [0] * 4
+    write_makefile(project, "all: a b c\na b c: ; @sleep 0.2\n\t@sleep 0.1\n")
+    makes = [project.start(["make", "-s", "-j2"]) for _ in range(3)]
+    assert [finish(make, 60)[0] for make in makes] == [0] * 3
     nothing_left(project.state)
 
 
@@ -295,14 +294,13 @@ def test_all_ways_exclude_one_another(project: Project, witness: Witness) -> Non
         ["./seqexec.py", *shell("%s && %s" % (work["a"], work["b"]))],
     ]
     chance = random.Random(7)
-    for _ in range(3):
-        started = [project.start(way) for way in chance.sample(ways, len(ways))]
-        shown = json_of(project.run(["./seqexec.py", "--status", "--json"]))
-        assert len(shown["holders"]) <= 1
-        assert [finish(process, 60)[0] for process in started] == [0] * len(ways)
+    started = [project.start(way) for way in chance.sample(ways, len(ways))]
+    shown = json_of(project.run(["./seqexec.py", "--status", "--json"]))
+    assert len(shown["holders"]) <= 1
+    assert [finish(process, 60)[0] for process in started] == [0] * len(ways)
     witness.check()
     order = witness.order()
-    assert order == ["a", "b"] * (3 * len(ways))  # and each of them is whole
+    assert order == ["a", "b"] * len(ways)  # and each of them is whole
     nothing_left(project.state)
 
 
@@ -328,7 +326,7 @@ def test_one_make_after_another_never_finds_a_spurious_holder(project: Project, 
     """The keeper releases some milliseconds after make has ended: a test that must not wait later waits for that."""
     write_makefile(project, "all: ; @:\n", head=GUARD)
     (project.path / "plain.mk").write_text("all: ; @:\n")
-    line = "n=0; while [ $n -lt 20 ]; do n=$((n+1)); %s && ./make_sequential.py --seq-wait 0 -s -f plain.mk || exit; "
+    line = "n=0; while [ $n -lt 6 ]; do n=$((n+1)); %s && ./make_sequential.py --seq-wait 0 -s -f plain.mk || exit; "
     result = project.run(shell(line % first + "%s && ./seqexec.py --no-wait true || exit; done" % first), timeout=60)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
     nothing_left(project.state)
@@ -339,7 +337,7 @@ def test_one_make_after_another_never_finds_a_spurious_holder(project: Project, 
 def test_a_keeper_that_ends_with_its_container_is_recovered_without_a_word(project: Project, call: str) -> None:
     write_makefile(project, "all: ; @echo ran\n", head=GUARD if call == "make -s" else "")
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *call.split()]
-    for _ in range(5):
+    for _ in range(2):
         result = project.run(inside)
         assert (result.returncode, result.stdout, result.stderr) == (0, b"ran\n", b"")
         result = project.run(["./seqexec.py", "echo", "next"])
@@ -377,7 +375,7 @@ def test_ctrl_c_in_the_first_moments_kills_no_keeper_with_its_turn(project: Proj
     write_makefile(project, "all: ; @:\n", head=GUARD)
     (project.path / "plain.mk").write_text("all: ; @:\n")
     chance = random.Random(3)
-    for _ in range(60):
+    for _ in range(25):
         process = project.start(call.split(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(chance.random() * 0.06)
         try:
@@ -406,7 +404,7 @@ def test_a_make_that_is_killed_holds_until_its_lines_have_ended(project: Project
     nothing_left(project.state)
 
 
-ODD = ["it's", "a b", 'quo"te', "$HOME", "ä;&"]
+ODD = ["it's a b", 'quo"te $HOME', "ä;&"]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -463,9 +461,9 @@ def test_two_state_directories_never_overlap(
     sides: list[dict[str, str]] = [{}, elsewhere]
     crowd = [
         project.start(seqexec.wrap(witness.command(number, 0.02), quiet=True), set=sides[number % 2])
-        for number in range(12)
+        for number in range(6)
     ]
-    assert [ended(process, 60) for process in crowd] == [0] * 12
+    assert [ended(process, 60) for process in crowd] == [0] * 6
     witness.check()
 
 
@@ -502,10 +500,10 @@ def test_makes_with_two_state_directories_never_overlap(
     write_makefile(project, "all: a b\na b: ; @%s\n" % word, head=HEADS[how])
     call = ["./make_sequential.py" if how == "wrapper" else "make", "-s"]
     sides: list[dict[str, str]] = [{}, elsewhere]
-    makes = [project.start(call, set=sides[number % 2]) for number in range(6)]
-    assert [finish(make, 60)[0] for make in makes] == [0] * 6
+    makes = [project.start(call, set=sides[number % 2]) for number in range(4)]
+    assert [finish(make, 60)[0] for make in makes] == [0] * 4
     witness.check()
-    assert witness.order() == ["a", "b"] * 6
+    assert witness.order() == ["a", "b"] * 4
 
 
 def test_no_line_of_a_make_runs_while_its_first_one_waits_for_the_checkout(
@@ -657,8 +655,8 @@ APART = {
     "one tee for both": ["bash", "-c", TEE],
     "each its own filter": ["sh", "-c", "./seqexec.py A | sed 1d & ./seqexec.py B | sed 1d & wait"],
     "one reader of both": ["sh", "-c", "{ ./seqexec.py A & ./seqexec.py B & wait; } | cat"],
-    "xargs": ["sh", "-c", "printf '%s\\n' 1 2 3 4 5 6 7 8 9 | xargs -P4 -n1 ./seqexec.py X"],
-    "a reader of each, xargs": ["sh", "-c", "seq 9 | xargs -P4 -I{} sh -c './seqexec.py X{} | cat'"],
+    "xargs": ["sh", "-c", "printf '%s\\n' 1 2 3 4 5 | xargs -P3 -n1 ./seqexec.py X"],
+    "a reader of each, xargs": ["sh", "-c", "seq 5 | xargs -P3 -I{} sh -c './seqexec.py X{} | cat'"],
 }
 
 
@@ -677,7 +675,7 @@ def test_a_pipe_that_is_no_pipeline_lets_no_two_run_at_once(project: Project, wi
     result = project.run([*words, line], timeout=60)
     assert result.returncode == 0, result.stderr
     witness.check()
-    assert len(witness.finished()) == (9 if "xargs" in name else 2)
+    assert len(witness.finished()) == (5 if "xargs" in name else 2)
     nothing_left(project.state)
 
 
