@@ -357,9 +357,7 @@ def read_proc(pid: int, name: str) -> bytes | None:
     """Return a process's file in /proc; None if it is gone or hidden."""
     try:
         return read_file("%s/%d/%s" % (PROC, pid, name))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    except (ProcessLookupError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
         return None
 
 
@@ -438,16 +436,13 @@ def read_processes() -> dict[int, Process]:
     if PROC:
         found = [read_process(int(name)) for name in posix.listdir(PROC) if name.isdecimal()]
         return {process.pid: process for process in found if process}
-    PsEnvironments.found = {}  # those of these processes come from a later look
+    PS_ENVIRONMENTS.clear()  # those of these processes come from a later look
     own, lines = run_ps("-A", "pid= ppid= pgid= stat= rss= lstart= comm=".split())
     found = [parse_ps_line(line) for line in lines]
     return {process.pid: process for process in found if process and process.pid != own}
 
 
-class PsEnvironments:
-    """What ps has told of all processes: arguments, environment, by PID."""
-
-    found: dict[int, bytes] = {}
+PS_ENVIRONMENTS: dict[int, bytes] = {}  # what ps has told: arguments and environment, by PID
 
 
 def read_environment(pid: int) -> bytes | None:
@@ -460,12 +455,12 @@ def read_environment(pid: int) -> bytes | None:
     """
     if PROC:
         return read_proc(pid, "environ")
-    if not PsEnvironments.found:
+    if not PS_ENVIRONMENTS:
         #  4242 -bash HOME=/root
         _, lines = run_ps("-AE" if sys.platform == "darwin" else "axe", ["pid=", "args="])
         words = [line.encode("utf-8", "surrogateescape").split() for line in lines]
-        PsEnvironments.found = {int(each[0]): b"\0".join(each[1:]) for each in words if each}
-    return PsEnvironments.found.get(pid)
+        PS_ENVIRONMENTS.update({int(each[0]): b"\0".join(each[1:]) for each in words if each})
+    return PS_ENVIRONMENTS.get(pid)
 
 
 def read_command(pid: int) -> str:
@@ -495,9 +490,11 @@ def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process
     return found
 
 
-def is_older(process: Process, other: Process) -> bool:
-    """True if a process started before another one of the same reader."""
-    return int(process.start[1:]) < int(other.start[1:])
+def is_older(process: Process, other: Any) -> bool:
+    """True if a process started before another one, or an identity, of the same
+    reader."""
+    start = other.start
+    return process.start[:1] == start[:1] and int(process.start[1:]) < int(start[1:])
 
 
 def signal_process(process: Process, signum: int) -> bool:
@@ -563,13 +560,11 @@ def is_hidden(pid: int) -> bool:
 def parse_ps_line(line: str) -> Process | None:
     """Return the process of a line of read_processes's ps, None for junk."""
     #  4242  4240  4242 Ss       2844 Sun Nov 22 19:40:16 2026 bash
-    from datetime import datetime
+    from calendar import timegm
 
     words = line.split(None, 10)
     try:
-        month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(words[6]) // 3 + 1
-        moment = "%s-%02d-%02d %s+00:00" % (words[9], month, int(words[7]), words[8])
-        start = "s%d" % datetime.fromisoformat(moment).timestamp()
+        start = "s%d" % timegm(time.strptime(" ".join(words[5:10])))
         name = words[10].replace(" <defunct>", "") if len(words) > 10 else ""
         process = Process(int(words[0]), start, name)
         process.ppid, process.pgid, process.rss = int(words[1]), int(words[2]), int(words[4]) * 1024

@@ -303,39 +303,35 @@ def exit_like(status: int) -> NoReturn:
 # ---- basics: settings, lines for people ----------------------------------------------------------
 
 GIT_IS_WRITING, GAVE_UP, TIMED_OUT = 1, 75, 124
-READER_PATIENCE = 1.0  # seconds a line waits for a reader while others wait for this process
+READER_PATIENCE = 1.0  # seconds a line waits for a reader: others may wait for this process
 CLEAR_LINE = "\r\x1b[K"  # ECMA-48: to the first column, erase to the end of the line
 
 
 class Stderr:
     """What this process knows about its stderr."""
 
-    is_holder = False  # others wait for this process
     is_drawn = False  # the waiting line stands on the terminal
     named: set[str] = set()  # settings that a line has named as wrong
 
 
-def say(message: str, patience: float | None = None) -> bool:
+def say(message: str, patience: float = READER_PATIENCE) -> bool:
     """Print one line of this tool on stderr."""
     return write_stderr("%s: %s\n" % (TOOL, message), patience)
 
 
-def write_stderr(text: str, patience: float | None = None) -> bool:
+def write_stderr(text: str, patience: float) -> bool:
     """Print a text on stderr. A closed or full one is no reason to fail.
 
-    patience: seconds to wait for a reader; without a limit while no other
-    process waits for this one. Return False if the reader did not come. A
-    blocked SIGTTOU lets a background process write under `stty tostop`:
+    patience: seconds to wait for a reader. Return False if the reader did not
+    come. A blocked SIGTTOU lets a background process write under `stty tostop`:
     termios(3).
     """
-    if patience is None and Stderr.is_holder:
-        patience = READER_PATIENCE
     if Stderr.is_drawn:
         Stderr.is_drawn = False
         text = CLEAR_LINE + text
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTTOU})
     try:
-        if patience is not None and not is_writable(2, patience):
+        if not is_writable(2, patience):
             return False
         posix.write(2, text.encode("utf-8", "backslashreplace"))
     except OSError:
@@ -407,9 +403,7 @@ def read_proc(pid: int, name: str) -> bytes | None:
     """Return a process's file in /proc; None if it is gone or hidden."""
     try:
         return read_file("%s/%d/%s" % (PROC, pid, name))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    except (ProcessLookupError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
         return None
 
 
@@ -488,16 +482,13 @@ def read_processes() -> dict[int, Process]:
     if PROC:
         found = [read_process(int(name)) for name in posix.listdir(PROC) if name.isdecimal()]
         return {process.pid: process for process in found if process}
-    PsEnvironments.found = {}  # those of these processes come from a later look
+    PS_ENVIRONMENTS.clear()  # those of these processes come from a later look
     own, lines = run_ps("-A", "pid= ppid= pgid= stat= rss= lstart= comm=".split())
     found = [parse_ps_line(line) for line in lines]
     return {process.pid: process for process in found if process and process.pid != own}
 
 
-class PsEnvironments:
-    """What ps has told of all processes: arguments, environment, by PID."""
-
-    found: dict[int, bytes] = {}
+PS_ENVIRONMENTS: dict[int, bytes] = {}  # what ps has told: arguments and environment, by PID
 
 
 def read_environment(pid: int) -> bytes | None:
@@ -510,12 +501,12 @@ def read_environment(pid: int) -> bytes | None:
     """
     if PROC:
         return read_proc(pid, "environ")
-    if not PsEnvironments.found:
+    if not PS_ENVIRONMENTS:
         #  4242 -bash HOME=/root
         _, lines = run_ps("-AE" if sys.platform == "darwin" else "axe", ["pid=", "args="])
         words = [line.encode("utf-8", "surrogateescape").split() for line in lines]
-        PsEnvironments.found = {int(each[0]): b"\0".join(each[1:]) for each in words if each}
-    return PsEnvironments.found.get(pid)
+        PS_ENVIRONMENTS.update({int(each[0]): b"\0".join(each[1:]) for each in words if each})
+    return PS_ENVIRONMENTS.get(pid)
 
 
 def read_command(pid: int) -> str:
@@ -545,9 +536,11 @@ def ancestors(pid: int, table: dict[int, Process] | None = None) -> list[Process
     return found
 
 
-def is_older(process: Process, other: Process) -> bool:
-    """True if a process started before another one of the same reader."""
-    return int(process.start[1:]) < int(other.start[1:])
+def is_older(process: Process, other: Any) -> bool:
+    """True if a process started before another one, or an identity, of the same
+    reader."""
+    start = other.start
+    return process.start[:1] == start[:1] and int(process.start[1:]) < int(start[1:])
 
 
 def signal_process(process: Process, signum: int) -> bool:
@@ -613,13 +606,11 @@ def is_hidden(pid: int) -> bool:
 def parse_ps_line(line: str) -> Process | None:
     """Return the process of a line of read_processes's ps, None for junk."""
     #  4242  4240  4242 Ss       2844 Sun Nov 22 19:40:16 2026 bash
-    from datetime import datetime
+    from calendar import timegm
 
     words = line.split(None, 10)
     try:
-        month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(words[6]) // 3 + 1
-        moment = "%s-%02d-%02d %s+00:00" % (words[9], month, int(words[7]), words[8])
-        start = "s%d" % datetime.fromisoformat(moment).timestamp()
+        start = "s%d" % timegm(time.strptime(" ".join(words[5:10])))
         name = words[10].replace(" <defunct>", "") if len(words) > 10 else ""
         process = Process(int(words[0]), start, name)
         process.ppid, process.pgid, process.rss = int(words[1]), int(words[2]), int(words[4]) * 1024
@@ -859,8 +850,9 @@ class Claim:
         self.free_since: tuple[str, float] = ("", 0.0)  # the first in line, and since when
 
 
-def project_root() -> str:
-    """Return the checkout around the current directory, else the directory.
+def project_root(here: str = "") -> str:
+    """Return the checkout around a directory, else the directory; "": around
+    the current one.
 
     A .git file (worktree, submodule) counts. GIT_DIR does not: a hook is in its
     caller's project. SEQEXEC_PROJECT names another directory, or `repository`:
@@ -868,7 +860,7 @@ def project_root() -> str:
     worktree.
     """
     try:
-        here = posix.getcwd()
+        here = here or posix.getcwd()
     except FileNotFoundError:
         raise Failure("the current directory does not exist any more: go to another one") from None
     named = setting("SEQEXEC_PROJECT")
@@ -1599,7 +1591,6 @@ class Plan:
     quiet = verbose = False
     waited = 0.0  # seconds, filled in by the wait
     project = ""  # the path of the checkout
-    umask = 0o22  # the caller's
     finish = "-"  # what ended it, for the history
     kept: Process | None = None  # the turn is for this process, by a keeper
     silence = 0.5  # seconds of waiting before the first line about it
@@ -1670,7 +1661,7 @@ class Entry:
         self.path = "%s/%s" % (place, identity)  # of its owner file
         self.record = record = read_record(self.path, scope.fd) if identity else {}
         self.kind, self.kept = "", 0.0  # see entries(); seconds that a place is still kept
-        kept = kept_process(record)
+        kept = named_process(record, "for")
         self.is_ending = self.holds and "for" in record and not kept  # its keeper will release
         self.process = process = kept or process or process_of(identity)
         pid, self.pid = record.get("for", "").partition(" ")[0], process.pid if process else 0
@@ -1988,12 +1979,12 @@ def is_inside(identity: Identity, record: dict[str, str]) -> bool:
     named = {"%d %s" % (identity.pid, identity.start), record.get("child")}
     if "kept" in record:  # before, the turn's leader may still wait for the belt
         named.add(record.get("for"))
-    named.update(record.get("left", "").split(","))
     above = list(own_ancestors())
     for token in map(Identity, filter(None, tokens)):  # what is above a run around this one
         process = process_of(token) if token.is_valid() else None
         above += ancestors(process.pid) if process else []
-    return any("%d %s" % (each.pid, each.start) in named for each in above)
+    is_named = any("%d %s" % (each.pid, each.start) in named for each in above)
+    return is_named or any(has_token(each, identity) for each in above)  # env -i has cleared it
 
 
 def holder_around(scope: Scope) -> Identity | None:
@@ -2182,20 +2173,10 @@ class Pipes:
     def starts(self, owner: Entry) -> set[tuple[str, int]]:
         """Return the ends that may lead to an owner: of this process, and of
         its ancestors below the first common one."""
-        if not owner.process:
+        if not owner.process or not self.ends(self.own):
             return set()
         common = {each.pid for each in ancestors(owner.process.pid)}.intersection(self.own[1:])
-        near = self.ends(set(self.own) - common)
-        return near and near - self.ends(common)
-
-    def may_lead_to(self, owner: Entry) -> bool:
-        """Tell at a quick look whether a way may lead to an owner.
-
-        Most ends of pipes lead to an ancestor, such as a harness, and not to
-        the owner.
-        """
-        held = self.ends([owner.process.pid] if owner.process else [])
-        return bool(self.starts(owner) - other_ends(self.ends(self.own) - held))
+        return self.ends(set(self.own) - common) - self.ends(common)
 
     def members(self, owner: Entry) -> set[int]:
         """Return the processes with an owner's ends; all of a kept turn."""
@@ -2268,10 +2249,14 @@ class Pipes:
 
 
 def find_pipes(claim: Claim, blocker: Entry) -> Pipes | None:
-    """Return this process's pipes, None if none may lead ahead."""
-    pipes = Pipes(claim) if PROC else None
-    others = holders_in(claim.scope) + ([] if blocker.holds else [blocker])
-    return pipes if pipes and any(map(pipes.may_lead_to, others)) else None
+    """Return this process's pipes, None if none may lead ahead: most lead to an
+    ancestor, such as a harness, and not to an owner."""
+    pipes = Pipes(claim)
+    for owner in holders_in(claim.scope) + ([] if blocker.holds else [blocker]):
+        held = pipes.ends([owner.process.pid] if owner.process else [])
+        if pipes.starts(owner) - other_ends(pipes.ends(pipes.own) - held):
+            return pipes
+    return None
 
 
 def join_pipeline(claim: Claim, blocker: Entry) -> tuple[bool, bool]:
@@ -2309,6 +2294,7 @@ def join_pipeline(claim: Claim, blocker: Entry) -> tuple[bool, bool]:
 # ---- recovery: what is left of a dead holder's run -----------------------------------------------
 
 GRACE = 2.0  # seconds from TERM to KILL
+UNKILLABLE = 1.0  # seconds after a KILL at which a process still there is named
 LEFTOVERS_NAMED = 2.0  # seconds of waiting for what a run has left before it is named
 LEFT_BEHIND = "the command has ended; waiting for what it left behind: "
 
@@ -2324,16 +2310,21 @@ def recover(claim: Claim, dead: Entry) -> None:
     if not record and owner_state(dead.identity, dead.path, scope.fd) == "gone":
         return  # another process was faster
     only_wait = "waits for what a killed run has left: " if waits_for_orphans() else ""
+    limit = float("inf") if claim.deadline is None else claim.deadline
     ended: list[Process] = []
     is_deserted = False
     while not is_deserted:  # a call in there may start a command, which has no token before its exec
         is_deserted = is_left_alone(scope, dead.identity)
-        ended += end_run(scope, dead.identity, record, only_wait, claim.deadline)
-        if not is_deserted and claim.deadline is not None and time.monotonic() >= claim.deadline:
-            raise Failure("gave up: a call inside a dead run lives on", GAVE_UP)
+        ended += end_run(scope, dead.identity, record, only_wait, limit)
+        if time.monotonic() >= limit:
+            run = Run(scope, dead.identity, record)
+            left = run.members() or run.members()  # one look may miss what is just forked
+            if left or not is_deserted:
+                shown = name_processes(left) or "a call inside"
+                raise Failure("gave up: %s of a dead run lives on" % shown, GAVE_UP)
     force_remove(dead.path, scope.fd)
     sweep_nested(scope)
-    has_begun = "child" in record or kept_process(record) is not None
+    has_begun = "child" in record or named_process(record, "for") is not None
     if not has_begun and not ended:  # no command yet; or a container's end took make and keeper
         return
     text = "%s (PID %d, started %s) was killed; %s of its run: %s"
@@ -2341,7 +2332,7 @@ def recover(claim: Claim, dead: Entry) -> None:
     shown = name_processes(ended) or "nothing"
     since = clock_time(record.get("since", ""))
     text %= (printable(dead.command, 60), dead.pid, since, word, shown)
-    say(text, READER_PATIENCE)
+    say(text)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
 
 
@@ -2372,13 +2363,17 @@ def waits_for_orphans() -> bool:
     return orphans not in ("", "end")
 
 
-def kept_process(record: dict[str, str]) -> Process | None:
-    """Return the living process that a turn is kept for, or None."""
-    # for 4243 t148046
-    pid, _, start = record.get("for", "").partition(" ")
-    process = read_process(int(pid)) if is_pid(pid) or pid == "1" else None
-    is_it = process is not None and process.start == start and process.state not in "ZX"
-    return process if is_it else None
+def named_process(record: dict[str, str], key: str) -> Process | None:
+    """Return the living process that a record names: as the command, as the
+    process that the turn is kept for, or as its keeper. None if it is gone."""
+    # child 4243 t148046
+    pid, _, start = record.get(key, "").partition(" ")
+    if not is_pid(pid) and pid != "1":
+        return None
+    process = read_process(int(pid))
+    if process is None and is_hidden(int(pid)):
+        return Process(int(pid), start, "hidden")
+    return process if process and process.start == start and process.state not in "ZX" else None
 
 
 def end_run(scope: Scope, identity: Identity, record: dict[str, str], *how: Any) -> list[Process]:
@@ -2404,9 +2399,11 @@ class Run:
 
     def members(self) -> list[Process]:
         """Return the run's live processes but this one and its ancestors."""
-        table = read_processes()
-        found = {each.pid: each for each in self.recorded(table)}
-        sessions = self.sessions(table) | {each.sid for each in found.values()}
+        table, sid = read_processes(), self.record.get("sid", "").lstrip("0")
+        found = {each.pid: each for each in self.recorded()}
+        sessions = {each.sid for each in found.values()}
+        # A damaged record hides nothing: the token counts in every session.
+        sessions |= {int(sid)} if sid.isdecimal() else {each.sid for each in table.values()}
         for pid, process in self.known.items():
             if pid in table and table[pid].start == process.start:
                 found[pid] = table[pid]
@@ -2422,43 +2419,20 @@ class Run:
         self.known.update(found)
         return [process for process in found.values() if process.state not in "ZX"]
 
-    def sessions(self, table: dict[int, Process]) -> set[int]:
-        """Return the run's session. Where the record names none, return the
-        sessions of its members that no member leads."""
-        sid = self.record.get("sid", "")
-        if is_pid(sid):
-            return {int(sid)}
-        carriers = {each.pid: each.sid for each in table.values() if has_token(each, self.identity)}
-        return {sid for sid in carriers.values() if sid not in carriers}
-
-    def recorded(self, table: dict[int, Process]) -> list[Process]:
+    def recorded(self) -> list[Process]:
         """Return the living processes that the record and the scope inside the
         run name.
 
-        A file alone is no proof. The command is younger than its holder and
-        carries the token; or it has cleared its environment, and its parent is
-        the holder or the reaper of orphans: init, or a child of init. Root
-        believes another user's file only about processes of that user.
+        Root believes another user's file only about processes of that user.
         """
-        # child 4243 t148046
         inner = inner_scope(self.scope, self.identity)
         scopes = with_inner(inner) if inner else ()
         named = [process_of(each.identity) for scope in scopes for each in entries(scope)]
         try_close(*(inner.fd, inner.waiters) if inner else ())
-        keeper = self.record.get("keeper")  # of a held turn, whose process is a person's shell
-        named.append(kept_process({"for": keeper} if keeper else self.record))
-        pid, _, start = self.record.get("child", "").partition(" ")
-        child = table.get(int(pid)) if is_pid(pid) else None
-        found = []
-        if child and child.start == start and not is_younger(self.identity, child):
-            parent = table.get(child.ppid)
-            if has_token(child, self.identity):
-                found.append(child)
-            elif child.ppid in (1, self.identity.pid) or parent and parent.ppid == 1:
-                named.append(child)
-        elif not child and is_pid(pid) and shares_pids(self.identity) and is_hidden(int(pid)):
-            found.append(Process(int(pid), start, "hidden"))
-        return found + [each for each in named if each and self.may_name(each)]
+        if shares_pids(self.identity):  # a held turn is kept for a person's shell
+            keys = "child", "keeper" if "keeper" in self.record else "for"
+            named += [named_process(self.record, key) for key in keys]
+        return [each for each in named if each and self.may_name(each)]
 
     def may_name(self, process: Process) -> bool:
         """True if the owner of the files may name a process, or is root."""
@@ -2468,19 +2442,13 @@ class Run:
             return self.scope.owner == -1
 
 
-def is_younger(identity: Identity, process: Process) -> bool:
-    """True if an identity is younger than a process of the same reader."""
-    start = identity.start
-    return start[:1] == process.start[:1] and int(process.start[1:]) < int(start[1:])
-
-
 def has_token(process: Process, identity: Identity) -> bool:
     """Tell whether a process was started with a run's token.
 
     The environment of a process in the middle of an exec is empty. It is read
     again until the exec is over, for a second at most, and once after that.
     """
-    if process.state in "ZX" or is_younger(identity, process) or process.pid == posix.getpid():
+    if process.state in "ZX" or is_older(process, identity) or process.pid == posix.getpid():
         return False
     environment, began = read_environment(process.pid), time.monotonic()
     is_in_exec = True
@@ -2505,52 +2473,48 @@ def is_amid_exec(pid: int) -> bool:
 
 
 def end_processes(
-    find: Callable[[], list[Process]],
-    only_wait: str = "",
-    deadline: float | None = None,
-    denied: dict[tuple[int, str], Process] | None = None,
+    find: Callable[[], list[Process]], only_wait: str = "", deadline: float = float("inf")
 ) -> list[Process]:
-    """End what find returns, until two looks find nothing. Return the ended.
+    """End what find returns, until two looks find nothing, or the deadline.
+    Return the ended.
 
-    TERM, a grace period from the first TERM, KILL. Processes that may not be
-    signalled are waited for until the deadline; or denied takes them in.
-    only_wait: send no signal, and after LEFTOVERS_NAMED say this and what is
-    waited for.
+    TERM, a grace period from the first TERM, KILL. What lives on all the same
+    is named. only_wait: send no signal, and name with this text what is waited
+    for.
     """
-    told: set[tuple[int, str]] = set()
-    ended: dict[tuple[int, str], Process] = {}
-    grace, began, clean = number_setting("SEQEXEC_GRACE", default=GRACE), time.monotonic(), 0
-    naming = began + LEFTOVERS_NAMED if only_wait else float("inf")
+    seen: dict[tuple[int, str], Process] = {}
+    began, clean = time.monotonic(), 0
+    killing = float("inf") if only_wait else began + grace_period()
+    naming = began + LEFTOVERS_NAMED if only_wait else killing + UNKILLABLE
     while clean < 2:
-        living = [each for each in find() if not denied or (each.pid, each.start) not in denied]
+        living = {(each.pid, each.start): each for each in find()}
         clean = 0 if living else clean + 1
         now = time.monotonic()
-        for process in living:
-            key = process.pid, process.start
-            ended.setdefault(key, process)
+        for key, process in living.items():
             try:
-                if not only_wait and now - began >= grace:
+                if now >= killing:
                     signal_process(process, _signal.SIGKILL)
-                elif not only_wait and key not in told:
+                elif not only_wait and key not in seen:
                     signal_process(process, _signal.SIGTERM)
                     signal_process(process, _signal.SIGCONT)  # a stopped one must get to see it
-            except PermissionError:
-                ended.pop(key)
-                if denied is not None and now - began >= grace:
-                    denied[key] = process
-                elif denied is None and key not in told:
-                    text = "waits for %s: it may not be signalled"
-                    say(text % name_processes([process]), READER_PATIENCE)
-            told.add(key)
+            except PermissionError:  # of another user: sudo
+                pass
+            seen.setdefault(key, process)
+        if now >= deadline:
+            break
         if living and now >= naming:
             naming = float("inf")
-            say(only_wait + name_processes(living), READER_PATIENCE)
-        if living and deadline is not None and now >= deadline:
-            raise Failure("gave up: %s of a dead run lives on" % name_processes(living), GAVE_UP)
+            text = only_wait or "waits for what cannot be ended: "
+            say(text + name_processes(list(living.values())))
         if living:
-            left = began + grace - now
-            sleep_until_exit(living, POLL_INTERVAL if only_wait else max(0.01, min(0.1, left)))
-    return list(ended.values())
+            left = killing - now if now < killing else POLL_INTERVAL
+            sleep_until_exit(living.values(), min(left, POLL_INTERVAL))
+    return [process for key, process in seen.items() if key not in living]
+
+
+def grace_period() -> float:
+    """Return the seconds from TERM to KILL."""
+    return float(number_setting("SEQEXEC_GRACE", default=GRACE))
 
 
 # ---- keeper --------------------------------------------------------------------------------------
@@ -2593,7 +2557,6 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     """Be the keeper: hold the turn until the process has ended."""
     assert plan.kept
     become_daemon(claim)
-    Stderr.is_holder = True
     settle(claim)
     nested: Scope | None = None
     beat = IDLE_LOOK if gives_back else HEARTBEAT
@@ -2808,10 +2771,7 @@ def find_command(name: str, environ: dict[bytes, bytes]) -> list[str]:
         return [name] if name else []
     search = environ.get(b"PATH", b"/bin:/usr/bin").decode("utf-8", "surrogateescape")
     paths = [(directory or ".") + "/" + name for directory in search.split(":")]
-    try:
-        return sorted(paths, key=lambda path: not posix.access(path, posix.X_OK))
-    except ValueError:  # a NUL
-        return paths
+    return sorted(paths, key=lambda path: not posix.access(path, posix.X_OK))
 
 
 # ---- logs ----------------------------------------------------------------------------------------
@@ -2848,7 +2808,6 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # BEGIN SHARED people
 # ---- what people see -----------------------------------------------------------------------------
 
-HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
 CROWD = 40  # waiters; in a longer queue kept places count, too: a look at each costs too much
 REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
@@ -2893,7 +2852,7 @@ class Screen:
         if self.is_terminal and is_in_foreground() and not is_own_job:
             width = terminal_width(2) - 1
             head = TOOL + ": waiting, "
-            text = head + describe_wait(claim, blocker, max(30, width - len(head)), waited)
+            text = head + describe_wait(claim, blocker, max(1, width - len(head)), waited)
             write_stderr(CLEAR_LINE + fit(text, width), 0)
             Stderr.is_drawn = True
             return 1.0
@@ -2954,8 +2913,8 @@ def fit(text: str, width: int) -> str:
 def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = REPEAT) -> str:
     """Say the position, and the holder's PID, command and time.
 
-    room: columns, 0 for any number. If they are few, words go first, then a
-    part of the command, then all after it. A number is never cut.
+    room: columns of a terminal, 0 for any number. There the words are fewer,
+    and the command is cut.
     """
     queue = read_queue(claim.scope)
     names = list(queue)
@@ -2965,46 +2924,24 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     ahead = [queue[each] for each in names[: claim.position - 1]]
     holders = holders_in(claim.scope)
     entry = holders[-1] if holders else blocker
-    place = "back at its place, " if claim.is_back else ""
-    place += "%d of %d in the queue, behind " % (claim.position, len(names))
+    place = "back at its place, " if claim.is_back and not room else ""
+    place += "%d of %d%s" % (claim.position, len(names), "" if room else " in the queue")
     if not entry.pid:
-        return place + "a lock that names no process"
-    before = place + "PID %d%s (" % (entry.pid, entry.place)
-    ran = about = sibling = ""
+        return place + ", behind a lock that names no process"
+    before, after = place + ", behind PID %d%s (" % (entry.pid, entry.place), ")"
     if entry.process and entry.state in "Tt":
-        ran = ", which is stopped%s: continue or end it" % terminal_of(entry.process)
+        after += ", stopped" if room else ", which is stopped"
+        after += terminal_of(entry.process) + ("" if room else ": continue or end it")
     elif "since" in entry.record:
-        ran = ", which has run for " + duration(entry.seconds)
-        if "keeper" in entry.record:
-            ran = ", which holds the turn for " + duration(entry.seconds)
-            idle = idle_seconds(claim.scope, entry)
-            ran += "; no command has run in it for %s" % duration(idle) if idle > HELD_LONG else ""
+        has_run = "which holds the turn" if "keeper" in entry.record else "which has run"
+        after += ", %s for %s" % ("running" if room else has_run, duration(entry.seconds))
         if len(holders) == 1:
-            about = estimate(claim, entry, ahead)
+            after += estimate(claim, entry, ahead)
     process, parent = blocker.process, posix.getppid()
     if waited >= REPEAT and process and process.ppid == parent > 1:  # it may wait for both soon
-        sibling = "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
-    command = printable(entry.command, 60)
-    after = ")" + ran + about + sibling
-    if 0 < room < len(before + command + after):
-        before = before.replace(" in the queue", "").replace("back at its place, ", "")
-        ran = ran.partition(":")[0].replace("which is ", "").replace("which has run", "running")
-        after = ")" + ran + about
-        if room - len(before + after) < min(12, len(command)):
-            after = ")"
-        command = printable(command, max(4, room - len(before + after)))
-    return before + command + after
-
-
-def idle_seconds(scope: Scope, held: Entry) -> float:
-    """Return for how long no command has run inside a held turn."""
-    inner = inner_scope(scope, held.identity)
-    if inner is None:
-        return held.seconds
-    is_used = "alive" in owners(inner).values()
-    ended = 0.0 if is_used else time.time() - posix.fstat(inner.fd).st_mtime
-    try_close(inner.fd, inner.waiters)
-    return min(held.seconds, ended)
+        after += "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
+    width = max(12, min(room - len(before + after), 60)) if room else 60
+    return before + printable(entry.command, width) + after
 
 
 def terminal_of(process: Process) -> str:
@@ -3124,14 +3061,13 @@ def execute(
 
     Raise Failure with 126 or 127 where that cannot be done. A file without a
     run bit or #! is a script to a shell, and so is one whose #! names this very
-    file.
+    file, or it would start itself for ever.
     """
     import errno
 
-    flags = flags_for_this_file(argv[0]) if "/" in argv[0] else None
-    if flags is not None:
-        argv = [real_shell()] + flags + argv
-        paths = find_command(argv[0], environ)
+    head = first_line(argv[0]).decode("utf-8", "surrogateescape") if "/" in argv[0] else ""
+    if head[:2] == "#!" and head.rstrip().endswith(__file__.rpartition("/")[2]):
+        argv, paths = [real_shell(), *argv], find_command(real_shell(), environ)
     worst, name = OSError(), argv[0]
     for path in paths:
         try:
@@ -3178,17 +3114,6 @@ def first_line(path: str) -> bytes:
     return b"\0"
 
 
-def flags_for_this_file(path: str) -> list[str] | None:
-    """Return the flags in a #! line of this file, None for others."""
-    # #!/usr/bin/env -S VERBOSE=1 seqexec.py -e
-    line = first_line(path).decode("utf-8", "surrogateescape")
-    words = line[2:].replace(" -S", " ").split() if line[:2] == "#!" else []
-    for place, word in enumerate(words):
-        if word.rpartition("/")[2] == __file__.rpartition("/")[2]:
-            return words[place + 1 :]
-    return None
-
-
 # ---- running a command ---------------------------------------------------------------------------
 
 GUARD_PATIENCE = 5.0  # seconds that a memory guard has for its last words
@@ -3227,14 +3152,11 @@ def run(plan: Command) -> int:
     is_recipe = plan.is_line and b"MAKELEVEL" in posix.environ
     if is_recipe and only_looks():
         return execute_in_place(plan, {})
-    plan.umask = posix.umask(0o077)
     plan.project = project_root()
     if is_recipe:
         take_turn_of_make(plan)
     prepare(plan, own_identity())
-    claim = take_turn(plan)
-    Stderr.is_holder = True
-    return run_in_turn(claim, plan)
+    return run_in_turn(take_turn(plan), plan)
 
 
 def prepare(plan: Command, identity: Identity) -> None:
@@ -3276,10 +3198,7 @@ def run_in_turn(claim: Claim, plan: Command) -> int:
         raise
     seconds = time.monotonic() - job.began
     try_close(*held)
-    if status:
-        job.end_guard(status)  # before the release: it may say why
     release(claim)
-    Stderr.is_holder = False
     job.end_guard(status)
     if not claim.scope.outer:  # else the scope goes with its holder, maybe now
         append_history(claim, plan, status, seconds, job.peak)
@@ -3306,7 +3225,6 @@ class Job:
 
     def __init__(self, claim: Claim, plan: Command) -> None:
         self.claim, self.plan, self.began = claim, plan, time.monotonic()
-        self.deadline = self.began + (plan.timeout or float("inf"))
         self.pid = 0
         self.guard: Process | None = None
         self.report = -1  # a pipe from the guard
@@ -3314,7 +3232,7 @@ class Job:
         self.tasks: list[tuple[float, Callable[[], Any]]] = [  # not needed for the command's start
             (self.began + SETTLED, lambda: settle(claim)),
             (self.began + MEMORY_WATCHED, self.start_memmon),
-            (self.deadline, self.end_in_time),
+            (self.began + (plan.timeout or float("inf")), self.end_in_time),
         ]
 
     def start(self, mask: set[int]) -> int | None:
@@ -3337,9 +3255,7 @@ class Job:
         def spawn(path: str, argv: list[str], environ: dict[bytes, bytes]) -> int:
             return posix.posix_spawn(path, argv, environ, setsigmask=mask, setsigdef=defaults)
 
-        posix.umask(plan.umask)
         self.pid = execute(spawn, plan.argv, plan.paths, plan.environ)
-        posix.umask(0o077)
         try:
             process = read_process(self.pid)
         except OSError:  # the token still marks the run
@@ -3347,15 +3263,11 @@ class Job:
         record = "child %d %s\n" % (self.pid, process.start if process else "?")
         if plan.waited:
             record += "began %.3f\n" % (time.time() - time.monotonic() + self.began)
-        self.note(record)
-        return None
-
-    def note(self, text: str) -> None:
-        """Append to the record. On a full disk the token is enough."""
         try:
-            write_all(self.claim.file, text.encode())
-        except OSError:
+            write_all(self.claim.file, record.encode())
+        except OSError:  # a full disk: the token is enough
             pass
+        return None
 
     def supervise(self) -> int:
         """Wait for the command and relay signals. Return its status."""
@@ -3392,11 +3304,9 @@ class Job:
         plan, claim = self.plan, self.claim
         plan.finish = "timeout"
         shown = (duration(plan.timeout), plan.origin["timeout"], printable(plan.shown, 200))
-        say("timeout: ended after %s (%s): %s" % shown, READER_PATIENCE)
-        denied: dict[tuple[int, str], Process] = {}
+        say("timeout: ended after %s (%s): %s" % shown)
         run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
-        end_processes(run.members, denied=denied)
-        say_denied(denied)
+        end_soon(run.members)
         raise Ended(TIMED_OUT)
 
     def stop_like(self, signum: int) -> None:
@@ -3404,8 +3314,7 @@ class Job:
         will continue both.
 
         Such a shell has given this process a group of its own. TSTP in place of
-        STOP: it does nothing in an orphaned group. The time limit goes on: at
-        its end a fork continues this process. A SIGCONT stays pending, and
+        STOP: it does nothing in an orphaned group. A SIGCONT stays pending, and
         supervise() passes it on.
         """
         signum = _signal.SIGTSTP if signum == _signal.SIGSTOP else signum
@@ -3415,42 +3324,24 @@ class Job:
             return
         if not is_job or _signal.getsignal(signum) is _signal.SIG_IGN:
             return
-        timekeeper = posix.fork() if self.deadline < float("inf") else -1
-        if timekeeper == 0:
-            close_others(set())  # the lock is not kept by this
-            time.sleep(max(0.0, self.deadline - time.monotonic()))
-            posix.kill(posix.getppid(), _signal.SIGCONT)
-            posix._exit(0)
         posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal has sent
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
-        if timekeeper > 0:
-            posix.kill(timekeeper, _signal.SIGKILL)
-            posix.waitpid(timekeeper, 0)
 
     def wait_for_leftovers(self, status: int) -> None:
         """Wait for what the command's first process has left behind, or end it.
 
         A signal ends it, and so does the time limit of the whole run. A process
         that goes into a session of its own meanwhile is a daemon from then on.
-        The record names what is waited for: a call of it that has lost its
-        environment finds itself inside.
         """
         plan, claim = self.plan, self.claim
         pid, self.pid = self.pid, 0
         if plan.leftovers == "leave" or not may_have_left(claim.identity, pid):
             return
-        record = dict(read_record(claim.identity, claim.home), sid=str(posix.getsid(0)))
-        run = Run(claim.scope, claim.identity, record)
-        noted = ""
+        run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
 
         def look() -> list[Process]:
-            nonlocal noted
-            living = [each for each in run.members() if str(each.sid) == record["sid"]]
-            left = ",".join("%d %s" % (each.pid, each.start) for each in living)
-            if left != noted:
-                noted = left
-                self.note("left %s\n" % left)
+            living = [each for each in run.members() if each.sid == posix.getsid(0)]
             if living:
                 self.do_what_is_due()
             signum = next_signal(0)[0] if living else 0
@@ -3471,12 +3362,9 @@ class Job:
         It is in a session of its own and has no token. stderr is all that it
         has of the command's descriptors; its stdout is a pipe, for its report.
         """
-        plan, here = self.plan, __file__.rpartition("/")[0] or "."
-        try:
-            place = join_path(here, posix.readlink(__file__))
-        except OSError:  # no link, or the command has taken the file away: git checkout
-            place = __file__
-        path = (place.rpartition("/")[0] or ".") + "/memmon.py"
+        import os
+
+        plan, path = self.plan, os.path.dirname(os.path.realpath(__file__)) + "/memmon.py"
         if plan.memory == "0" or not look_up(path):
             if plan.memory not in ("", "0"):
                 say("no memory limit: there is no %s" % printable(path))
@@ -3503,14 +3391,14 @@ class Job:
     def end_guard(self, status: int) -> None:
         """End the memory guard, if one runs, and say what a bare 137 would not.
 
-        Once the lock is free it must take no processor from the next command:
-        sched(7), SCHED_BATCH.
+        The lock is free: the guard must take no processor from the next
+        command: sched(7), SCHED_BATCH.
         """
-        guard, self.guard = self.guard, None
+        guard = self.guard
         if not guard:
             return
         try:
-            if not Stderr.is_holder and hasattr(posix, "SCHED_BATCH"):
+            if hasattr(posix, "SCHED_BATCH"):
                 posix.sched_setscheduler(guard.pid, posix.SCHED_BATCH, posix.sched_param(0))
             posix.kill(guard.pid, _signal.SIGTERM)
             if not sleep_until_exit([guard], GUARD_PATIENCE):
@@ -3528,10 +3416,13 @@ class Job:
             say(text % shown)
 
 
-def say_denied(denied: dict[tuple[int, str], Process]) -> None:
-    """Name the processes that this user may not signal."""
-    for process in denied.values():
-        say("%s lives on: it may not be signalled" % name_processes([process]))
+def end_soon(find: Callable[[], list[Process]]) -> tuple[list[Process], list[Process]]:
+    """End what find returns, and name what lives on. Return both."""
+    ended = end_processes(find, deadline=time.monotonic() + grace_period() + UNKILLABLE)
+    left = find()
+    for process in left:
+        say("%s lives on: perhaps it may not be signalled" % name_processes([process]))
+    return ended, left
 
 
 def wait_status(status: int) -> int:
@@ -3945,7 +3836,7 @@ def hold(plan: Command) -> int:
     if caller is None or caller.pid == 1:
         raise Failure("the process that called --hold is gone")
     apply_settings(plan)
-    plan.kept, plan.umask, plan.project = caller, posix.umask(0o077), project_root()
+    plan.kept, plan.project = caller, project_root()
     plan.is_held = plan.is_line = True
     plan.shown = plan.label + "--hold by " + printable(read_command(caller.pid), 60)
     claim = take_turn(plan)
@@ -3959,7 +3850,7 @@ def end_hold() -> int:
     scope = enter_scope(project_root())
     around, identity = scope.outer, scope.identity
     record = read_record(LOCK + "/" + identity, around.fd) if around else {}
-    keeper = kept_process({"for": record.get("keeper", "")})
+    keeper = named_process(record, "keeper")
     if around is None or keeper is None:
         text = "nothing to release: this process is inside no held turn; "
         raise Failure(text + "call --release from the shell that called --hold")
@@ -4484,18 +4375,17 @@ def end_runs(scope: Scope, number: str = "") -> int:
         alive = [each for each in wrappers if each and each.state not in "ZX"]
         return alive + [process for run in runs for process in run.members()]
 
-    denied: dict[tuple[int, str], Process] = {}
-    for process in end_processes(processes, denied=denied):
+    ended, left = end_soon(processes)
+    for process in ended:
         name = commands.get(process.pid)
         shown = "the turn of " + name if name else printable(process.name)
         say("ended PID %d (%s)" % (process.pid, printable(shown, 80)))
-    say_denied(denied)
     # Out of reach: another PID namespace or host, or an old script, of which there is a PID alone.
     away = [each for each in living if each.place or not each.identity]
     for entry in away:
         text = "PID %d%s (%s) lives on: end it by hand"
         say(text % (entry.pid, entry.place, printable(entry.command, 80)))
-    return FAILED if denied or away else clean_up(scope, {run.identity for run in runs})
+    return FAILED if left or away else clean_up(scope, {run.identity for run in runs})
 
 
 def clean_up(scope: Scope, ended: set[Identity]) -> int:
@@ -4527,11 +4417,8 @@ def parse_arguments(argv: list[str]) -> Command | int:
     plan = Command()
     words = split_options(plan.given, argv[1:])
     if "project" in plan.given:
-        named = plan.given["project"]
-        if named != "repository" and not look_up(named + "/."):
-            text = "--project=%s is not a directory, nor `repository`"
-            raise Failure(text % printable(named))
-        posix.environ[b"SEQEXEC_PROJECT"] = named.encode("utf-8", "surrogateescape")
+        named = plan.given["project"].encode("utf-8", "surrogateescape")
+        posix.environ[b"SEQEXEC_PROJECT"] = named
     plan.label = label_of(plan.given.get("label", ""))
     looks = [option for option in plan.given if option in LOOKS]
     if looks:

@@ -662,7 +662,7 @@ class Code:
             state_path=lambda root: self.scenario.role(self.who).state,
             end_run=lambda scope, identity, record, *words: ask("end_run", str(identity)) or [],
             end_processes=lambda find, *words: ask("join", True) or [],
-            Run=lambda *words: space(members=None),
+            Run=lambda *words: space(members=list),
             Screen=lambda plan: space(update=lambda *words: 9.0, clear=lambda: None),
             flock=self.flock,
             settle=self.settle,

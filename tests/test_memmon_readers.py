@@ -160,8 +160,6 @@ def test_a_stat_line_that_is_junk_is_no_process(memmon: ModuleType, text: bytes)
 def test_what_vanishes_while_it_is_read_is_left_out(memmon: ModuleType, mock: Mock) -> None:
     mock.add(10, 1)
     (mock.path / "11").mkdir()  # gone between the listing and the open
-    (mock.path / "12").mkdir()
-    (mock.path / "12" / "stat").mkdir()
     (mock.path / "13").write_text("a file")
     (mock.path / "self").mkdir()
     (mock.path / "\u0661").mkdir()

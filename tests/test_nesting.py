@@ -162,11 +162,12 @@ def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Pr
     nothing_left(tool.scope(project))
 
 
-def test_what_a_run_leaves_behind_without_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
-    """The run waits for it, and nothing else has to do with it any more: its parent has ended."""
-    clear = cleared(project)
-    inner = quoted([*clear, *tool.wrap(shell("echo inner"), quiet=True)])
-    line = "exec 3<&0; (read line <&3; exec %s) & echo ready; exit 7" % inner
+def test_a_call_without_its_environment_from_what_a_run_leaves_behind_is_inside(
+    project: Project, tool: Tool
+) -> None:
+    """The run waits for it. The record names none of its ancestors, but one of these has the run's token."""
+    inner = quoted([*cleared(project), *tool.wrap(shell("echo inner"), quiet=True)])
+    line = "exec 3<&0; (read line <&3; %s; true) & echo ready; exit 7" % inner
     outer = project.start(tool.wrap(shell(line)))
     read_line(outer)
     named = wait_until(lambda: [each for each in record_of(tool.scope(project)) if each.startswith("child ")])

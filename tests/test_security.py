@@ -30,9 +30,7 @@ from support import (
     Tool,
     as_stranger,
     believing_nothing,
-    ended,
     litter,
-    lives,
     read_line,
     rest_of,
     shell,
@@ -224,36 +222,6 @@ def test_kill_all_signals_nobody_whose_identity_somebody_else_wrote_down(
     assert done.returncode == 0
     assert bystander.poll() is None
     assert project.run(tool.wrap(["true"]), timeout=20).returncode == 0
-
-
-@pytest.mark.parametrize("what", ["older than the run", "an older orphan", "younger"])
-def test_a_recorded_child_that_is_somebody_else_is_not_ended(
-    project: Project, tool: Tool, what: str
-) -> None:
-    """A dead owner's file names an innocent process, its start time and all.
-
-    Its parent lives, and is no child of init's, as the tests may be: orphans are given to such a one.
-    """
-    scope = tool.scope(project)
-    older = what != "younger"
-    line = "sleep 600 >/dev/null 2>&1 & echo $!"
-    parent = project.start(shell(line if "orphan" in what else line + "; wait"))
-    innocent = int(read_line(parent))
-    if "orphan" in what:
-        assert ended(parent) == 0
-        project.leaves.add(innocent)
-    dead = project.start(["true"])
-    start = "t" + stat_of(dead.pid)[19] if older else "t1"
-    dead.wait()
-    child = "%d t%s" % (innocent, stat_of(innocent)[19])
-    if older:
-        start = "t%d" % (int(start[1:]) + 100)
-    Forged(
-        scope, "executor.lock", identity_of(dead.pid, start), record_of("make", child, os.getsid(innocent))
-    ).die()
-    done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_GRACE": "0.1"}, timeout=20)
-    assert (done.returncode, done.stdout) == (0, b"ran\n")
-    assert lives(innocent), done.stderr
 
 
 def test_a_process_that_only_mentions_a_token_is_not_ended(project: Project, tool: Tool) -> None:

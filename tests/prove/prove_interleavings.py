@@ -37,7 +37,7 @@ a dead owner's file goes before its run is ended, in recover: two after a dead h
 +    force_remove(dead.path, scope.fd)
 +    while not is_deserted:
 a dead run is not ended, in recover: two after a dead holder, one killed
--        ended += end_run(scope, dead.identity, record, only_wait, claim.deadline)
+-        ended += end_run(scope, dead.identity, record, only_wait, limit)
 +        pass
 recovery removes the lock by its fixed name, in recover: two, one is frozen or gives up
 -    force_remove(dead.path, scope.fd)

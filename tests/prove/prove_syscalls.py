@@ -113,7 +113,7 @@ class Room:
     @staticmethod
     def let_keeper_be_traced(path: Path, tracer: Path) -> None:
         """Let the keeper of a copy of the tool start its tracer and stop until that has come."""
-        old = "    become_daemon(claim)\n    Stderr.is_holder"
+        old = "    become_daemon(claim)\n    settle(claim)"
         new = "    posix.posix_spawn(%r, ['tracer', str(posix.getpid())], {})\n" % str(tracer)
         new += "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n" + old
         text = path.read_text()
