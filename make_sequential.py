@@ -156,8 +156,6 @@ def start_again() -> NoReturn:
         text = "%s: has CRLF line ends, with which no shell starts it: convert it to LF\n"
         posix.write(2, (text % __file__.rpartition("/")[2]).encode("utf-8", "backslashreplace"))
         posix._exit(125)
-    for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
-        _signal.signal(signum, _signal.SIG_DFL)
     before = posix.environ.get(b"LC_CTYPE")
     ctype = b"ctype=" if before is None else b"ctype==" + before
     boot = start.partition(b"  'import ")[2].partition(b"' ")[0]
@@ -2410,14 +2408,10 @@ class Run:
         if shares_pids(self.identity):  # a held turn is kept for a person's shell
             keys = "child", "keeper" if "keeper" in self.record else "for"
             named += [named_process(self.record, key) for key in keys]
-        return [each for each in named if each and self.may_name(each)]
-
-    def may_name(self, process: Process) -> bool:
-        """True if the owner of the files may name a process, or is root."""
-        try:
-            return self.scope.owner in (-1, posix.stat("/proc/%d" % process.pid).st_uid)
-        except OSError:
-            return self.scope.owner == -1
+        found, owner = [each for each in named if each], self.scope.owner
+        if owner == -1:  # this user's
+            return found
+        return [each for each in found if look_up("/proc/%d" % each.pid)[4:5] == (owner,)]  # UID
 
 
 def has_token(process: Process, identity: Identity) -> bool:

@@ -160,8 +160,6 @@ def start_again() -> NoReturn:
         text = "%s: has CRLF line ends, with which no shell starts it: convert it to LF\n"
         posix.write(2, (text % __file__.rpartition("/")[2]).encode("utf-8", "backslashreplace"))
         posix._exit(125)
-    for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
-        _signal.signal(signum, _signal.SIG_DFL)
     before = posix.environ.get(b"LC_CTYPE")
     ctype = b"ctype=" if before is None else b"ctype==" + before
     boot = start.partition(b"  'import ")[2].partition(b"' ")[0]

@@ -178,8 +178,6 @@ def start_again() -> NoReturn:
         text = "%s: has CRLF line ends, with which no shell starts it: convert it to LF\n"
         posix.write(2, (text % __file__.rpartition("/")[2]).encode("utf-8", "backslashreplace"))
         posix._exit(125)
-    for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
-        _signal.signal(signum, _signal.SIG_DFL)
     before = posix.environ.get(b"LC_CTYPE")
     ctype = b"ctype=" if before is None else b"ctype==" + before
     boot = start.partition(b"  'import ")[2].partition(b"' ")[0]
@@ -2432,14 +2430,10 @@ class Run:
         if shares_pids(self.identity):  # a held turn is kept for a person's shell
             keys = "child", "keeper" if "keeper" in self.record else "for"
             named += [named_process(self.record, key) for key in keys]
-        return [each for each in named if each and self.may_name(each)]
-
-    def may_name(self, process: Process) -> bool:
-        """True if the owner of the files may name a process, or is root."""
-        try:
-            return self.scope.owner in (-1, posix.stat("/proc/%d" % process.pid).st_uid)
-        except OSError:
-            return self.scope.owner == -1
+        found, owner = [each for each in named if each], self.scope.owner
+        if owner == -1:  # this user's
+            return found
+        return [each for each in found if look_up("/proc/%d" % each.pid)[4:5] == (owner,)]  # UID
 
 
 def has_token(process: Process, identity: Identity) -> bool:
@@ -3130,7 +3124,6 @@ class Command(Plan):
 
     line: str | None = None  # of a shell's -c
     paths: list[str] = []  # where the command may be
-    environ: dict[bytes, bytes] = {}  # the command's
     gits: list[GitCall] = []  # the git commands that it starts with
     is_background = False
     within: float | None = None  # seconds that a background run is followed for
@@ -3155,22 +3148,16 @@ def run(plan: Command) -> int:
     plan.project = project_root()
     if is_recipe:
         take_turn_of_make(plan)
-    prepare(plan, own_identity())
+    plan.paths = find_command(plan.argv[0], posix.environ)  # before the wait, when time is free
     return run_in_turn(take_turn(plan), plan)
-
-
-def prepare(plan: Command, identity: Identity) -> None:
-    """Look up path and environment before the wait, when time is free."""
-    plan.environ = command_environment(identity)
-    plan.paths = find_command(plan.argv[0], plan.environ)
 
 
 def execute_in_place(plan: Command, more: dict[bytes, bytes]) -> int:
     """Be the command, without a turn: it only reads, or its make only looks."""
-    prepare(plan, Identity())
+    environ = {**command_environment(Identity()), **more}
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    return execute(posix.execve, plan.argv, plan.paths, {**plan.environ, **more})
+    return execute(posix.execve, plan.argv, find_command(plan.argv[0], environ), environ)
 
 
 def run_in_turn(claim: Claim, plan: Command) -> int:
@@ -3241,9 +3228,6 @@ class Job:
         for signum in _signal.sigpending() & ENDING_SIGNALS - mask:  # the terminal's, to this alone
             if _signal.getsignal(signum) is not _signal.SIG_IGN:
                 return -int(signum)
-        chain = plan.environ[b"SEQEXEC_RUN"].rpartition(b":")[0]
-        if plan.gits or chain != posix.environ.get(b"SEQEXEC_RUN", b""):
-            prepare(plan, self.claim.identity)  # the wait has found more runs around this
         # BSD drops a blocked SIGCHLD that has no handler; ignored, it leaves no status: wait(2).
         _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
         seconds = _signal.setitimer(_signal.ITIMER_REAL, 0)[0]
@@ -3255,7 +3239,8 @@ class Job:
         def spawn(path: str, argv: list[str], environ: dict[bytes, bytes]) -> int:
             return posix.posix_spawn(path, argv, environ, setsigmask=mask, setsigdef=defaults)
 
-        self.pid = execute(spawn, plan.argv, plan.paths, plan.environ)
+        environ = command_environment(self.claim.identity)
+        self.pid = execute(spawn, plan.argv, plan.paths, environ)
         try:
             process = read_process(self.pid)
         except OSError:  # the token still marks the run
