@@ -3135,9 +3135,7 @@ class Command(Plan):
 def run(plan: Command) -> int:
     """Run the command in its turn. Return its status, -N for signal N."""
     if plan.is_background:
-        status = start_background(plan)
-        if status is not None:
-            return status
+        return start_background(plan)
     if "git" in plan.shown:
         plan.gits = git_calls(plan.argv, plan.line)
         if plan.gits and not any(git.writes for git in plan.gits) and not plan.timeout:
@@ -3550,8 +3548,8 @@ SHORTENED = 0.1  # seconds that a scribe has to shorten a file
 FOR_EVER = 1e6  # seconds
 
 
-def start_background(plan: Command) -> int | None:
-    """Queue the command. Return 0, --follow's status, or None: run it."""
+def start_background(plan: Command) -> int:
+    """Queue the command. Return 0, or --follow's status."""
     outputs = open_outputs()
     gate = posix.open(".", DIRECTORY, dir_fd=outputs.fd)
     flock_within(gate, TIDIER_PATIENCE, LOCK_EX)  # so that runs line up in the order of numbers
@@ -3560,8 +3558,7 @@ def start_background(plan: Command) -> int | None:
         new = new_run(plan, outputs)
         reader, plan.ready = posix.pipe()
         if not posix.fork():
-            fork_runner(plan, new)
-            return None
+            return fork_runner(plan, new)
         try_close(plan.ready, new.record, *new.files)
         posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
         output = Output(outputs, plan.number)
@@ -3630,8 +3627,9 @@ def find_dropped(plan: Command, outputs: Scope) -> Output | None:
     return None
 
 
-def fork_runner(plan: Command, output: Output) -> None:
-    """Be the scribe, and do not return. The child returns: the runner."""
+def fork_runner(plan: Command, output: Output) -> int:
+    """Be the scribe, and do not return. The child runs the command and returns
+    its status."""
     is_apart = plan.within is not None and posix.fstat(1)[1:3] != posix.fstat(2)[1:3]
     pipes = [posix.pipe() for _ in STREAMS[: 1 + is_apart]]
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
@@ -3644,7 +3642,7 @@ def fork_runner(plan: Command, output: Output) -> None:
         close_others({plan.ready})
         Own.identity, Own.parents = Identity(), None
         plan.is_background, plan.silence, plan.parent = False, float("inf"), posix.getppid()
-        return
+        return run(plan)
     try:
         readers = [reader for reader, _ in pipes]
         close_others({output.outputs.fd, output.record, *output.files, *readers})
@@ -3668,9 +3666,12 @@ def write_down(output: Output, readers: list[int], runner: int) -> None:
         ended, status = posix.waitpid(runner, how) if runner else (0, 0)
         for reader in select.select(streams, [], [], 0 if ended else ONLOOK)[0]:
             data = posix.read(reader, 1 << 20)  # more than a pipe holds
-            output.append(streams[reader], data)
-            if not data:
-                del streams[reader]
+            which = streams[reader] if data else streams.pop(reader)
+            try:
+                output.written[which] += posix.write(output.files[which], data)
+                output.shorten(0.0)
+            except OSError:  # a full disk ends no command: its output is lost
+                pass
         if ended:
             posix.pwrite(output.record, STATUS % wait_status(status), 0)
             flock(output.record, LOCK_UN)
@@ -3699,15 +3700,6 @@ class Output:
     def read(self, key: str) -> str:
         """Return a line of the record."""
         return read_record("%d.run" % self.number, self.outputs.fd).get(key, "")
-
-    def append(self, which: int, data: bytes) -> None:
-        """Write a piece down. A full disk ends no command: its output is
-        lost."""
-        try:
-            self.written[which] += posix.write(self.files[which], data)
-            self.shorten(0.0)
-        except OSError:
-            pass
 
     def shorten(self, seconds: float) -> None:
         """Leave out the middle of a long output, and mend the place in it, if
@@ -3825,9 +3817,8 @@ def hold(plan: Command) -> int:
     plan.is_held = plan.is_line = True
     plan.shown = plan.label + "--hold by " + printable(read_command(caller.pid), 60)
     claim = take_turn(plan)
-    chain = [each for each in (setting("SEQEXEC_RUN"), claim.identity) if each]
     leave_keeper(claim, plan)
-    return show(":".join(chain))
+    return show(command_environment(claim.identity)[b"SEQEXEC_RUN"].decode("utf-8", "replace"))
 
 
 def end_hold() -> int:
@@ -4130,12 +4121,9 @@ def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str
     seen: dict[str, Any] = {"project": root, "state": scope.path, "scope": scope.path}
     seen.update({kind: [] for kind in KINDS}, holder=None, nested={}, make=None)
     for entry in entries(scope):
-        shown = status_entry(entry, table)
+        shown = status_entry(scope, entry, table)
         if entry.kind == "waiters":
             shown["position"] = len(seen["waiters"]) + 1
-        elif entry.kind == "stale" and entry.holds:
-            left = Run(scope, entry.identity, entry.record).members()
-            shown["left"] = [process.pid for process in left]
         seen[entry.kind].append(shown)
     for inner in nested_scopes(scope):
         seen["nested"][str(inner.identity)] = scope_status(inner, root, table)
@@ -4143,8 +4131,10 @@ def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str
     return dict(seen, holder=holder, history=read_history(scope, 5))
 
 
-def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
+def status_entry(scope: Scope, entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
     """Return the JSON of an entry. Its memory is that of the whole tree."""
+    is_orphaned = entry.kind == "stale" and entry.holds
+    left = Run(scope, entry.identity, entry.record).members() if is_orphaned else []
     tree = [entry.process] if entry.process else []
     tree += descendants(table, [each.pid for each in tree])
     user = look_up("/proc/%d" % entry.pid) if tree else ()
@@ -4161,7 +4151,7 @@ def status_entry(entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
         "run": int(entry.record["run"]) if entry.record.get("run", "").isdecimal() else None,
         "kept": int(entry.kept),
         "held": "keeper" in entry.record,
-        "left": [],
+        "left": [each.pid for each in left],
     }
 
 
@@ -4185,23 +4175,18 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
     return found
 
 
-def show_status(root: str, as_json: bool) -> int:
-    """Print the holder, the waiters, and the last runs."""
-    seen = scope_status(open_state(root), root, read_processes())
-    return show_seen(seen, status_lines(seen, terminal_width(1)), as_json)
-
-
-def show_history(root: str, as_json: bool) -> int:
-    """Print the runs that have ended, oldest first."""
-    runs = read_history(open_state(root), 1000)
-    width = terminal_width(1) if posix.isatty(1) else 10**6
-    return show_seen(runs, history_lines(runs, "%Y-%m-%d %H:%M:%S", width), as_json)
-
-
-def show_seen(seen: Any, lines: list[str], as_json: bool) -> int:
-    """Print what was seen as lines, or as JSON."""
+def show_seen(what: str, as_json: bool) -> int:
+    """Print the status or the history, as lines or as JSON."""
     import json
 
+    root = project_root()
+    scope, width = open_state(root), terminal_width(1)
+    if what == "history":  # whole lines for grep
+        seen: Any = read_history(scope, 1000)
+        lines = history_lines(seen, "%Y-%m-%d %H:%M:%S", width if posix.isatty(1) else 10**6)
+    else:
+        seen = scope_status(scope, root, read_processes())
+        lines = status_lines(seen, width)
     return show(json.dumps(seen, indent=2) if as_json else "\n".join(lines))
 
 
@@ -4243,13 +4228,12 @@ def history_lines(runs: list[dict[str, Any]], form: str, width: int) -> list[str
 
     names: dict[Any, str] = {-each: each.name for each in signal.Signals}
     names[None] = "?"
-    notes = {each: " (ended by its %s limit)" % each for each in ("time", "memory")}
     rows = [["ended", "status", "waited", "ran", "peak", "command"]]
     for run in runs:
         ended = time.strftime(form, time.localtime(run["ended"]))
         status = names.get(run["status"]) or str(run["status"])
         words = [ended, status, duration(run["waited"]), duration(run["ran"])]
-        note = notes.get((run["by"] or "").replace("timeout", "time"), "")
+        note = " (ended by its limit: %s)" % run["by"] if run["by"] else ""
         note += " (run %d)" % run["run"] if run["run"] else ""
         rows.append(words + [megabytes(run["peak"]), printable(run["command"]) + note])
     return align_rows(rows, (1, 2, 3, 4), width)
@@ -4362,9 +4346,8 @@ def end_runs(scope: Scope, number: str = "") -> int:
 
     ended, left = end_soon(processes)
     for process in ended:
-        name = commands.get(process.pid)
-        shown = "the turn of " + name if name else printable(process.name)
-        say("ended PID %d (%s)" % (process.pid, printable(shown, 80)))
+        shown = printable(commands.get(process.pid, process.name), 80)
+        say("ended PID %d (%s)" % (process.pid, shown))
     # Out of reach: another PID namespace or host, or an old script, of which there is a PID alone.
     away = [each for each in living if each.place or not each.identity]
     for entry in away:
@@ -4377,9 +4360,8 @@ def clean_up(scope: Scope, ended: set[Identity]) -> int:
     """Sweep what the dead have left."""
     for identity in ended:
         path = LOCK + "/" + identity
-        sleep_on(identity, path, scope.fd, KEEPER_LEAVES)  # a keeper gives its turn back
-        is_dead = owner_state(identity, path, scope.fd) == "dead"
-        if is_dead and try_remove(posix.unlink, path, scope.fd):
+        state = owner_state(identity, path, scope.fd, KEEPER_LEAVES)  # a keeper releases by itself
+        if state == "dead" and try_remove(posix.unlink, path, scope.fd):
             if try_remove(posix.rmdir, LOCK, scope.fd):
                 try_remove(posix.unlink, HOLDER_PID, scope.fd)
         reclaim_if_dead(scope, identity, keeps_place=False)
@@ -4463,8 +4445,8 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
     actions: dict[str, Callable[[], int]] = {
         "help": lambda: show(help_text()),
         "version": lambda: show("%s %s" % (TOOL, __version__)),
-        "status": lambda: show_status(project_root(), as_json),
-        "history": lambda: show_history(project_root(), as_json),
+        "status": lambda: show_seen("status", as_json),
+        "history": lambda: show_seen("history", as_json),
         "watch": lambda: watch(project_root()),
         "kill-all": lambda: end_runs(open_state(project_root())),
         "follow": lambda: follow_by_number(plan, plan.given["follow"]),

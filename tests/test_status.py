@@ -443,8 +443,8 @@ def test_the_history_names_what_ended_a_run_and_the_memory_it_had(project: Proje
     ]
     lines = project.run([project.seqexec, "--history"]).stdout.decode().splitlines()[2:]
     assert [re.split(" {2,}", line)[1:] for line in lines] == [
-        ["124", "0.5 s", "1.0 s", "2 MB", "a (ended by its time limit)"],
-        ["SIGKILL", "0.0 s", "1 min 30 s", "2.0 GB", "b (ended by its memory limit)"],
+        ["124", "0.5 s", "1.0 s", "2 MB", "a (ended by its limit: timeout)"],
+        ["SIGKILL", "0.0 s", "1 min 30 s", "2.0 GB", "b (ended by its limit: memory)"],
         ["?", "0.0 s", "1.0 s", "-", "c"],
     ]
 

@@ -409,7 +409,7 @@ MUTANTS = [
     ),
     Mutant(
         "--history shows 5",
-        "show_history",
+        "show_seen",
         (("1000", "5"),),
         ("test_status.py", "-k", "grow_for_ever"),
     ),
