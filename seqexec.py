@@ -3672,6 +3672,7 @@ def write_down(output: Output, readers: list[int], runner: int) -> None:
                 output.shorten(0.0)
             except OSError:  # a full disk ends no command: its output is lost
                 pass
+            flock(output.files[0], LOCK_UN)  # which shorten() may have taken
         if ended:
             posix.pwrite(output.record, STATUS % wait_status(status), 0)
             flock(output.record, LOCK_UN)
@@ -3714,7 +3715,6 @@ class Output:
                 end, place = size - LAST_PART, self.places[which]  # of the middle
                 moved = place - end + FIRST_PART + len(mark)
                 self.note(which, moved if place >= end else min(place, FIRST_PART))
-                flock(self.files[0], LOCK_UN)
 
     def print_piece(self, which: int) -> bool:
         """Print a piece of what is new; False where there is none. A slow
