@@ -13,7 +13,7 @@ processes are thus automata, and states of the whole that were reached before ar
 all schedules feasible. check_cuts() takes random walks without cuts beside those with them, and compares each call.
 
 Checked in every state: no two holders, but for the two ends of a pipe. A dead owner's run is ended before its file
-goes, a living one's never. No process passes one that stood in the queue before it came, or that it has seen ahead.
+goes, a living one's never. No process takes the lock while one waits that was ahead of it when it last looked.
 A queue that is replaced keeps the lines of the living, and the places that are kept for the dead: such a place goes
 once, to the same command, the oldest first. Every process can come to its end without a tick of the timer, but where
 the scenario says that it takes one. At the end nothing is left; after a kill, once another command has run.
@@ -45,10 +45,15 @@ from typing import Any, NamedTuple
 
 SOURCE = Path(os.environ.get("SEQEXEC_TEST_PRODUCT") or Path(__file__).resolve().parent.parent) / "seqexec.py"
 UNBORN, ALIVE, ENDED, KILLED = range(4)  # what has become of a process
+WAITS, BEGUN, RELEASED = range(3)  # how far it is
+HUNG = 5  # seconds after which a waiter that leaves a free lock alone may be passed
 FIRST_PID = 101
 TOP, PROJECT, GIT = 1, "/p", 99  # the inode of /; the checkout; the inode of its .git
 YIELDS = ("sleep", "await")  # calls before which a switch to another process costs nothing
+HOWS = ("go", "tick", "late", "kill")  # what happens: the timer rings before the call, or just after
+LOCK = "executor.lock"
 QUEUED = b"\t1.h-"  # in a line of the queue, and in no other text
+Op = namedtuple("Op", "name words named")  # a call: its arguments in order, and by name
 Error = namedtuple("Error", "number")  # an answer that raises OSError
 Status = namedtuple("Status", "st_ino st_mode st_nlink st_size st_dev st_uid st_mtime st_mtime_ns")
 DEAD_LINES = b"".join(b"9:0:x\t1.h-0.1.99.t99\n" for _ in range(5))
@@ -66,7 +71,7 @@ class Role(NamedTuple):
 
 class Scenario(NamedTuple):
     name: str
-    roles: tuple[Role, ...] = (Role(), Role())
+    roles: tuple[Role, ...] = (Role(), Role())  # of a vandal last
     switches: int | None = None  # from a process that could go on; None: any number
     kills: int = 0
     ticks: int = 0  # of timers; -1: any number, and they are needed to come to an end
@@ -81,44 +86,23 @@ class Scenario(NamedTuple):
     is_long: bool = False  # the queue: dead lines are taken out although processes wait
     deeper: dict[str, Any] = {}  # fields for `make test-long`
 
-    @property
-    def is_vandalised(self) -> bool:
-        return self.roles[-1].program == "vandal"
-
     def role(self, who: int) -> Role:
         """Return what a process is: beyond the roles are those before and behind all, and forked ones."""
         return self.roles[who] if who < len(self.roles) else Role()
 
     def is_inside(self, who: int, other: int) -> bool:
         """Tell whether a process is a descendant of another one."""
-        parent = self.role(who).parent if who >= 0 else -1
-        return parent == other or parent >= 0 and self.is_inside(parent, other)
-
-
-class Op(NamedTuple):
-    """A call: its name, its arguments in order and by name."""
-
-    name: str
-    words: tuple[Any, ...] = ()
-    named: tuple[tuple[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        return " ".join(map(str, (self.name, *self.words, *(value for _, value in self.named)))).replace("1.h-0.1.", "")
+        parent = self.role(who).parent
+        return parent >= 0 and (parent == other or self.is_inside(parent, other))
 
 
 class Process(NamedTuple):
-    """A process of the model."""
-
-    status: int
-    node: int  # of its automaton
-    fds: tuple[int, ...] = ()  # open file descriptions; 0: none
+    status: int = UNBORN
+    phase: int = WAITS
     run: str = ""  # the scope in which its command runs
-    lined: int = 0  # 1: in the queue; 2: has its turn; 3: has released it
-    ahead: tuple[int, ...] = ()  # those in the queue when it began to line up
+    ahead: tuple[int, ...] = ()  # of it in the queue, when it last looked
     forker: int = -1
-    entered: bool = True  # the holder was there when it entered the scope inside that one's run
-    joined: bool = True  # a holder was there when it joined
-    takes: int = -1  # the dead waiter whose place it takes over
+    is_late: bool = False  # it came into a run or a turn whose holder had gone
 
 
 class Violation(Exception):
@@ -153,36 +137,35 @@ def lowest(who: int, taken: Any) -> int:
 
 
 class World:
-    """One state of the whole. An inode is (kind, links, content): a directory's content is a tuple of (name, inode),
-    a file's is bytes. An open file description is (inode, flock): "", "S" or "X". do_NAME() does a call of a process:
-    it returns the answer, or raises OSError; or Violation, where the call must not be."""
+    """One state of the whole. do_NAME() does a call of a process: it returns the answer, or raises OSError; or
+    Violation, where the call must not be."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.inodes: dict[int, Any] = {TOP: ("d", 1, ())}
-        self.files: dict[int, tuple[int, str]] = {}
-        self.processes: list[Process] = []
+        self.names: dict[tuple[int, str], int] = {(-1, ""): TOP}  # (a directory's inode, a name in it): an inode
+        self.data: dict[int, bytes | None] = {TOP: None}  # what an inode holds; None: it is a directory
+        self.files: dict[int, tuple[int, str, tuple[int, ...]]] = {}  # fd: inode, flock ("", "S", "X"), who has it open
+        self.processes = [Process()] * (len(scenario.roles) + 2)  # the last: one before, and one behind all
+        self.nodes: list[int] = []  # where their code is
         self.kills = self.ticks = self.switches = 0
-        self.last = -1
-        paths = sorted({PROJECT, *(role.state for role in scenario.roles)})
-        for number, path in enumerate(paths, TOP + 1):
-            self.inodes[number] = "d", 1, ()
-            self.enter(TOP, path[1:], number)
+        self.last = -1  # the process that could go on: a switch from it counts
+        for number, path in enumerate(sorted({PROJECT, *(role.state for role in scenario.roles)}), TOP + 1):
+            self.names[TOP, path[1:]], self.data[number] = number, None
             if scenario.belt and path == PROJECT:
-                self.inodes[GIT] = "d", 1, ()
-                self.enter(number, ".git", GIT)
+                self.names[number, ".git"], self.data[GIT] = GIT, None
 
-    def clone(self) -> World:
-        new = World.__new__(World)
+    def clone(self) -> Any:
+        new = object.__new__(type(self))
         vars(new).update(vars(self))
-        new.inodes, new.files, new.processes = self.inodes.copy(), self.files.copy(), self.processes.copy()
+        new.names, new.data, new.files = self.names.copy(), self.data.copy(), self.files.copy()
+        new.processes, new.nodes = self.processes.copy(), self.nodes.copy()
         return new
 
     def key(self) -> int:
         """Return a hash of all that the future depends on: 64 bits."""
+        trees = frozenset(self.names.items()), frozenset(self.data.items()), frozenset(self.files.items())
         rest = self.kills, self.ticks, self.last, self.switches
-        trees = frozenset(self.inodes.items()), frozenset(self.files.items())
-        return hash((trees, tuple(self.processes), rest))
+        return hash((trees, tuple(self.processes), tuple(self.nodes), rest))
 
     # Processes.
 
@@ -202,239 +185,213 @@ class World:
         """End a process. The command of a wrapper that is killed lives on."""
         if status == KILLED and self.scenario.role(who).program == "make":
             self.change(who, run="")
-        self.change(who, status=status, fds=(), node=0, ahead=())
-        self.collect()
+        self.change(who, status=status)
+        self.nodes[who] = 0
+        for fd in [fd for fd, (_, _, owners) in self.files.items() if who in owners]:
+            self.do_close(who, fd)
 
-    # Inodes, names and descriptions.
+    # Inodes, names and descriptors.
 
-    def inode_of(self, who: int, fd: int) -> int:
-        return self.files[self.processes[who].fds[fd - 3]][0]
-
-    def look_up(self, path: str, who: int = 0, fd: int = -1) -> tuple[int, str, int]:
+    def look_up(self, path: str, fd: int = -1, must_exist: bool = True) -> tuple[int, str, int]:
         """Return where a path leads: a directory's inode, a name in it, the inode of that or 0."""
-        directory, name, number = 0, "", TOP if path[:1] == "/" else self.inode_of(who, fd)
+        directory, name, number = 0, "", TOP if path[:1] == "/" else self.files[fd][0]
         for name in filter(None, path.split("/")):
             need(number, errno.ENOENT)
-            directory = number
-            need(self.inodes[directory][0] == "d", errno.ENOTDIR)
-            number = dict(self.inodes[directory][2]).get(name, 0)
+            need(self.data[number] is None, errno.ENOTDIR)
+            directory, number = number, self.names.get((number, name), 0)
+        need(number or not must_exist, errno.ENOENT)
         return directory, name, number
 
     def find(self, path: str) -> int:
         """Return the inode of a path, 0 where there is none."""
-        with contextlib.suppress(OSError):
-            return self.look_up(path)[2]
-        return 0
+        number = TOP
+        for name in path[1:].split("/"):
+            number = self.names.get((number, name), 0)
+        return number
+
+    def entries(self, number: int) -> tuple[str, ...]:
+        """Return the names in a directory."""
+        return tuple(sorted(name for directory, name in self.names if directory == number))
+
+    def links(self, number: int) -> int:
+        return list(self.names.values()).count(number)
 
     def enter(self, directory: int, name: str, number: int) -> None:
-        """Put a name into a directory, or take it away (0)."""
-        kind, links, content = self.inodes[directory]
-        need(links, errno.ENOENT)
-        entries = dict(content)
-        old = entries.pop(name, 0)
-        if number:
-            entries[name] = number
-        self.inodes[directory] = kind, links, tuple(sorted(entries.items()))
-        if old:
-            self.inodes[old] = self.inodes[old][0], self.inodes[old][1] - 1, self.inodes[old][2]
+        """Give an inode a name, in a directory that has not been removed."""
+        need(self.links(directory), errno.ENOENT)
+        self.names[directory, name] = number
 
-    def create(self, who: int, directory: int, name: str, kind: str) -> int:
+    def create(self, who: int, directory: int, name: str, data: bytes | None) -> int:
         """Make a file or a directory; return its inode."""
-        number = lowest(who, self.inodes)
-        self.inodes[number] = kind, 1, () if kind == "d" else b""
+        number = lowest(who, self.data)
         self.enter(directory, name, number)
+        self.data[number] = data
         return number
 
     def collect(self) -> None:
-        """Forget the descriptions that no process has any more, and the inodes without a name or a description."""
-        used = {file for process in self.processes for file in process.fds}
-        if len(used - {0}) < len(self.files):
-            self.files = {number: file for number, file in self.files.items() if number in used}
-        opened = {number for number, _ in self.files.values()}
-        for number in [each for each, (_, links, _) in self.inodes.items() if not links and each not in opened]:
-            del self.inodes[number]
+        """Forget the inodes without a name or a descriptor."""
+        known = {*self.names.values(), *(file[0] for file in self.files.values())}
+        self.data = {number: data for number, data in self.data.items() if number in known}
 
-    def has_conflict(self, file: int, how: int) -> bool:
-        """Tell whether another description's flock is in the way of one."""
-        number = self.files[file][0]
-        others = (lock for each, (inode, lock) in self.files.items() if inode == number and each != file)
-        return any(lock == "X" or lock and how & LOCK_EX for lock in others)
+    def has_conflict(self, fd: int, how: int) -> bool:
+        """Tell whether another descriptor's flock is in the way of one."""
+        locks = [lock for each, (number, lock, _) in self.files.items() if number == self.files[fd][0] and each != fd]
+        return "X" in locks or "S" in locks and how & LOCK_EX > 0
 
     # The queue of /s.
 
-    def wait_behind(self, who: int, others: set[int]) -> None:
-        """Note which of some processes a process must not pass: those that live and wait."""
-        ahead = [each for each in sorted(others) if self.is_alive(each) and self.processes[each].lined == 1]
-        self.change(who, ahead=tuple(ahead))
+    def lines(self, queue: bytes | None) -> dict[int, bool]:
+        """Return whose lines are in a queue, in order, and whether each one's owner file is still in its place."""
+        names = [line.rpartition(b"\t")[2].decode() for line in (queue or b"").split(b"\n")[:-1]]
+        return {owner_of(name): bool(self.find("/s/waiters/%s/%s" % (name, name))) for name in names}
 
-    def places(self, who: int, content: bytes) -> list[int]:
-        """Return whose lines count, in order: those of live waiters, and of dead ones whose place is kept."""
-        names = dict.fromkeys(line.rpartition(b"\t")[2].decode() for line in content.split(b"\n")[:-1])
-        if self.scenario.ticks:  # an appender that a stopped tidier lets wait for too long writes without its flock
-            return []
-        there = [name for name in names if self.find("/s/waiters/%s/%s" % (name, name))]
-        found = [owner_of(each) for each in names if each in there or owner_of(each) == self.processes[who].takes]
-        keeps = self.scenario.keeps and who != len(self.scenario.roles) + 1  # which comes when none is kept any more
-        return [each for each in found if keeps or self.is_alive(each)]
+    def is_kept(self, who: int, other: int) -> bool:
+        """Tell whether a dead waiter's place is kept: until the last process, which comes when none is any more."""
+        return self.scenario.keeps and not self.is_alive(other) and who != len(self.scenario.roles) + 1
 
-    def replace_queue(self, who: int, before: bytes, after: bytes) -> None:
-        """No place is lost; but one that came back takes the oldest of those kept for its command."""
-        old, new = self.places(who, before), self.places(who, after)
-        shown = self.scenario.role(who).shown
-        kept = [each for each in old if not self.is_alive(each) and self.scenario.role(each).shown == shown]
-        taken = [each for each in old if each not in new]
-        is_oldest = taken == kept[:1] or self.scenario.kills  # then an older one may have died since
-        if who in old and taken and taken[0] in kept and is_oldest:
-            old.remove(who)
-            old[old.index(taken[0])] = who
-            self.wait_behind(who, set(old[: old.index(who)]))
-        if old != new:
-            raise Violation("%d makes %s of the places %s" % (who, new, old))
+    def change_queue(self, who: int, before: bytes | None, after: bytes | None) -> None:
+        """No place is lost, of the living or kept; but who comes back takes the oldest one kept for its command."""
+        old, new, shown = self.lines(before), self.lines(after), self.scenario.role(who).shown
+        order, place = list(old), list(new).index(who) if who in new else len(old)
+        is_right = True
+        if order[place : place + 1] not in ([], [who]):  # it comes back
+            same = [each for each in order[: place + 1] if self.scenario.role(each).shown == shown]
+            older = [each for each in same if old[each] and self.is_kept(who, each)]
+            is_right = order[place] in same and not old[order[place]] and (not older or self.scenario.kills > 0)
+            order.remove(who)
+            order[order.index(list(old)[place])] = who
+        counts = [each for each in order if old[each] and (self.is_alive(each) or self.is_kept(who, each))]
+        # An appender that a stopped tidier lets wait for too long writes without its flock.
+        if not self.scenario.ticks and not (is_right and counts == [each for each in new if each in counts]):
+            raise Violation("%d makes %s of the places %s" % (who, list(new), list(old)))
+
+    def check_order(self, who: int) -> None:
+        """A process takes the lock: none that lives and waits was ahead of it when it last looked."""
+        lines = self.lines(self.data.get(self.find("/s/queue.txt")))
+        late = [each for each in lines if lines[each] and self.is_alive(each)]
+        if who in late:
+            late = [each for each in late[: late.index(who)] if each in self.processes[who].ahead]
+        if late and not self.scenario.roles[-1].spoils and self.scenario.ticks * self.scenario.step < HUNG:
+            raise Violation("%d passes %s, which stood in the queue before it came" % (who, late))
 
     # System calls.
 
     def do_open(self, who: int, path: str, flags: int, mode: int = 0, dir_fd: int = -1) -> int:
         if path[:4] == "/dev":
             return 2
-        directory, name, number = self.look_up(path, who, dir_fd)
-        need(not number or not flags & posix.O_CREAT or not flags & posix.O_EXCL, errno.EEXIST)
-        need(number or flags & posix.O_CREAT, errno.ENOENT)
-        number = number or self.create(who, directory, name, "f")
-        need(not flags & posix.O_DIRECTORY or self.inodes[number][0] == "d", errno.ENOTDIR)
-        file = lowest(who, self.files)
-        self.files[file] = number, ""
-        fds = list(self.processes[who].fds)
-        place = fds.index(0) if 0 in fds else len(fds)
-        fds[place : place + 1] = [file]
-        self.change(who, fds=tuple(fds))
-        return place + 3
+        directory, name, number = self.look_up(path, dir_fd, not flags & posix.O_CREAT)
+        need(not number or not flags & posix.O_EXCL, errno.EEXIST)
+        number = number or self.create(who, directory, name, b"")
+        need(not flags & posix.O_DIRECTORY or self.data[number] is None, errno.ENOTDIR)
+        fd = lowest(who, self.files)
+        self.files[fd] = number, "", (who,)
+        return fd
 
     def do_close(self, who: int, fd: int) -> None:
-        fds = list(self.processes[who].fds)
-        need(fd - 3 < len(fds) and fds[fd - 3], errno.EBADF)
-        fds[fd - 3] = 0
-        while fds and not fds[-1]:
-            fds.pop()
-        self.change(who, fds=tuple(fds))
+        number, lock, owners = self.files.get(fd, (0, "", ()))
+        need(who in owners, errno.EBADF)
+        self.files[fd] = number, lock, tuple(each for each in owners if each != who)
+        if owners == (who,):
+            del self.files[fd]
 
-    def do_read(self, who: int, fd: int, size: int = 0) -> bytes:
-        content: bytes = self.inodes[self.inode_of(who, fd)][2]
-        seen = self.places(who, content) if self.scenario.keeps and QUEUED in content else []
-        if who in seen and self.processes[who].lined == 1:  # one that came back may stand ahead by now
-            self.wait_behind(who, {*self.processes[who].ahead, *seen[: seen.index(who)]})
-        return content
-
-    def do_lseek(self, who: int, fd: int, offset: int, whence: int) -> int:
-        return len(self.do_read(who, fd))
+    def do_read(self, who: int, fd: int, size: int = 0) -> bytes | None:
+        data = self.data[self.files[fd][0]]
+        if data and QUEUED in data:
+            lines = list(self.lines(data))
+            self.change(who, ahead=tuple(lines[: lines.index(who)]) if who in lines else ())
+        return data
 
     def do_write(self, who: int, fd: int, data: bytes) -> int:
-        number = self.inode_of(who, fd)
-        kind, links, content = self.inodes[number]
-        self.inodes[number] = kind, links, content + data
-        if QUEUED in data:
-            if not links and not self.scenario.is_vandalised:
-                raise Violation("%d writes its line to a queue that was replaced" % who)
-            self.change(who, lined=max(1, self.processes[who].lined))
+        number = self.files[fd][0]
+        if QUEUED in data and not self.links(number) and not self.scenario.roles[-1].spoils:
+            raise Violation("%d writes its line to a queue that was replaced" % who)
+        self.data[number] = (self.data[number] or b"") + data
         return len(data)
 
     def do_ftruncate(self, who: int, fd: int, size: int) -> None:
-        number = self.inode_of(who, fd)
-        if number == self.find("/s/queue.txt") and self.places(who, self.inodes[number][2]):
-            raise Violation("%d empties a queue in which a place counts" % who)
-        self.inodes[number] = (*self.inodes[number][:2], b"")
+        number = self.files[fd][0]
+        if number == self.find("/s/queue.txt"):
+            self.change_queue(who, self.data[number], b"")
+        self.data[number] = b""
 
     def do_stat(self, who: int, path: str, dir_fd: int = -1, follow_symlinks: bool = True) -> Status:
-        number = self.look_up(path, who, dir_fd)[2]
-        need(number, errno.ENOENT)
-        kind, links, content = self.inodes[number]
-        mode, size = (0o040700, 0) if kind == "d" else (0o100600, len(content))
-        return Status(number, mode, links, size, 1, 1000, 0.0, 0)
-
-    def do_fstat(self, who: int, fd: int) -> Status:
-        return self.do_stat(who, "", fd)
+        number = self.look_up(path, dir_fd)[2]
+        data = self.data[number]
+        mode = 0o040700 if data is None else 0o100600
+        return Status(number, mode, self.links(number), len(data or b""), 1, 1000, 0.0, 0)
 
     def do_listdir(self, who: int, fd: Any) -> tuple[str, ...]:
         if fd == "/proc/self/fd":
-            return tuple(str(place + 3) for place, file in enumerate(self.processes[who].fds) if file)
-        return tuple(name for name, _ in self.inodes[self.inode_of(who, fd)][2])
+            return tuple(str(fd) for fd, (_, _, owners) in self.files.items() if who in owners)
+        return self.entries(self.files[fd][0])
 
     def do_mkdir(self, who: int, path: str, mode: int, dir_fd: int = -1) -> None:
-        directory, name, number = self.look_up(path, who, dir_fd)
+        directory, name, number = self.look_up(path, dir_fd, must_exist=False)
         need(not number, errno.EEXIST)
-        self.create(who, directory, name, "d")
-        if name[:1] == "." and not self.processes[who].lined:  # it begins to line up
-            self.wait_behind(who, set(range(len(self.processes))))
+        self.create(who, directory, name, None)
 
-    def do_unlink(self, who: int, path: str, dir_fd: int, kind: str = "f") -> None:
-        directory, name, number = self.look_up(path, who, dir_fd)
-        need(number, errno.ENOENT)
-        found, _, content = self.inodes[number]
-        need(found == kind, errno.EISDIR if kind == "f" else errno.ENOTDIR)
-        need(kind == "f" or not content, errno.ENOTEMPTY)
-        owner = owner_of(name) if name.startswith("1.h-") and kind == "f" else -1
-        if 0 <= owner < len(self.processes):
-            is_make = self.scenario.role(owner).program == "make"
-            if self.processes[owner].run and name == identity_of(owner, is_make):
-                raise Violation("the owner file of %d goes while its run goes on" % owner)
-            places = self.places(who, self.inodes.get(self.find("/s/queue.txt"), (b"",))[-1])
-            if directory == self.find("/s/waiters/" + name) and not self.is_alive(owner) and owner in places:
-                if who not in places or self.scenario.role(who).shown != self.scenario.role(owner).shown:
-                    raise Violation("%d removes what a dead waiter's place is kept by" % who)
-                self.change(who, takes=owner)
-            if owner in (who, self.processes[who].forker) and self.processes[who].lined == 2:
-                self.change(who, lined=3)
-        self.enter(directory, name, 0)
+    def do_unlink(self, who: int, path: str, dir_fd: int, is_directory: bool = False) -> None:
+        """unlink(2), rmdir(2)."""
+        directory, name, number = self.look_up(path, dir_fd)
+        need(is_directory == (self.data[number] is None), errno.ENOTDIR if is_directory else errno.EISDIR)
+        need(not self.entries(number), errno.ENOTEMPTY)
+        if name.startswith("1.h-") and not is_directory:
+            self.check_removal(who, owner_of(name), directory, name)
+        del self.names[directory, name]
 
-    do_rmdir = functools.partialmethod(do_unlink, kind="d")
+    def check_removal(self, who: int, owner: int, directory: int, name: str) -> None:
+        """An owner file goes when the run is over; a waiter's that has died, when its place is taken over."""
+        mine, role = self.processes[who], self.scenario.role
+        if self.processes[owner].run and name == identity_of(owner, role(owner).program == "make"):
+            raise Violation("the owner file of %d goes while its run goes on" % owner)
+        lines = self.lines(self.data.get(self.find("/s/queue.txt")))
+        is_kept = self.is_kept(who, owner) and lines.get(owner) and directory == self.find("/s/waiters/" + name)
+        if is_kept and not (who in lines and role(owner).shown == role(who).shown):
+            raise Violation("%d removes what a dead waiter's place is kept by" % who)
+        if owner in (who, mine.forker) and mine.phase == BEGUN:
+            self.change(who, phase=RELEASED)
 
-    def do_link(self, who: int, old: str, new: str, src_dir_fd: int, dst_dir_fd: int, replaces: bool = False) -> None:
-        """link(2), rename(2): a directory replaces nothing or an empty directory, a file replaces a file."""
-        source, name, number = self.look_up(old, who, src_dir_fd)
-        target, new_name, there = self.look_up(new, who, dst_dir_fd)
-        need(number, errno.ENOENT)
-        need(replaces or not there, errno.EEXIST)
-        if there:
-            kind, _, content = self.inodes[there]
-            need(kind == self.inodes[number][0], errno.EISDIR if kind == "d" else errno.ENOTDIR)
-            need(kind == "f" or not content, errno.ENOTEMPTY)
+    def do_rename(
+        self, who: int, old: str, new: str, src_dir_fd: int, dst_dir_fd: int, is_link: bool = False
+    ) -> None:
+        """rename(2), link(2): a directory replaces nothing or an empty directory, a file replaces a file."""
+        source, old_name, number = self.look_up(old, src_dir_fd)
+        directory, name, there = self.look_up(new, dst_dir_fd, must_exist=False)
+        need(not there or not is_link, errno.EEXIST)
+        is_directory = self.data[number] is None
+        need(not there or is_directory == (self.data[there] is None), errno.ENOTDIR if is_directory else errno.EISDIR)
+        need(not self.entries(there), errno.ENOTEMPTY)
         if there and there == self.find("/s/queue.txt"):
-            self.replace_queue(who, self.inodes[there][2], self.inodes[number][2])
-        joins = bool(self.inodes[target][2])
-        self.enter(target, new_name, number)
-        if not replaces or new_name == "executor.lock":  # it joins, or takes the lock
-            self.change(who, joined=replaces or joins)
-        kind, links, content = self.inodes[number]
-        self.inodes[number] = kind, links + 1, content
-        if replaces:
-            self.enter(source, name, 0)
-
-    do_rename = functools.partialmethod(do_link, replaces=True)
+            self.change_queue(who, self.data[there], self.data[number])
+        if (directory, name) == (self.find("/s"), LOCK):  # it takes the lock
+            self.check_order(who)
+            self.change(who, is_late=False)
+        if is_link:  # it joins
+            self.change(who, is_late=not self.entries(directory))
+        self.enter(directory, name, number)
+        if not is_link:
+            del self.names[source, old_name]
 
     def do_flock(self, who: int, fd: int, how: int, has_timer: bool) -> str:
         """flock(2). A change from shared to exclusive frees the old one first, and so loses it where it fails."""
-        file = self.processes[who].fds[fd - 3]
-        number = self.files[file][0]
-        self.files[file] = number, ""
+        number, _, owners = self.files[fd]
+        self.files[fd] = number, "", owners
         if not how & LOCK_UN:
-            need(not self.has_conflict(file, how), errno.EAGAIN)
-            self.files[file] = number, "X" if how & LOCK_EX else "S"
-        if how == LOCK_SH and self.inodes[number][0] == "d":  # of a scope inside a run
-            self.change(who, entered=self.has_owner(number))
+            need(not self.has_conflict(fd, how), errno.EAGAIN)
+            self.files[fd] = number, "X" if how & LOCK_EX else "S", owners
+        if how == LOCK_SH and self.data[number] is None:  # of a scope inside a run, named after the holder
+            lock, names = self.find("/s/" + LOCK), [name for (_, name), each in self.names.items() if each == number]
+            self.change(who, is_late=not any((lock, name) in self.names for name in names))
         return "ok"
 
-    def has_owner(self, number: int) -> bool:
-        """Tell whether the holder that a nested scope's directory is named after is in the lock."""
-        entries = [entry for kind, _, content in self.inodes.values() if kind == "d" for entry in content]
-        names = [name for name, each in entries if each == number]
-        return bool(names) and any(name == names[0] and each != number for name, each in entries)
-
     def do_fork(self, who: int) -> int:
-        """A child has the same descriptions open."""
-        self.processes.append(self.processes[who]._replace(forker=who, run="", lined=2, ahead=()))
-        return FIRST_PID + len(self.processes) - 1
-
-    def do_exit(self, who: int, status: int = 0) -> None:
-        self.finish(who, ENDED)
+        """A child has the same descriptors open."""
+        child = len(self.processes)
+        self.processes.append(self.processes[who]._replace(forker=who, run="", phase=BEGUN))
+        self.nodes.append(self.nodes[who])
+        for fd, (number, lock, owners) in self.files.items():
+            self.files[fd] = number, lock, (*owners, child) if who in owners else owners
+        return FIRST_PID + child
 
     def do_sleep(self, who: int, seconds: float) -> None:
         pass
@@ -442,13 +399,13 @@ class World:
     # What the programs do, and what stands in the place of the code that ends processes.
 
     def do_process(self, who: int, pid: int, gives_back: bool = False) -> bool:
-        return self.is_alive(pid - FIRST_PID)
+        return pid == 1 or self.is_alive(pid - FIRST_PID)
 
     do_await = do_process
 
     def do_begin(self, who: int, path: str) -> None:
         """The command starts. It must be alone, but for the other end of its pipe, and what a command left behind."""
-        mine, roles = self.processes[who], self.scenario.roles
+        roles = self.scenario.roles
         leaves_none = all(each.parent < 0 or roles[each.parent] != Role() for each in roles)
         for other, process in enumerate(self.processes):
             run = process.run
@@ -458,22 +415,14 @@ class World:
             is_wrong = run == path or self.scenario.belt and self.is_alive(other)  # belt: an orphan is not seen
             if inner.startswith(outer + "/nested/"):
                 owner = self.processes[owner_of(inner[len(outer + "/nested/") :].split("/")[0])]
-                is_wrong = leaves_none or owner.status == KILLED and owner.lined < 3
+                is_wrong = leaves_none or owner.status == KILLED and owner.phase < RELEASED
                 is_wrong &= not self.scenario.is_inside(who, other)
             if is_wrong:
                 raise Violation("%d begins in %s, %d runs in %s" % (who, path, other, run))
-        if not mine.joined or "/nested/" in path and not mine.entered:
+        if self.processes[who].is_late:
             raise Violation("%d runs in %s, whose holder had gone before it came" % (who, path))
-        late = [each for each in mine.ahead if self.is_alive(each) and self.processes[each].lined == 1]
-        is_fair = not self.scenario.pipe and self.scenario.ticks * self.scenario.step < 5
-        if late and is_fair and {role._replace(shown="x", wait=None) for role in roles} <= {Role(), Role("make")}:
-            raise Violation("%d passes %s, which stood in the queue before it came" % (who, late))
-        self.change(who, run=path, lined=2, ahead=())
-        self.do_spawn(who)
-
-    def do_spawn(self, who: int) -> None:
-        """The children start."""
-        for child, role in enumerate(self.scenario.roles):
+        self.change(who, run=path, phase=BEGUN, ahead=())
+        for child, role in enumerate(roles):
             if role.parent == who and self.processes[child].status == UNBORN:
                 self.change(child, status=ALIVE)
 
@@ -486,32 +435,29 @@ class World:
     def do_end(self, who: int) -> None:
         self.change(who, run="")
 
-    def do_fail(self, who: int, status: int, text: str) -> None:
+    def do_exit(self, who: int, status: int = 0, text: str = "") -> None:
+        """A process ends; by a failure only where it gives up, or has lost what it belongs to."""
         gives_up = status == 75 and self.scenario.role(who).wait is not None
         is_lost = text[:7] == "not run" and any(each.status == KILLED for each in self.processes)
-        if not gives_up and not is_lost:
+        if text and not gives_up and not is_lost:
             raise Violation("%d fails: %s" % (who, text))
         self.finish(who, ENDED)
 
     def do_spoil(self, who: int, what: str) -> None:
         """Remove what no process should, with all below it."""
-        with contextlib.suppress(OSError):
-            directory, name, number = self.look_up(what)
-            need(number, errno.ENOENT)
-            for each, _ in self.inodes[number][2] if self.inodes[number][0] == "d" else ():
-                self.do_spoil(who, what + "/" + each)
-            self.enter(directory, name, 0)
+        directory, name, number = self.look_up(what)
+        for each in self.entries(number):
+            self.do_spoil(who, what + "/" + each)
+        del self.names[directory, name]
 
     def do_end_run(self, who: int, identity: str) -> None:
         """End all of a run in one step, as the recovery does before it takes the owner file away."""
         owner, is_kept = owner_of(identity), ".t0" in identity
-        keepers = [each for each in self.processes if each.forker == owner and each.lined < 3]  # not released yet
-        is_alive = any(each.status == ALIVE for each in keepers) if is_kept else self.is_alive(owner)
-        if is_alive:
+        keepers = [each for each in self.processes if each.forker == owner and each.phase < RELEASED]
+        if any(each.status == ALIVE for each in keepers) if is_kept else self.is_alive(owner):
             raise Violation("%d ends the run of %s, whose owner lives" % (who, identity))
         role = self.scenario.role(owner)
-        make = role.parent if role.program == "line" else -1
-        top = make if is_kept and make >= 0 else owner
+        top = role.parent if is_kept and role.program == "line" else owner
         for each in range(len(self.scenario.roles) + 2):
             if each != who and (each in (owner, top) or self.scenario.is_inside(each, top)):
                 if self.processes[each].status in (UNBORN, ALIVE):
@@ -521,30 +467,70 @@ class World:
 
 # ---- the shipped code, its system calls replaced -------------------------------------------------------------
 
-CALLS = "open close read write ftruncate lseek stat fstat listdir mkdir unlink rmdir rename link fork"
-ANSWERS = {  # of what is no part of the model
-    None: """say append_line append_history find_legacy_holder break_circle store_bytecode prepare
-    flock_holder""",
-    "": "describe_wait read_command clock_time",
-}
+CALLS = "open close read write ftruncate stat listdir mkdir unlink rename fork"
+NO_PART = "say append_line append_history find_legacy_holder break_circle flock_holder"  # of the model
+NO_TEXT = "describe_wait read_command clock_time"
 IDLE = "fchown utime chdir dup2 setsid sched_yield"
 
 
+@functools.lru_cache(maxsize=1)
+def compiled(text: str) -> Any:
+    return compile(text, str(SOURCE), "exec")
+
+
 class Code:
-    """seqexec.py, and the process that it is run for at the moment."""
+    """The shipped code: what the processes of a scenario do.
 
-    who, now, timer, place = 0, 0.0, False, 0
-    handler: Any = None
-    op: Op | None = None  # its next call
-    cut: Any = None
+    A node of their automata is (who, history, next call). A history is a chain of pairs (before, answer).
+    """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, scenario: Scenario, text: str = "", cuts: bool = True) -> None:
+        self.scenario, self.has_cuts = scenario, cuts
+        self.answers: list[Any] = []
+        self.nodes: list[tuple[int, Any, Op]] = []
+        self.following: dict[tuple[int, Any], int] = {}  # the node that an answer leads to
+        self.cuts: dict[Any, int] = {}
         self.module: Any = types.ModuleType("seqexec_of_the_model")
         self.module.__file__ = str(SOURCE)
-        exec(compile(text, str(SOURCE), "exec"), vars(self.module))
-        self.scenario = Scenario("")
-        self.answers: list[Any] = []
+        exec(compiled(text or SOURCE.read_text(encoding="utf-8")), vars(self.module))
+        self.module.LONGEST_QUEUE = 1 if scenario.is_long else 32768
         self.replace()
+
+    def node(self, who: int, history: Any) -> int:
+        """Return the node of a history: where it was cut, that of the first one with the same memory."""
+        self.answers, chain = [], history
+        while chain:
+            chain, answer = chain
+            self.answers.insert(0, answer)
+        self.run(who)
+        number = len(self.nodes)
+        if self.cut and self.has_cuts:
+            run = self.module.posix.environ.get(b"SEQEXEC_RUN")
+            number = self.cuts.setdefault((who, self.cut, self.op, self.now, self.timer, run), number)
+        if number == len(self.nodes):
+            self.nodes.append((who, history, self.op))
+        return number
+
+    def run(self, who: int) -> None:
+        """Run a process through its history: find its next call, and all it remembers, None for all answers."""
+        module, scenario, role = self.module, self.scenario, self.scenario.role(who)
+        self.who, self.place, self.op, self.cut = who, 0, None, None
+        self.now, self.timer, self.handler = 1000.0, False, None
+        module.posix.environ = {}
+        if role.parent >= 0 and role.program != "line":
+            is_make = scenario.role(role.parent).program == "make"
+            module.posix.environ[b"SEQEXEC_RUN"] = identity_of(role.parent, is_make).encode()
+        above = [who] + [each for each in range(len(scenario.roles)) if scenario.is_inside(who, each)]
+        module.Own.identity = module.Identity(identity_of(who))
+        module.Own.parents = [self.process(FIRST_PID + each) for each in above]
+        try:
+            self.play(role)
+            self.ask("exit")
+        except Unwind:
+            pass
+        except Exception as error:
+            status = getattr(error, "status", 0)
+            self.op = self.op or Op("exit", (status, str(error) if status else traceback.format_exc()), ())
 
     def ask(self, name: str, *words: Any, **named: Any) -> Any:
         """Return the recorded answer to a call. The first one without ends the code's run."""
@@ -560,47 +546,15 @@ class Code:
             raise OSError(answer.number, os.strerror(answer.number))
         return answer
 
-    def run(self, scenario: Scenario, who: int, answers: list[Any]) -> tuple[Op, Any]:
-        """Return the next call of a process with a history, and a key of all it remembers, None for all answers."""
-        module, role = self.module, scenario.role(who)
-        self.scenario, self.who, self.answers, self.place, self.op, self.cut = scenario, who, answers, 0, None, None
-        self.now, self.timer, self.handler = 1000.0, False, None
-        module.posix.environ = {}
-        if role.parent >= 0 and role.program != "line":
-            is_make = scenario.role(role.parent).program == "make"
-            module.posix.environ[b"SEQEXEC_RUN"] = identity_of(role.parent, is_make).encode()
-        above = [who] + [each for each in range(len(scenario.roles)) if scenario.is_inside(who, each)]
-        module.Own.identity = module.Identity(identity_of(who))
-        module.Own.parents = [self.process(FIRST_PID + each) for each in above]
-        module.Own.silent, module.Stderr.named = {}, set()
-        module.LONGEST_QUEUE = 1 if scenario.is_long else 32768
-        try:
-            self.play(role)
-            self.ask("exit")
-        except Unwind:
-            pass
-        except module.Failure as failure:
-            self.op = self.op or Op("fail", (failure.status, str(failure)))
-        except Exception:
-            self.op = self.op or Op("fail", (0, "; ".join(traceback.format_exc().split("\n")[-2:0:-1])))
-        assert self.op
-        run = module.posix.environ.get(b"SEQEXEC_RUN")
-        return self.op, self.cut and (who, self.cut, self.op, self.now, self.timer, run)
-
-    def process(self, pid: int) -> Any:
-        found = self.module.Process(pid, "t%d" % pid, "")
-        found.state, found.sid = "S", 1
-        return found
-
     def play(self, role: Role) -> None:
         """Do what a process does: a make's lines take its turn for it; the others take their own, as run() does."""
         plan = self.module.Command()
         plan.project, plan.wait, plan.is_line, plan.leftovers = PROJECT, role.wait, role.program == "line", "leave"
         plan.quiet, plan.shown = True, role.shown
-        if role.program == "vandal":
+        if role.spoils:
             return self.ask("spoil", role.spoils)  # type: ignore[no-any-return]
         if role.program == "shelled":
-            self.ask("spawn")
+            self.ask("begin", "")
             return self.ask("join", True)  # type: ignore[no-any-return]
         if role.program == "line":
             self.module.take_turn_of_make(plan)
@@ -631,29 +585,32 @@ class Code:
     # The model in the place of the system.
 
     def replace(self) -> None:
-        code, ask, space = self.module, self.ask, types.SimpleNamespace
+        code, ask, space, always = self.module, self.ask, types.SimpleNamespace, lambda answer: lambda *words: answer
         code.posix = space(**{name: value for name, value in vars(posix).items() if name.isupper()})
-        for name in CALLS.split():
-            setattr(code.posix, name, functools.partial(ask, name))
-        for name in IDLE.split():
-            setattr(code.posix, name, lambda *words: None)
-        for answer, names in ANSWERS.items():
-            for name in names.split():
-                setattr(code, name, lambda *words, answer=answer: answer)
+        vars(code.posix).update({name: functools.partial(ask, name) for name in CALLS.split()})
+        vars(code.posix).update({name: always(None) for name in IDLE.split()})
+        vars(code).update({name: always(None) for name in NO_PART.split()})
+        vars(code).update({name: always("") for name in NO_TEXT.split()})
         vars(code.posix).update(
+            fstat=lambda fd: ask("stat", "", fd),
+            lseek=lambda fd, *words: ask("stat", "", fd).st_size,
+            rmdir=lambda name, dir_fd: ask("unlink", name, dir_fd, True),
+            link=functools.partial(ask, "rename", is_link=True),
             _exit=lambda status: ask("exit"),
             getppid=self.parent,
             getpid=lambda: FIRST_PID + self.who,
-            geteuid=lambda: 1000,
-            getsid=lambda pid: 1,
-            isatty=lambda fd: False,
-            getcwd=lambda: PROJECT,
+            geteuid=always(1000),
+            getsid=always(1),
+            isatty=always(False),
+            getcwd=always(PROJECT),
         )
         code.time = space(monotonic=lambda: self.now, time=self.time, sleep=functools.partial(ask, "sleep"))
         code._signal = space(**vars(code._signal))
         code._signal.setitimer = lambda which, seconds, *more: vars(self).update(timer=seconds > 0) or (0.0, 0.0)
         code._signal.signal = lambda signum, handler: vars(self).update(handler=handler)
-        code._signal.pthread_sigmask = lambda how, mask: set()
+        code._signal.pthread_sigmask = always(set())
+        self.find_blocker = code.find_blocker
+        code.Process.state, code.Process.sid = "S", 1
         vars(code).update(
             PROC="/proc",
             pid_is_free=lambda pid: not ask("process", pid),
@@ -662,24 +619,15 @@ class Code:
             state_path=lambda root: self.scenario.role(self.who).state,
             end_run=lambda scope, identity, record, *words: ask("end_run", str(identity)) or [],
             end_processes=lambda find, *words: ask("join", True) or [],
-            Run=lambda *words: space(members=list),
-            Screen=lambda plan: space(update=lambda *words: 9.0, clear=lambda: None),
-            flock=self.flock,
-            settle=self.settle,
-            find_pipes=self.find_pipes,
+            Run=always(space(members=list)),
+            Screen=always(space(update=always(9.0), clear=always(None))),
+            find_blocker=lambda claim: self.remember("wait", claim) or self.find_blocker(claim),
+            **{each.__name__: each for each in (self.flock, self.settle, self.show_life, self.find_pipes)},
             sleep_until_exit=self.sleep_until_exit,
         )
-        find_blocker = code.find_blocker
 
-        def cut_find_blocker(claim: Any) -> Any:
-            self.remember("wait", claim)
-            return find_blocker(claim)
-
-        def cut_show_life(claim: Any) -> None:
-            if sys._getframe(1).f_code.co_name == "wait_for_belt":
-                self.remember("belt", claim)
-
-        code.find_blocker, code.show_life = cut_find_blocker, cut_show_life
+    def process(self, pid: int) -> Any:
+        return self.module.Process(pid, "t%d" % pid, "")
 
     def time(self) -> float:
         """Return the time of day: late enough for no place to be kept, but where the scenario keeps them."""
@@ -700,6 +648,10 @@ class Code:
                 self.now += self.scenario.step
                 self.handler(14, None)
 
+    def show_life(self, claim: Any) -> None:
+        if sys._getframe(1).f_code.co_name == "wait_for_belt":
+            self.remember("belt", claim)
+
     def settle(self, claim: Any) -> None:
         """Tidy while the command runs: it does something to a long queue only."""
         if self.scenario.is_long:
@@ -708,15 +660,14 @@ class Code:
                 self.module.tidy(claim.scope)
 
     def find_pipes(self, claim: Any, blocker: Any) -> Any:
-        if self.who not in self.scenario.pipe:
-            return None
+        """Return what finds the other end of a pipe: it leads ahead, and may be joined while its process holds."""
         others = [identity_of(each) for each in self.scenario.pipe if each != self.who]
 
         def look() -> tuple[bool, bool]:
             owners = self.module.owners(claim.scope)
             return True, any(owners.get(each) == "alive" for each in others)
 
-        return types.SimpleNamespace(look=look)
+        return types.SimpleNamespace(look=look) if self.who in self.scenario.pipe else None
 
     def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
         words = sys._getframe(2).f_locals  # of keep(), behind persist()
@@ -725,231 +676,182 @@ class Code:
         return not self.ask("await", processes[0].pid, bool(gives_back))
 
 
-def load(text: str = "") -> Code:
-    return Code(text or SOURCE.read_text(encoding="utf-8"))
-
-
 # ---- states and schedules ------------------------------------------------------------------------------------
 
-HOWS = ("go", "tick", "late", "kill")
 
+class State(World):
+    """A world, and how far the code of each process is. A new one is the first of its scenario: processes have run
+    before; some still run or wait, some were killed."""
 
-class Automaton:
-    """What the processes of a scenario do: nodes (root, history, next call), and an answer's next node."""
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.scenario)
+        scenario, self.code = code.scenario, code
+        self.nodes = [code.node(who, ()) for who in range(len(self.processes))]
+        if not scenario.is_new:
+            self.run_alone(len(scenario.roles))
+        if scenario.is_long:
+            self.data[self.find("/s/queue.txt")] = DEAD_LINES
+        for who in [who for who, role in enumerate(scenario.roles) if role.parent < 0]:
+            self.change(who, status=ALIVE)
+        for who in range(scenario.warm):
+            self.run_alone(who, to_end=False)
+        for who in scenario.dead:
+            self.finish(who, KILLED)
+        self.kills, self.ticks, self.switches = scenario.kills, scenario.ticks, scenario.switches or 0
 
-    def __init__(self, code: Code, scenario: Scenario, cuts: bool = True) -> None:
-        self.code, self.scenario, self.has_cuts = code, scenario, cuts
-        self.nodes: list[tuple[int, Any, Op]] = []
-        self.following: dict[tuple[int, Any], int] = {}
-        self.cuts: dict[Any, int] = {}
+    def op(self, who: int) -> Op:
+        return self.code.nodes[self.nodes[who]][2]
 
-    def node(self, who: int, history: Any) -> int:
-        """Return the node of a history: a chain of pairs (before, answer)."""
-        answers, chain = [], history
-        while chain:
-            chain, answer = chain
-            answers.append(answer)
-        op, cut = self.code.run(self.scenario, who, answers[::-1])
-        number = len(self.nodes)
-        if cut and self.has_cuts:
-            number = self.cuts.setdefault(cut, number)
-        if number == len(self.nodes):
-            self.nodes.append((who, history, op))
-        return number
+    def living(self) -> list[int]:
+        return [who for who, process in enumerate(self.processes) if process.status == ALIVE]
 
-    def op(self, world: World, who: int) -> Op:
-        return self.nodes[world.processes[who].node][2]
+    # What may happen next.
 
-    def advance(self, world: World, who: int, answer: Any) -> None:
-        """Give a process the answer to its call."""
-        before = world.processes[who].node
-        node = self.following.get((before, answer), -1)
-        if node < 0:
-            root, history, _ = self.nodes[before]
-            node = self.following[before, answer] = self.node(root, (history, answer))
-        world.change(who, node=node)
-
-    # What a process may do now.
-
-    def is_blocked(self, world: World, who: int, op: Op) -> bool:
-        """Tell whether a call has to wait for another process."""
-        processes = world.processes
-        if op.name == "flock" and not op.words[1] & (LOCK_NB | LOCK_UN):
-            return world.has_conflict(processes[who].fds[op.words[0] - 3], op.words[1])
-        if op.name == "join" and op.words[0]:
-            return any(map(world.is_alive, world.children(who)))
-        if op.name == "await":
-            return world.is_alive(op.words[0] - FIRST_PID) and not op.words[1]
-        if op.name == "end" and who in self.scenario.pipe and not self.scenario.fits:
-            other = processes[sum(self.scenario.pipe) - who]
-            return other.status in (UNBORN, ALIVE) and other.lined < 2
-        return False
-
-    def is_local(self, world: World, who: int, op: Op) -> bool:
-        """Tell whether a call neither sees nor changes what others see or change: none needs to come before it."""
-        first = op.words[0] if op.words else None
-        if op.name in ("close", "exit", "fail"):
-            files = world.processes[who].fds
-            mine = files[first - 3 : first - 2] if op.name == "close" else files
-            return not any(file and world.files[file][1] for file in mine)
-        if op.name == "read":
-            content = world.inodes[world.inode_of(who, first)][2]
-            return QUEUED not in content and content != b""
-        if str(first)[:2] in ("/s", "/d"):  # no removal by hand comes between a look at /s and its open
-            return op.name == "open" or op.name == "stat" and not self.scenario.is_vandalised
-        return op.name == "process" or op.name == "join" and not first
-
-    def choices(self, world: World) -> list[tuple[int, str]]:
-        """Return what may happen next: which process goes on, and how."""
+    def choices(self) -> list[tuple[int, str]]:
+        """Return which process may go on, and how."""
         found: list[tuple[int, str]] = []
-        ops = {who: self.op(world, who) for who in range(len(world.processes)) if world.is_alive(who)}
-        able = {who: not self.is_blocked(world, who, op) for who, op in ops.items()}
-        last = world.last
-        free = world.switches > 0 or not able.get(last) or ops[last].name in YIELDS
-        for who, op in ops.items():
-            if free or who == last:
-                has_timer = op.name == "flock" and op.words[2] and world.ticks
-                found += [(who, "go")] * able[who]
-                found += [(who, "tick"), (who, "late")][: 1 + able[who]] if has_timer else []
-            if world.kills and self.scenario.role(who).program != "vandal":
+        for who in self.living():
+            if self.last in (-1, who) or self.switches > 0:
+                op, is_able = self.op(who), not self.is_blocked(who)
+                found += [(who, "go")] * is_able
+                if op.name == "flock" and op.words[2] and self.ticks:
+                    found += [(who, "tick"), (who, "late")][: 1 + is_able]
+            if self.kills and not self.scenario.role(who).spoils:
                 found.append((who, "kill"))
         return found
 
+    def is_blocked(self, who: int) -> bool:
+        """Tell whether a process's call has to wait for another process."""
+        name, words, _ = self.op(who)
+        if name == "flock" and not words[1] & (LOCK_NB | LOCK_UN):
+            return self.has_conflict(*words[:2])
+        if name == "join" and words[0]:
+            return any(map(self.is_alive, self.children(who)))
+        if name == "await":
+            return self.is_alive(words[0] - FIRST_PID) and not words[1]
+        if name == "end" and who in self.scenario.pipe and not self.scenario.fits:
+            other = self.processes[sum(self.scenario.pipe) - who]
+            return other.status in (UNBORN, ALIVE) and other.phase == WAITS
+        return False
+
+    def is_local(self, who: int) -> bool:
+        """Tell whether a call neither sees nor changes what others see or change: none needs to come before it."""
+        name, words, _ = self.op(who)
+        first = words[0] if words else None
+        if name in ("close", "exit"):
+            mine = [file for fd, file in self.files.items() if who in file[2] and (name == "exit" or fd == first)]
+            return not any(lock for _, lock, _ in mine)
+        if name == "read":
+            data = self.data[self.files[first][0]]
+            return bool(data) and QUEUED not in data
+        if str(first)[:2] in ("/s", "/d"):  # no removal by hand comes between a look at /s and its open
+            return name == "open" or name == "stat" and not self.scenario.roles[-1].spoils
+        return name == "process" or name == "join" and not first
+
     # What comes of it.
 
-    def step(self, old: World, who: int, how: str) -> World:
+    def step(self, who: int, how: str) -> State:
         """Return the state after a choice."""
-        world, last = old.clone(), old.last
+        new = self.clone()
         if how == "kill":
-            world.kills -= 1
-            world.finish(who, KILLED)
-            return world
-        if self.scenario.switches is not None:
-            if last >= 0 and last != who and old.is_alive(last) and self.op(old, last).name not in YIELDS:
-                world.switches -= not self.is_blocked(old, last, self.op(old, last))
-            world.last = who
-        if how in ("tick", "late"):
-            world.ticks -= world.ticks > 0
-        if how == "tick":
-            self.advance(world, who, "tick")
+            new.finish(who, KILLED)
+        elif how == "tick":
+            new.advance(who, "tick")
         else:
-            self.execute(world, who, "late" if how == "late" else None)
-        self.run_on(world, who)
-        return world
+            new.execute(who, how)
+        while new.is_alive(who) and new.is_local(who):
+            new.execute(who)
+        new.collect()
+        new.kills -= how == "kill"
+        new.ticks -= how in ("tick", "late") and new.ticks > 0
+        if self.scenario.switches is not None and (how != "kill" or who == self.last):
+            new.switches -= self.last not in (-1, who)
+            is_able = new.is_alive(who) and new.op(who).name not in YIELDS and not new.is_blocked(who)
+            new.last = who if is_able else -1
+        return new
 
-    def run_on(self, world: World, who: int) -> None:
-        """Let a process do what concerns no other one."""
-        while world.is_alive(who) and self.is_local(world, who, self.op(world, who)):
-            self.execute(world, who)
-
-    def execute(self, world: World, who: int, answer: Any = None) -> None:
+    def execute(self, who: int, how: str = "go") -> None:
         """Do a process's call, and give it the answer."""
-        op, unborn = self.op(world, who), [each.status == UNBORN for each in world.processes]
+        name, words, named = self.op(who)
         try:
-            found = getattr(world, "do_" + op.name)(who, *op.words, **dict(op.named))
+            found = getattr(self, "do_" + name)(who, *words, **dict(named))
         except OSError as error:
             found = Error(error.errno)
-        world.collect()
-        if op.name == "fork":
-            self.advance(world, found - FIRST_PID, 0)
-        if world.is_alive(who):
-            self.advance(world, who, answer or found)
-        for each, was_unborn in enumerate(unborn):
-            if was_unborn and world.is_alive(each):
-                self.run_on(world, each)
+        if name == "fork":
+            self.advance(found - FIRST_PID, 0)
+        if self.is_alive(who):
+            self.advance(who, "late" if how == "late" else found)
 
-    # The first state and the last ones.
+    def advance(self, who: int, answer: Any) -> None:
+        """Give a process the answer to its call."""
+        before, code = self.nodes[who], self.code
+        if (before, answer) not in code.following:
+            root, history, _ = code.nodes[before]
+            code.following[before, answer] = code.node(root, (history, answer))
+        self.nodes[who] = code.following[before, answer]
 
-    def begin(self) -> World:
-        """Return the first state: processes have run before; some still run or wait, some were killed."""
-        scenario, world = self.scenario, World(self.scenario)
-        extra = len(scenario.roles)  # the one before, and after it the one behind all
-        world.processes = [Process(UNBORN, self.node(who, ())) for who in range(extra + 2)]
-        world.switches = -1
-        if not scenario.is_new:
-            self.run_alone(world, extra)
-        if scenario.is_long:
-            number = world.find(scenario.roles[0].state + "/queue.txt")
-            world.inodes[number] = "f", 1, world.inodes[number][2] + DEAD_LINES
-        for who, role in enumerate(scenario.roles):
-            if role.parent < 0:
-                world.change(who, status=ALIVE)
-                self.run_on(world, who)
-        for who in range(scenario.warm):
-            self.run_alone(world, who, to_end=False)
-        for who in scenario.dead:
-            world.finish(who, KILLED)
-        world.kills, world.ticks, world.last = scenario.kills, scenario.ticks, -1
-        world.switches = 10**6 if scenario.switches is None else scenario.switches
-        return world
-
-    def run_alone(self, world: World, who: int, to_end: bool = True) -> None:
+    def run_alone(self, who: int, to_end: bool = True) -> None:
         """Run a process to its end, or until it sleeps or its command runs."""
-        world.change(who, status=ALIVE)
+        self.change(who, status=ALIVE)
         for _ in range(2000):
-            is_blocked = world.is_alive(who) and self.is_blocked(world, who, self.op(world, who))
-            if not world.is_alive(who) or not to_end and (is_blocked or world.processes[who].run):
+            if not self.is_alive(who) or not to_end and (self.processes[who].run or self.is_blocked(who)):
                 return
-            if is_blocked:
-                raise Violation("a process that runs alone sleeps for ever in %s" % self.op(world, who))
-            self.execute(world, who)
-        raise Violation("a process that runs alone comes to no end")
+            if self.is_blocked(who):
+                break
+            self.execute(who)
+        raise Violation("a process that runs alone sleeps or goes on for ever at %s" % (self.op(who),))
 
-    def check_end(self, world: World) -> None:
+    def check_end(self) -> None:
         """All have ended. Nothing must be left; after a kill or a removal by hand, once one more command has run."""
-        scenario = self.scenario
-        is_clean = world.kills == scenario.kills and not scenario.dead and not scenario.is_vandalised
-        is_clean &= not scenario.keeps and all(role.wait is None for role in scenario.roles)  # giving up leaves a place
-        left = self.leftovers(world)
-        if left and (not is_clean or list(left) == ["queue.txt"]):
-            world = world.clone()
-            self.run_alone(world, len(scenario.roles) + 1)
-            left = self.leftovers(world)
-        if left:
-            raise Violation("left at the end: %s" % left)
+        scenario, end = self.scenario, self.clone()
+        is_clean = self.kills == scenario.kills and not (scenario.dead or scenario.keeps or scenario.roles[-1].spoils)
+        is_clean &= all(role.wait is None for role in scenario.roles)  # giving up leaves a place
+        if not is_clean or self.leftovers() == ["queue.txt"]:
+            end.run_alone(len(scenario.roles) + 1)
+        if end.leftovers():
+            raise Violation("left at the end: %s" % end.leftovers())
 
-    def leftovers(self, world: World) -> dict[str, Any]:
+    def leftovers(self) -> list[str]:
         """Return what is left in the state directory: but for the files of killed lines in makes/."""
-        state = world.find(self.scenario.roles[0].state)
-        left = {name: world.inodes[number][2] for name, number in (world.inodes[state][2] if state else ())}
-        return {name: left[name] for name in left if name != "makes" and left[name] or name == "executor.lock"}
+        state = self.find(self.scenario.roles[0].state)
+        found = {name: number for (where, name), number in self.names.items() if where == state and name != "makes"}
+        return [name for name in found if self.entries(found[name]) or self.data[found[name]] or name == LOCK]
 
 
 class Report(NamedTuple):
     """What has come of a scenario."""
 
-    scenario: Scenario
-    problem: str
-    schedule: list[str]  # that leads to the problem
-    is_whole: bool  # all states were gone through
+    name: str
     states: int
     calls: int
     nodes: int
     seconds: float
+    is_whole: bool  # all states were gone through
+    problem: str
+    schedule: list[str]  # that leads to the problem
 
     def __str__(self) -> str:
-        text = "%s: %d states, %d calls, %d local states, %.1f s" % (self.scenario.name, *self[4:])
-        text += "" if self.is_whole else " (stopped there)"
+        text = "%s: %d states, %d calls, %d local states, %.1f s" % self[:5] + " (stopped there)" * (not self.is_whole)
         return "\n  ".join([text, *filter(None, [self.problem]), *self.schedule])
 
 
-def explore(code: Code, scenario: Scenario, most: int = 10**7) -> Report:
+def explore(scenario: Scenario, text: str = "", most: int = 10**7) -> Report:
     """Go through all states of a scenario, nearest first; so the schedule of a problem is a shortest one."""
-    began, automaton = time.process_time(), Automaton(code, scenario)
-    first = automaton.begin()
+    began, code = time.process_time(), Code(scenario, text)
+    first = State(code)
     numbers, waiting = {first.key(): 0}, deque([first])
     origin = array("q", [-1])  # of each state: the one before, and the choice that led here
-    edges: list[Any] = [array("q"), array("q")]  # from, to
+    edges = array("q"), array("q")  # from, to
     ends: list[int] = []
-    calls, number, choice, problem, schedule = 0, -1, (), "", []
+    number, choice, problem, schedule, calls = -1, (), "", [], 0
     try:
         while waiting and len(numbers) < most:
-            number, choice, world = number + 1, (), waiting.popleft()
-            if not any(process.status == ALIVE for process in world.processes):
-                automaton.check_end(world)
+            number, choice, state = number + 1, (), waiting.popleft()
+            if not state.living():
+                state.check_end()
                 ends.append(number)
-            for choice in automaton.choices(world):
-                after = automaton.step(world, *choice)
+            for choice in state.choices():
+                after = state.step(*choice)
                 calls += 1
                 place = numbers.setdefault(after.key(), len(numbers))
                 if place == len(origin):
@@ -962,9 +864,9 @@ def explore(code: Code, scenario: Scenario, most: int = 10**7) -> Report:
         if number >= 0:
             raise Violation("no schedule leads from here to the end: a lost wake-up")
     except Violation as violation:
-        problem, schedule = str(violation), describe(automaton, origin, number, [choice] if choice else [])
-    figures = len(numbers), calls, len(automaton.nodes), time.process_time() - began
-    return Report(scenario, problem, schedule, not waiting, *figures)
+        problem, schedule = str(violation), describe(code, origin, number, [choice] if choice else [])
+    figures = len(numbers), calls, len(code.nodes), time.process_time() - began
+    return Report(scenario.name, *figures, not waiting, problem, schedule)
 
 
 def find_stuck(states: int, edges: Any, ends: list[int]) -> int:
@@ -981,33 +883,30 @@ def find_stuck(states: int, edges: Any, ends: list[int]) -> int:
     return good.find(0)
 
 
-def describe(automaton: Automaton, origin: Any, number: int, steps: list[Any]) -> list[str]:
+def describe(code: Code, origin: Any, number: int, steps: list[Any]) -> list[str]:
     """Return a schedule, a line for each call; and where the others are."""
     while origin[number] >= 0:
         steps.insert(0, (origin[number] >> 2 & 63, HOWS[origin[number] & 3]))
         number = origin[number] >> 8
-    world, lines = automaton.begin(), []
+    state, lines = State(code), []
     for who, how in steps:
-        lines.append("%d %s: %s" % (who, how, automaton.op(world, who)))
+        lines.append("%d %s: %s %s" % (who, how, *state.op(who)[:2]))
         with contextlib.suppress(Violation):
-            world = automaton.step(world, who, how)
-    there = [who for who in range(len(world.processes)) if world.is_alive(who)]
-    return [line[:120] for line in lines + ["%d is at: %s" % (who, automaton.op(world, who)) for who in there]]
+            state = state.step(who, how)
+    return [line[:120] for line in lines + ["%d is at: %s %s" % (who, *state.op(who)[:2]) for who in state.living()]]
 
 
-def check_cuts(code: Code, scenario: Scenario, seed: int) -> int:
+def check_cuts(scenario: Scenario, seed: int) -> int:
     """Take a random walk with cuts, and beside it the same one without: all calls are the same. Return their number."""
-    chance, automata = random.Random(seed), [Automaton(code, scenario), Automaton(code, scenario, cuts=False)]
-    worlds = [automaton.begin() for automaton in automata]
-    for calls in range(1, 401):
-        for who in filter(worlds[0].is_alive, range(len(worlds[0].processes))):
-            ops = [automaton.op(world, who) for automaton, world in zip(automata, worlds)]
+    chance, states = random.Random(seed), [State(Code(scenario, cuts=cuts)) for cuts in (True, False)]
+    calls = 0
+    while calls < 400 and states[0].choices():
+        choice = chance.choice(states[0].choices())
+        states = [state.step(*choice) for state in states]
+        calls += 1
+        for who in states[0].living():
+            ops = [state.op(who) for state in states]
             assert ops[0] == ops[1], (scenario.name, seed, ops)
-        choices = automata[0].choices(worlds[0])
-        if not choices:
-            return calls
-        who, how = chance.choice(choices)
-        worlds = [automaton.step(world, who, how) for automaton, world in zip(automata, worlds)]
     return calls
 
 
@@ -1018,26 +917,26 @@ UNQUEUE, UNSTATE = Role("vandal", spoils="/s/queue.txt"), Role("vandal", spoils=
 TWO, THREE = (COMMAND,) * 2, (COMMAND,) * 3
 AFTER_DEAD: Any = {"warm": 1, "dead": (0,)}
 KEPT, AWAY = (OTHER, COMMAND, OTHER, COMMAND), (OTHER, OTHER, *TWO, *TWO)
-ALL = {"switches": None}
+ALL, MORE, KILL = {"switches": None}, {"switches": 2}, {"switches": 1, "kills": 1}
 QUICK = [
     Scenario("two, in a new directory", TWO, 2, is_new=True, deeper={"switches": None, "kills": 1}),
-    Scenario("two after a dead holder, one killed", THREE, 2, kills=1, **AFTER_DEAD, deeper=ALL),
-    Scenario("two, a tick", TWO, 2, ticks=1, step=1.0, deeper={"kills": 1}),
-    Scenario("two, one is frozen or gives up", (*TWO, HASTY), 2, ticks=2, step=6.0, **AFTER_DEAD),
-    Scenario("three", THREE, 1, deeper={"switches": 2}),
-    Scenario("three, a long queue", THREE, 1, is_long=True, warm=2, deeper={"switches": 2}),
-    Scenario("two come back to one place", (OTHER, *THREE), 1, keeps=True, warm=2, dead=(1,), deeper={"switches": 2}),
+    Scenario("two after a dead holder, one killed", THREE, 1, kills=1, **AFTER_DEAD, deeper=ALL),
+    Scenario("two, a tick", TWO, 1, ticks=1, step=1.0, deeper={"switches": 2, "kills": 1}),
+    Scenario("two, one is frozen or gives up", (*TWO, HASTY), 1, ticks=2, step=6.0, **AFTER_DEAD, deeper=MORE),
+    Scenario("three", THREE, 1, deeper=MORE),
+    Scenario("three, a long queue", THREE, 1, is_long=True, warm=2, deeper=MORE),
+    Scenario("two come back to one place", (OTHER, *THREE), 0, keeps=True, warm=2, dead=(1,), deeper=MORE),
     Scenario("two come back to two places of three", AWAY, 0, keeps=True, warm=4, dead=(1, 2, 3)),
-    Scenario("one comes back ahead of a waiter", KEPT, 1, keeps=True, warm=3, dead=(1,), deeper={"kills": 1}),
-    Scenario("one comes back, one killed", (OTHER, *TWO), 1, kills=1, keeps=True, warm=2, deeper={"switches": 2}),
+    Scenario("one comes back ahead of a waiter", KEPT, 0, keeps=True, warm=3, dead=(1,), deeper=KILL),
+    Scenario("one comes back, one killed", (OTHER, *TWO), 0, kills=1, keeps=True, warm=2, deeper=MORE),
     Scenario("a make and a command, one killed", (MAKE, COMMAND), 1, kills=1, deeper=ALL),
-    Scenario("a line of a make and its keeper", (SHELLED, LINE), 1, deeper={"switches": 2}),
+    Scenario("a line of a make and its keeper", (SHELLED, LINE), 1, deeper=MORE),
     Scenario("two lines of a make", (SHELLED, LINE, LINE), 0, deeper={"kills": 1}),
-    Scenario("a pipe", TWO, 3, pipe=(0, 1), fits=True, ticks=-1, warm=1),
-    Scenario("a pipe and a command", THREE, 2, pipe=(0, 2), ticks=-1, warm=2),
-    Scenario("a call inside, left behind", (COMMAND, CHILD), 3, deeper={"switches": None, "kills": 1}),
+    Scenario("a pipe", TWO, 1, pipe=(0, 1), fits=True, ticks=-1, warm=1, deeper={"switches": 3}),
+    Scenario("a pipe and a command", THREE, 1, pipe=(0, 2), ticks=-1, warm=2, deeper=MORE),
+    Scenario("a call inside, left behind", (COMMAND, CHILD), 2, deeper={"switches": None, "kills": 1}),
     Scenario("two state directories", (COMMAND, ELSEWHERE), belt=True, ticks=1, is_new=True, deeper={"kills": 1}),
-    Scenario("two, the queue is removed", (*TWO, UNQUEUE), 1, deeper={"switches": 2}),
+    Scenario("two, the queue is removed", (*TWO, UNQUEUE), 1, deeper=MORE),
 ]
 LONG = [each._replace(name=each.name + ", deeper", **each.deeper) for each in QUICK if each.deeper] + [
     Scenario("all of two, both killed", kills=2),

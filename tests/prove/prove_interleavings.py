@@ -39,7 +39,7 @@ a dead owner's file goes before its run is ended, in recover: two after a dead h
 a dead run is not ended, in recover: two after a dead holder, one killed
 -        ended += end_run(scope, dead.identity, record, only_wait, limit)
 +        pass
-recovery removes the lock by its fixed name, in recover: two, one is frozen or gives up
+recovery removes the lock by its fixed name, in recover: two, one is frozen or gives up, deeper
 -    force_remove(dead.path, scope.fd)
 +    force_remove(dead.path, scope.fd)
 +    force_remove(LOCK, scope.fd)
@@ -67,7 +67,7 @@ a flocked file counts as a dead owner's, in look_at_owner: two, in a new directo
 a sweeper takes no flock, in look_at_owner: two after a dead holder, one killed
 -        if not flock_within(fd, seconds):
 +        if False:
-a sweeper names files by a descriptor of their directory, in reclaim_if_dead: two after a dead holder, one killed
+a sweeper names files by a descriptor of the directory, in reclaim_if_dead: two after a dead holder, one killed, deeper
 -    found = owners(scope, name)
 -    if "alive" in found.values():
 -        return False
@@ -168,7 +168,7 @@ a call that enters takes no flock, in enter_scope: a call inside, left behind
 a nested scope is removed while a process is in it, in sweep_nested: a call inside, left behind
 -LOCK_EX | LOCK_NB
 +LOCK_SH | LOCK_NB
-a waiter that joins does not look whether a holder is still there, in join_pipeline: a pipe
+a waiter that joins does not look whether a holder is still there, in join_pipeline: a pipe, deeper
 -        if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
 +        if True:
 a waiter that joins links into whatever lock is there by then, in join_pipeline: a pipe whose data fits, and a command
@@ -208,11 +208,10 @@ def mutate(text: str, mutant: Mutant) -> str:
 
 def prove(scenario: interleave.Scenario) -> tuple[str, int, int, bool]:
     """Go through a scenario; return what to print, states, calls, and whether it failed."""
-    code = interleave.load()
-    report = interleave.explore(code, scenario, MOST)
+    report = interleave.explore(scenario, most=MOST)
     text = str(report)
     if not report.problem:
-        calls = sum(interleave.check_cuts(code, scenario, seed) for seed in range(WALKS))
+        calls = sum(interleave.check_cuts(scenario, seed) for seed in range(WALKS))
         text += "; %d random walks with whole histories: %d calls" % (WALKS, calls)
     return text, report.states, report.calls, bool(report.problem) or not report.is_whole
 
@@ -220,11 +219,11 @@ def prove(scenario: interleave.Scenario) -> tuple[str, int, int, bool]:
 def judge(mutant: Mutant) -> tuple[str, bool]:
     """Put a fault in; return what to print, and whether it was not found."""
     try:
-        code = interleave.load(text=mutate(interleave.SOURCE.read_text(encoding="utf-8"), mutant))
+        text = mutate(interleave.SOURCE.read_text(encoding="utf-8"), mutant)
     except LookupError as error:
         return "%s: NOT TRIED: %s" % (mutant.name, error), True
     scenarios = [each for each in interleave.SCENARIOS + interleave.DEEP if each.name == mutant.found_by]
-    report = interleave.explore(code, scenarios[0], MOST)
+    report = interleave.explore(scenarios[0], text, MOST)
     words = mutant.name, report.problem.split("\n")[0] or "NOT FOUND", mutant.found_by, report.seconds
     return "%s: %s (%s, %.1f s)" % words, not report.problem
 

@@ -51,6 +51,8 @@ MOST_TRIED_AGAIN = 10
 
 # Files that test what is the same under each Python: text, make's own syntax, a model of the lock.
 SAME_EVERYWHERE = ("test_files.py", "test_interleavings.py", "test_pages.py", "test_recipes.py")
+# Files that are small, and take long nevertheless.
+BUSY = ("test_interleavings.py",)
 # Files that touch what differs between versions: start, signals, pidfd, descriptors, locales, JSON, options.
 VERSION_FILES = ("test_everywhere.py", "test_transparency.py", "test_shell.py", "test_status.py", "test_input.py")
 
@@ -71,10 +73,12 @@ class Stream:
             data = data[os.write(self.descriptor, data) :]
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Put first what only waits, then the large files, which take long."""
+        """Put first what only waits, then the busy files, then the large ones, which take long."""
 
-        def order(item: Any) -> tuple[bool, int, str]:
-            return not item.get_closest_marker("patient"), -os.path.getsize(str(item.fspath)), str(item.fspath)
+        def order(item: Any) -> tuple[bool, bool, int, str]:
+            path = str(item.fspath)
+            is_busy = os.path.basename(path) in BUSY
+            return not item.get_closest_marker("patient"), not is_busy, -os.path.getsize(path), path
 
         items.sort(key=order)
 
