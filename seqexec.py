@@ -3183,6 +3183,8 @@ def run_in_turn(claim: Claim, plan: Command) -> int:
         raise
     seconds = time.monotonic() - job.began
     try_close(*held)
+    if status:
+        job.end_guard(status)  # before the release: it may still end processes, and say why
     release(claim)
     job.end_guard(status)
     if not claim.scope.outer:  # else the scope goes with its holder, maybe now
@@ -3374,14 +3376,14 @@ class Job:
     def end_guard(self, status: int) -> None:
         """End the memory guard, if one runs, and say what a bare 137 would not.
 
-        The lock is free: the guard must take no processor from the next
-        command: sched(7), SCHED_BATCH.
+        After a success the lock is free: the guard must take no processor from
+        the next command: sched(7), SCHED_BATCH.
         """
-        guard = self.guard
+        guard, self.guard = self.guard, None
         if not guard:
             return
         try:
-            if hasattr(posix, "SCHED_BATCH"):
+            if not status and hasattr(posix, "SCHED_BATCH"):
                 posix.sched_setscheduler(guard.pid, posix.SCHED_BATCH, posix.sched_param(0))
             posix.kill(guard.pid, _signal.SIGTERM)
             if not sleep_until_exit([guard], GUARD_PATIENCE):
