@@ -49,7 +49,7 @@ def test_whatever_call_it_dies_or_fails_at_the_next_one_runs(tool: Tool) -> None
         sys.executable,
         str(ROOT / "tests" / "prove" / "prove_syscalls.py"),
         "--sample",
-        "5",
+        "3",
         "--tool",
         tool.name,
     ]
