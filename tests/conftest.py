@@ -98,12 +98,10 @@ def lasting(scratch: Path, tools: Path) -> Iterator[Project]:
     made.close()
 
 
-@pytest.fixture(params=["seqexec"])
-def tool(request: pytest.FixtureRequest, tools: Path) -> Tool:
+@pytest.fixture
+def tool(tools: Path) -> Tool:
     """The tool that serialises. make_sequential.py has the same code for it: test_make.py has what is its own."""
-    if not support.there_is(request.param):
-        pytest.skip("%s is not there" % TOOLS[request.param].file)
-    return TOOLS[request.param](tools)
+    return Tool(tools)
 
 
 @pytest.fixture

@@ -202,11 +202,6 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
-def blocked_in(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
-    """Return a condition: the process sleeps."""
-    return lambda: state_of(process.pid) == "S"
-
-
 # ---- a scratch project -------------------------------------------------------------------------------------
 
 
@@ -425,13 +420,6 @@ class Tool:
         options += ["--quiet"] if quiet else []
         return [self.path, *options, "--", *map(os.fspath, command)]
 
-    def scope(self, project: Project) -> Path:
-        return self.scope_in(project.state)
-
-    def scope_in(self, state: Path) -> Path:
-        """Return the scope of this tool in a state directory."""
-        return state
-
     def says(self, text: bytes) -> bool:
         """Tell whether every line is a message of this tool."""
         return all(line.startswith(self.name.encode() + b": ") for line in text.splitlines())
@@ -451,10 +439,6 @@ class MakeTool(Tool):
 
 
 TOOLS = {"seqexec": Tool, "make_sequential": MakeTool}
-
-
-def there_is(tool: str) -> bool:
-    return (PRODUCT_DIRECTORY / TOOLS[tool].file).exists()
 
 
 def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str:
@@ -595,9 +579,9 @@ def settle(project: Project, tool: Tool) -> None:
     for _ in range(4):
         assert project.run(tool.wrap(["true"])).returncode == 0
         with contextlib.suppress(NotInTime):
-            wait_until(lambda: not litter(tool.scope(project)), "a clean state directory", 0.5)
+            wait_until(lambda: not litter(project.state), "a clean state directory", 0.5)
             return
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 class Holder:
@@ -767,16 +751,6 @@ class JobShell(Terminal):
         shown = len(self.output) - len(self.unread)
         self.expect(re.escape(self.PROMPT), seconds)
         return self.output[shown : len(self.output) - len(self.unread)].replace("\r\n", "\n")
-
-
-@contextlib.contextmanager
-def temporarily(path: Path, text: str) -> Iterator[None]:
-    """Have a file with this text for a while."""
-    path.write_text(text)
-    try:
-        yield
-    finally:
-        path.unlink()
 
 
 def json_of(result: subprocess.CompletedProcess[bytes]) -> Any:

@@ -19,7 +19,7 @@ def history(project: Project, tool: Tool, *runs: str) -> None:
     for run in runs:
         seconds, command = run.split(" ", 1)
         lines.append("%d 0 0.0 %s 1024 - %s\n" % (time.time() - 1000, seconds, command))
-    scope = tool.scope(project)
+    scope = project.state
     scope.mkdir(parents=True, exist_ok=True)
     for directory in (project.state, scope):
         directory.chmod(0o700)
@@ -45,7 +45,7 @@ def about(project: Project, tool: Tool, holder: Holder) -> str:
 
 def held(project: Project, tool: Tool, holder: Holder) -> str:
     """Return the holder's command as the history will have it."""
-    home = tool.scope(project) / "executor.lock"
+    home = project.state / "executor.lock"
     text = next(path for path in home.iterdir()).read_text()
     return text.split("\n")[0].partition(" ")[2]
 
@@ -89,7 +89,7 @@ def test_only_the_last_runs_count_and_only_those_of_this_very_command(
     old = ["900 %s" % command] * 10
     others = ["5 %s again" % command, "7 not %s" % command, "junk", "x 0 0.0"]
     history(project, tool, *old, *["120 %s" % command] * 5, *(each for each in others if " " in each))
-    with (tool.scope(project) / "history.txt").open("a") as stream:
+    with (project.state / "history.txt").open("a") as stream:
         stream.write("junk\n\n1 2 3 nan - - %s\n\x00\xff\n" % command)
     assert about(project, tool, holder) == "about 2 min"
     holder.release()
@@ -98,7 +98,7 @@ def test_only_the_last_runs_count_and_only_those_of_this_very_command(
 def test_a_run_that_was_cut_short_says_nothing(project: Project, tool: Tool, holder: Holder) -> None:
     command = held(project, tool, holder)
     history(project, tool, *["120 %s" % command] * 5)
-    with (tool.scope(project) / "history.txt").open("a") as stream:
+    with (project.state / "history.txt").open("a") as stream:
         for status, by in ((124, "timeout"), (143, "memory"), (-15, "-")):
             stream.write("1700000000 %d 0.0 1.00 0 %s %s\n" % (status, by, command))
     assert about(project, tool, holder) == "about 2 min"
@@ -110,7 +110,7 @@ def test_everybody_ahead_is_part_of_the_estimate(project: Project, tool: Tool, h
     between = tool.wrap(shell(": between"))
     first = project.start(between)
     read_line(first, "stderr")
-    line = next(line for line in queue_lines(tool.scope(project)) if ": between" in line)
+    line = next(line for line in queue_lines(project.state) if ": between" in line)
     shown = line.partition("\t")[0].split(":", 2)[2]
     history(project, tool, *["120 %s" % command] * 5)
     second = project.start(tool.wrap(["true"]))
@@ -139,4 +139,4 @@ def test_a_holder_that_waited_is_shown_as_long_as_it_runs(project: Project, tool
     second.stdin.flush()
     assert finish(second)[0] == 0
     assert finish(waiter)[0] == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)

@@ -105,7 +105,7 @@ linux = pytest.mark.skipif(not LINUX, reason="needs /proc")
 
 def check_promises(project: Project, tool: Tool, tolerant: bool = False) -> None:
     """Fail unless the main promises hold: transparency, one at a time, recovery, nesting, a look."""
-    scope = tool.scope(project)
+    scope = project.state
     done = project.run(
         tool.wrap(shell("printf '%s' \"$1\"; exit 3", BYTES.decode("utf-8", "surrogateescape")))
     )
@@ -115,7 +115,7 @@ def check_promises(project: Project, tool: Tool, tolerant: bool = False) -> None
     wait_for_waiter(scope, waiter)
     status = project.run([project.seqexec, "--status", "--json"])
     assert status.returncode == 0, status.stderr
-    seen = json_of(status)["make"] if tool.name == "make_sequential" else json_of(status)
+    seen = json_of(status)
     assert [entry["pid"] for entry in seen["holders"] + seen["waiters"]] == [holder.pid, waiter.pid]
     assert project.run([project.seqexec, "--status"]).returncode == 0
     assert holder.release() == 0
@@ -133,7 +133,7 @@ def check_recovery(project: Project, tool: Tool) -> None:
     """Kill a holder and a waiter behind it; fail unless the next one ends what is left, and runs."""
     holder = Holder(project, tool)
     waiter = project.start(tool.wrap(shell("echo it ran")))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     os.kill(waiter.pid, signal.SIGKILL)
     os.kill(holder.pid, signal.SIGKILL)
     done = project.run(tool.wrap(shell("echo ran")), timeout=30)

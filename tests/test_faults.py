@@ -79,8 +79,8 @@ def end_probers(probers: list[subprocess.Popen[bytes]]) -> None:
 def test_two_who_probe_at_once_never_find_a_live_owner_dead(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
-    lock = tool.scope(project) / "executor.lock"
-    probers = start_probers(project, tool.scope(project), lock / os.listdir(str(lock))[0])
+    lock = project.state / "executor.lock"
+    probers = start_probers(project, project.state, lock / os.listdir(str(lock))[0])
     gave_up = project.run(tool.wrap(shell("echo it ran"), wait=0.5))
     assert (gave_up.returncode, gave_up.stdout) == (75, b"")
     end_probers(probers)
@@ -90,18 +90,18 @@ def test_two_who_probe_at_once_never_find_a_live_owner_dead(
 def test_who_is_probed_by_two_while_it_takes_its_place_is_not_disturbed(project: Project, tool: Tool) -> None:
     """A probe is a shared lock for an instant; the owner's own, at the same instant, is refused."""
     assert project.run(tool.wrap(["true"])).returncode == 0
-    probers = start_probers(project, tool.scope(project))
+    probers = start_probers(project, project.state)
     for _ in range(15):
         done = project.run(tool.wrap(shell("echo ran")))
         assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
     end_probers(probers)
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_dead_owner_that_others_probe_is_dead_all_the_same(project: Project, tool: Tool) -> None:
     """Also when one of them is stopped in the middle of its probe."""
     holder = Holder(project, tool)
-    probers = start_probers(project, tool.scope(project))
+    probers = start_probers(project, project.state)
     holder.process.kill()
     holder.process.wait()
     time.sleep(0.02)
@@ -196,7 +196,7 @@ def test_a_command_that_is_killed_before_it_is_executed_ends_its_run(project: Pr
     os.kill(delayed.command, signal.SIGKILL)
     assert ended(delayed.process) == -signal.SIGKILL
     assert not (project.path / "started").exists()
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_nested_call_that_was_killed_last_leaves_nothing(project: Project, tool: Tool) -> None:
@@ -234,7 +234,7 @@ def test_an_uncontended_run_starts_nothing_but_its_command(project: Project, too
 def test_an_owner_file_that_was_damaged_hides_no_orphan(project: Project, tool: Tool, junk: bytes) -> None:
     """The record is a help, not the proof: the command carries the token."""
     holder = Holder(project, tool)
-    lock = tool.scope(project) / "executor.lock"
+    lock = project.state / "executor.lock"
     (lock / os.listdir(str(lock))[0]).write_bytes(junk)
     holder.process.kill()
     holder.process.wait()

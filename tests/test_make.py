@@ -44,15 +44,11 @@ from support import (
     read_line,
     shell,
     state_of,
-    there_is,
     wait_for_waiter,
     wait_until,
 )
 
-pytestmark = [
-    pytest.mark.skipif(not there_is("make_sequential"), reason="make_sequential.py is not there"),
-    pytest.mark.skipif(shutil.which("make") is None, reason="there is no make"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 
 
 def guard_lines(text: str) -> list[str]:
@@ -81,7 +77,7 @@ def wrapper(tools: Path) -> str:
 
 @pytest.fixture
 def scope(project: Project, tool: MakeTool) -> Path:
-    return tool.scope(project)
+    return project.state
 
 
 def write_makefile(project: Project, text: str, guard: bool = True, name: str = "Makefile") -> None:
@@ -309,7 +305,7 @@ def test_the_turn_is_that_of_the_project_that_make_goes_to(
     assert other.run(call, set=with_wait).stdout == b"ran\n"
     assert b"No such file" in project.run([wrapper, "-C", "nonesuch"]).stderr  # says make
     assert holder.release() == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_the_make_to_run_can_be_chosen(project: Project, wrapper: str) -> None:

@@ -61,7 +61,7 @@ def test_a_call_inside_a_call_runs(project: Project, tool: Tool) -> None:
         command = tool.wrap(command)
     result = project.run(command)
     assert (result.returncode, result.stdout, result.stderr) == (3, b"inner\n", b"")
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_calls_side_by_side_inside_a_call_take_turns(project: Project, tool: Tool, witness: Witness) -> None:
@@ -71,7 +71,7 @@ def test_calls_side_by_side_inside_a_call_take_turns(project: Project, tool: Too
     assert (result.returncode, result.stderr) == (0, b"")
     assert len(witness.finished()) == 6
     witness.check()
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_nobody_from_outside_runs_between_the_calls_inside(
@@ -81,7 +81,7 @@ def test_nobody_from_outside_runs_between_the_calls_inside(
     outer = project.start(tool.wrap(shell("echo ready; read line; %s" % inner)))
     read_line(outer)
     outside = project.start(tool.wrap(witness.command("outside")))
-    wait_for_waiter(tool.scope(project), outside)
+    wait_for_waiter(project.state, outside)
     assert finish(outer)[0] == 0
     assert ended(outside) == 0
     assert witness.order() == ["inner0", "inner1", "inner2", "outside"]
@@ -111,14 +111,14 @@ def test_a_token_that_leaked_into_a_daemon_is_no_permit(
     holder = Holder(project, tool)
     go.touch()
     wait_until(
-        lambda: [pid for pid in queued_pids(tool.scope(project)) if pid != holder.pid],
+        lambda: [pid for pid in queued_pids(project.state) if pid != holder.pid],
         "the daemon's call waits",
     )
     assert not witness.events()
     holder.release()
     wait_until(lambda: status.exists() and status.read_text())
     assert (status.read_text().strip(), witness.finished()) == ("0", ["daemon"])
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_the_calls_inside_are_ended_when_their_holder_dies(
@@ -128,14 +128,14 @@ def test_the_calls_inside_are_ended_when_their_holder_dies(
     waiting = quoted(tool.wrap(witness.command("never"), quiet=True))
     outer = project.start(tool.wrap(shell("%s & sleep 0.3; %s & wait" % (inner, waiting))))
     running = int(read_line(outer).split()[1])
-    nested = tool.scope(project) / "nested"
+    nested = project.state / "nested"
     wait_until(lambda: any(len(queued_pids(scope)) for scope in nested.iterdir()), "the second waits inside")
     outer.kill()
     ended(outer)
     assert project.run(tool.wrap(witness.command("next"))).returncode == 0
     assert not lives(running)
     assert witness.finished() == ["next"]
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_through_another_project_and_back_it_is_still_inside(project: Project, tool: Tool) -> None:
@@ -144,8 +144,8 @@ def test_through_another_project_and_back_it_is_still_inside(project: Project, t
     there = quoted(tool.wrap(shell("cd '%s'; %s" % (project.path, back))))
     result = project.run(tool.wrap(shell("cd '%s'; %s" % (other.path, there))))
     assert (result.returncode, result.stdout, result.stderr) == (4, b"back\n", b"")
-    nothing_left(tool.scope(project))
-    nothing_left(tool.scope(other))
+    nothing_left(project.state)
+    nothing_left(other.state)
 
 
 def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Project, tool: Tool) -> None:
@@ -155,11 +155,11 @@ def test_a_call_inside_that_has_lost_its_environment_is_still_inside(project: Pr
     outer = project.start(tool.wrap(shell("echo ready; read line; " + quoted([*clear, *command]))))
     read_line(outer)
     outside = project.start(tool.wrap(shell("echo outside")))
-    wait_for_waiter(tool.scope(project), outside)
+    wait_for_waiter(project.state, outside)
     status, out, err = finish(outer)
     assert (status, out, err) == (0, b"inner\n", b"")
     assert finish(outside)[:2] == (0, b"outside\n")
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_call_without_its_environment_from_what_a_run_leaves_behind_is_inside(
@@ -170,12 +170,12 @@ def test_a_call_without_its_environment_from_what_a_run_leaves_behind_is_inside(
     line = "exec 3<&0; (read line <&3; %s; true) & echo ready; exit 7" % inner
     outer = project.start(tool.wrap(shell(line)))
     read_line(outer)
-    named = wait_until(lambda: [each for each in record_of(tool.scope(project)) if each.startswith("child ")])
+    named = wait_until(lambda: [each for each in record_of(project.state) if each.startswith("child ")])
     child = int(named[0].split()[1])
     wait_until(lambda: not lives(child), "only what it left behind is there")
     status, out, err = finish(outer, 30)
     assert (status, out) == (7, b"inner\n"), err
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_call_behind_its_own_sibling_says_so(project: Project, seqexec: Tool, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_the_ends_of_a_pipe_join_in_any_order_of_arrival(
     result = project.run(bash(line), timeout=30)
     assert result.stdout.split() == [str(BIG).encode(), b"0", b"0", b"0"]
     assert result.stderr == b""
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -227,7 +227,7 @@ def test_a_pipeline_inside_a_held_lock_joins_too(project: Project, tool: Tool) -
     for delays in ((0.2, 0.1, 0), (0, 0.1, 0.2)):
         result = project.run(tool.wrap(bash(pipeline(tool, delays))), timeout=30)
         assert (result.returncode, result.stdout.strip()) == (0, str(BIG).encode())
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -235,11 +235,11 @@ def test_a_pipeline_inside_a_held_lock_joins_too(project: Project, tool: Tool) -
 def test_a_pipeline_that_has_to_wait_runs_as_one(project: Project, tool: Tool, witness: Witness) -> None:
     holder = Holder(project, tool)
     piped = project.start(bash(pipeline(tool, (0, 0, 0))))
-    wait_until(lambda: len(set(queued_pids(tool.scope(project))) - {holder.pid}) == 3, "all three wait")
+    wait_until(lambda: len(set(queued_pids(project.state)) - {holder.pid}) == 3, "all three wait")
     holder.release()
     status, out, _ = finish(piped)
     assert (status, out.strip()) == (0, str(BIG).encode())
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -252,12 +252,12 @@ def test_nobody_else_runs_before_the_last_of_a_pipeline_is_done(project: Project
     outside = project.run(tool.wrap(["test", "-e", str(done)], quiet=True))
     assert outside.returncode == 0
     assert ended(piped) == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_proc
 def test_a_pipeline_with_somebody_between_its_ends_runs_as_one(project: Project, tool: Tool) -> None:
-    holder, scope = Holder(project, tool), tool.scope(project)
+    holder, scope = Holder(project, tool), project.state
     reader, writer = os.pipe()
     first = project.start(tool.wrap(STAGES[0], quiet=True), stdout=writer)
     wait_for_waiter(scope, first)
@@ -282,7 +282,7 @@ def test_an_end_that_leaked_does_not_hide_a_pipeline(project: Project, tool: Too
     leaks = [[last_out], []] if "reader's end" in leak else [[], [first_in]]
     first = project.start(tool.wrap(["seq", "1000000"], quiet=True), stdout=first_in, pass_fds=leaks[0], **job)
     middle = project.start(["cat"], stdin=first_out, stdout=last_in, **job)
-    wait_until(lambda: holder_pids(tool.scope(project)) == [first.pid], "the first runs")
+    wait_until(lambda: holder_pids(project.state) == [first.pid], "the first runs")
     last = project.start(tool.wrap(["head", "-n1"], quiet=True), stdin=last_out, pass_fds=leaks[1], **job)
     for fd in first_out, first_in, last_out, last_in:
         os.close(fd)
@@ -299,8 +299,8 @@ def test_a_process_substitution_whose_parent_is_in_the_pipeline_joins(project: P
     one, two = (quoted(tool.wrap(argv, quiet=True)) for argv in (["seq", "100000"], shell("wc -l >&2")))
     result = project.run(bash("%s | tee >(%s) >/dev/null" % (one, two)), timeout=30)
     assert result.returncode == 0
-    wait_until(lambda: not holder_pids(tool.scope(project)), "the reader has ended")
-    nothing_left(tool.scope(project))
+    wait_until(lambda: not holder_pids(project.state), "the reader has ended")
+    nothing_left(project.state)
 
 
 @needs_proc
@@ -308,13 +308,13 @@ def test_a_pipe_on_a_high_descriptor_joins_too(project: Project, tool: Tool) -> 
     reader, writer = os.pipe()
     high = fcntl.fcntl(reader, fcntl.F_DUPFD, 40)
     first = project.start(tool.wrap(STAGES[0], quiet=True), stdout=writer)
-    wait_until(lambda: holder_pids(tool.scope(project)) == [first.pid], "the first runs")
+    wait_until(lambda: holder_pids(project.state) == [first.pid], "the first runs")
     last = project.start(tool.wrap(shell("wc -c </dev/fd/%d" % high), quiet=True), pass_fds=[high])
     for fd in reader, writer, high:
         os.close(fd)
     assert finish(last)[:2] == (0, b"%d\n" % BIG)
     assert ended(first) == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -323,7 +323,7 @@ def test_a_reader_that_ends_early_ends_the_writer(project: Project, tool: Tool) 
     for delays in ((0, 0.2), (0.2, 0)):
         line = pipeline(tool, delays, (["yes"], ["head", "-1"])) + '; echo "${PIPESTATUS[@]}"'
         assert project.run(bash(line), timeout=30).stdout == b"y\n141 0\n"
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -333,7 +333,7 @@ def test_process_substitution_joins(project: Project, tool: Tool) -> None:
     line = "%s <(%s) <(%s) && echo equal" % (quoted(tool.wrap(["diff"], quiet=True)), one, two)
     result = project.run(bash(line), timeout=30)
     assert (result.returncode, result.stdout) == (0, b"equal\n")
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -373,7 +373,7 @@ def test_several_at_one_end_of_a_pipe_take_turns(
     assert project.run(bash(line), timeout=40).returncode == 0
     assert len(witness.finished()) == 3
     witness.check()
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -386,7 +386,7 @@ def test_who_waits_for_a_pipeline_does_not_keep_it_from_joining(project: Project
     result = project.run(bash(line % (alone, first, second, quoted(tool.wrap(["cat"])))), timeout=30)
     lines = [each for each in result.stdout.decode().split("\n") if "waiting" not in each]
     assert lines == ["data", "both", "alone", ""]
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -399,8 +399,8 @@ def test_those_at_one_filter_run_together(project: Project, tool: Tool, line: st
     result = project.run(bash(line.format(**wrapped)), timeout=30)
     counts = (result.stdout + result.stderr).split()
     assert set(counts) == {b"300000"} and len(counts) == line.count("count")
-    wait_until(lambda: not holder_pids(tool.scope(project)), "all have ended")
-    nothing_left(tool.scope(project))
+    wait_until(lambda: not holder_pids(project.state), "all have ended")
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -409,7 +409,7 @@ def test_a_filter_in_a_group_of_its_own_connects_a_pipeline(project: Project, to
     first, last = (quoted(tool.wrap(stage, quiet=True)) for stage in (STAGES[0], STAGES[2]))
     result = project.run(bash("%s | timeout 20 cat | %s" % (first, last)), timeout=30)
     assert (result.returncode, result.stdout.strip()) == (0, str(BIG).encode())
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -422,7 +422,7 @@ def test_a_reader_whose_writer_has_gone_queues(project: Project, tool: Tool, wit
     piped = [project.start(bash(line)) for _ in range(2)]
     assert [ended(each) for each in piped] == [0] * 2
     witness.check()
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_bash
@@ -434,11 +434,11 @@ def test_a_killed_pipeline_leaves_the_lock_free(project: Project, tool: Tool) ->
         wrappers = [int(read_line(piped)), int(read_line(piped))]
         os.kill(wrappers[victim], signal.SIGKILL)
         waiter = project.start(tool.wrap(["true"], quiet=True))
-        wait_for_waiter(tool.scope(project), waiter)
+        wait_for_waiter(project.state, waiter)
         os.kill(wrappers[1 - victim], signal.SIGKILL)
         assert ended(waiter) == 0
         assert ended(piped) is not None
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 # ---- a lost environment, and more --------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_a_run_without_its_environment_is_still_a_way_in(project: Project, tool:
     middle = "cd '%s'; exec %s" % (other.path, quoted(cleared(project) + tool.wrap(shell(inner))))
     result = project.run(tool.wrap(shell(middle)), timeout=20)
     assert (result.returncode, result.stdout) == (0, b"inner\n"), result
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_proc
@@ -503,7 +503,7 @@ def test_in_a_circle_exactly_one_gives_up_and_names_every_member(
     assert last.startswith(tool.name + ": ")
     for each in projects:
         assert str(each.path) in last
-        nothing_left(tool.scope(each))
+        nothing_left(each.state)
 
 
 def test_a_chain_that_is_no_circle_waits(project: Project, tool: Tool) -> None:
@@ -512,7 +512,7 @@ def test_a_chain_that_is_no_circle_waits(project: Project, tool: Tool) -> None:
     call = project.start(go_on_to(project, tool, second))
     read_line(call)
     behind = project.start(tool.wrap(["true"], quiet=True))
-    wait_for_waiter(tool.scope(project), behind)
+    wait_for_waiter(project.state, behind)
     assert call.stdin is not None
     call.stdin.write(b"go\n")
     call.stdin.flush()

@@ -112,7 +112,7 @@ def plant_owner_elsewhere(scope: Path) -> None:
 def test_every_minute_a_holder_gives_a_sign_of_life(project: Project, tool: Tool, holder: Holder) -> None:
     """It is the time of its owner file, which another host on the same directory watches."""
     time.sleep(2)  # what is written as the command starts is none
-    path = owner_file(tool.scope(project))
+    path = owner_file(project.state)
     before = path.stat().st_mtime_ns
     wait_until(lambda: path.stat().st_mtime_ns != before, "a sign of life", 75)
     assert holder.release() == 0

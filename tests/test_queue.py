@@ -60,7 +60,7 @@ def test_many_at_once_run_one_at_a_time_in_the_order_of_the_queue(
     project: Project, tool: Tool, holder: Holder, witness: Witness, number: int
 ) -> None:
     """The shell scripts have two holders at once, and 1,140 of 2,485 pairs in the wrong order."""
-    scope = tool.scope(project)
+    scope = project.state
     processes = {
         name: project.start(
             tool.wrap(witness.command(name, 0.0, status=name % 50)), stdout=None, stderr=subprocess.PIPE
@@ -85,7 +85,7 @@ def test_who_comes_first_runs_first(project: Project, tool: Tool, holder: Holder
     processes = []
     for name in range(5):
         processes.append(project.start(tool.wrap(witness.command(name))))
-        wait_for_waiter(tool.scope(project), processes[-1])
+        wait_for_waiter(project.state, processes[-1])
     holder.release()
     assert [ended(process) for process in processes] == [0] * 5
     assert witness.order() == [str(name) for name in range(5)]
@@ -104,7 +104,7 @@ def test_a_newcomer_does_not_overtake_while_the_lock_changes_hands(
     assert len(order) == 25
     for start in range(5, 15):
         assert len(set(order[start : start + 11])) == 5
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_commands_without_any_crash_never_overlap(project: Project, tool: Tool, witness: Witness) -> None:
@@ -112,7 +112,7 @@ def test_commands_without_any_crash_never_overlap(project: Project, tool: Tool, 
     assert [ended(process, 60) for process in processes] == [0] * 10
     witness.check()
     assert len(witness.finished()) == 10
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 # ---- projects ----------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_the_project_is_the_one_that_git_names(project: Project, tool: Tool, hol
         held = [
             name
             for name in os.listdir(project.base)
-            if holder.pid in holder_pids(tool.scope_in(project.base / name))
+            if holder.pid in holder_pids(project.base / name)
         ]
         finish(holder)
         assert set(os.listdir(project.base)) >= before
@@ -174,14 +174,14 @@ def test_without_git_the_project_is_the_current_directory(project: Project, tool
     holder = project.start(tool.wrap(shell("echo ready; read line")), cwd=here)
     read_line(holder)
     name = "seq-exec-" + hashlib.sha1(os.fsencode(here) + b"\n").hexdigest()[:8]
-    assert holder_pids(tool.scope_in(project.base / name)) == [holder.pid]
+    assert holder_pids(project.base / name) == [holder.pid]
 
 
 # ---- what stands on the disk -------------------------------------------------------------------------------
 
 
 def test_people_can_read_the_state(project: Project, tool: Tool, holder: Holder) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     assert stat.S_IMODE(project.state.stat().st_mode) == 0o700
     named = wait_until(lambda: (scope / "current.pid").exists() and (scope / "current.pid").read_text())
     assert named == "%d\n" % holder.pid
@@ -204,7 +204,7 @@ def test_a_command_with_control_characters_is_one_harmless_line(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
     """With the shell scripts a command with a newline stays in the queue for ever."""
-    scope = tool.scope(project)
+    scope = project.state
     waiter = project.start(tool.wrap(["printf", "one\n999:1:false\t\x1b[31m\x07%s", "x"]))
     wait_for_waiter(scope, waiter)
     lines = [line for line in queue_lines(scope) if not line.startswith("%d:" % holder.pid)]
@@ -223,7 +223,7 @@ def test_old_lines_do_not_make_a_waiter_look_seldom(
     project: Project, tool: Tool, holder: Holder, tmp_path: Path
 ) -> None:
     """No event tells that the one ahead was stopped: that the lock is free was seen 30 s later, not within SOON."""
-    scope = tool.scope(project)
+    scope = project.state
     with open(scope / "queue.txt", "a") as queue:
         queue.writelines("%d:1:true\t1.vm-0.1.%d.t1\n" % (pid, pid) for pid in range(300, 340))
     with open(tmp_path / "out", "wb") as out:  # with a pipe it looks more often
@@ -286,7 +286,7 @@ def test_a_run_that_goes_on_after_its_first_process_has_begun(
     waiter = project.start([seqexec.path, "--quiet", *shell('read word <"$1" &', tmp_path / "gate")])
     wait_for_waiter(project.state, waiter)
     holder.release()
-    lock = seqexec.scope(project) / "executor.lock"
+    lock = project.state / "executor.lock"
     mine = "*.%d.*" % waiter.pid
     wait_until(lambda: any(b"\nbegan " in path.read_bytes() for path in lock.glob(mine)), "the word of a beginning")
     with open(tmp_path / "gate", "wb"):
@@ -299,13 +299,13 @@ def test_a_waiter_that_is_ended_runs_nothing(
     project: Project, tool: Tool, holder: Holder, signum: signal.Signals
 ) -> None:
     waiter = project.start(tool.wrap(shell("echo it ran")))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     assert not children_of(waiter.pid)
     waiter.send_signal(signum)
     status, out, _ = finish(waiter)
     assert (status, out) == (-signum, b"")
     holder.release()
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc")
@@ -315,14 +315,14 @@ def test_a_command_with_a_blocked_sigcont_has_none_pending(
     look = ["grep", "-E", "ShdPnd|SigBlk", "/proc/self/status"]
     block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGCONT})
     waiter = project.start(tool.wrap(look), preexec_fn=block)
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     holder.release()
     assert finish(waiter)[1] == project.run(look, preexec_fn=block).stdout
 
 
 def test_junk_that_looks_like_a_waiter_is_none(project: Project, seqexec: Tool, tmp_path: Path) -> None:
     copy = changed(project, tmp_path, ("\nTICK = 2.0", "\nTICK = 0.05"))
-    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    holder, scope = Holder(project, seqexec), project.state
     first = project.start([copy, "true"])
     wait_for_waiter(scope, first)
     for name in "foo", "bar.x":
@@ -378,7 +378,7 @@ def test_a_reader_behind_a_stranger_joins_as_its_writer_begins(
     project: Project, seqexec: Tool
 ) -> None:
     """And not when the stranger between them has had its turn, which waits for the writer."""
-    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    holder, scope = Holder(project, seqexec), project.state
     reader, writer = os.pipe()
     waiters = []
     for argv, ends in (["yes"], {"stdout": writer}), (["true"], NO_PIPES), (["head", "-n1"], {"stdin": reader}):
@@ -415,7 +415,7 @@ def test_who_is_far_from_its_turn_says_that_it_has_moved_up(
 ) -> None:
     """Nothing tells it: the one just ahead of it is still there."""
     copy = changed(project, tmp_path, ("\nTICK = 2.0", "\nTICK = 0.1"))
-    holder, scope = Holder(project, seqexec), seqexec.scope(project)
+    holder, scope = Holder(project, seqexec), project.state
     waiters = []
     with (tmp_path / "said").open("wb") as stderr:
         for _ in range(3):
@@ -434,7 +434,7 @@ def test_a_quiet_waiter_says_nothing(project: Project, tool: Tool, holder: Holde
     by_option = project.start(tool.wrap(["true"], quiet=True))
     by_variable = project.start(tool.wrap(["true"]), set={"SEQEXEC_QUIET": "1"})
     for each in (by_option, by_variable):
-        wait_for_waiter(tool.scope(project), each)
+        wait_for_waiter(project.state, each)
     holder.release()
     assert finish(by_option) == (0, b"", b"")
     assert finish(by_variable) == (0, b"", b"")
@@ -445,7 +445,7 @@ def test_a_waiters_stdin_is_untouched(project: Project, tool: Tool, holder: Hold
     assert waiter.stdin is not None
     waiter.stdin.write(b"for the command\n")
     waiter.stdin.flush()
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     holder.release()
     assert finish(waiter)[:2] == (0, b"for the command\n")
 
@@ -467,7 +467,7 @@ def test_it_gives_up_when_it_was_told_not_to_wait_longer(
     result = project.run(tool.wrap(["true"]), set={"SEQEXEC_WAIT": "0.2"})
     assert result.returncode == GAVE_UP
     holder.release()
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_no_wait_gives_up_at_once(project: Project, seqexec: Tool) -> None:
@@ -491,7 +491,7 @@ def test_a_waiter_that_gets_a_signal_dies_of_it_at_once(
     project: Project, tool: Tool, holder: Holder, name: str
 ) -> None:
     """With the shell scripts its line stays, its status is 0 or 1, and nothing is said."""
-    scope = tool.scope(project)
+    scope = project.state
     number = getattr(signal, "SIG" + name)
     limits = shell('ulimit -c 0; exec "$@"')
     before = project.start(tool.wrap(["true"]))
@@ -543,7 +543,7 @@ def test_ctrl_c_at_any_moment_of_a_wait_shows_no_traceback(
 def test_waiters_killed_in_the_middle_block_nobody(
     project: Project, tool: Tool, holder: Holder, witness: Witness
 ) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     processes = []
     for name in range(7):
         processes.append(project.start(tool.wrap(witness.command(name))))
@@ -579,7 +579,7 @@ def test_a_recipe_line_whose_make_has_died_while_it_waited_never_runs(
 def test_a_stopped_waiter_is_passed_over_and_keeps_its_place(
     project: Project, tool: Tool, holder: Holder, witness: Witness
 ) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     stopped = project.start(tool.wrap(witness.command("stopped")))
     wait_for_waiter(scope, stopped)
     stopped.send_signal(signal.SIGSTOP)
@@ -669,13 +669,13 @@ def test_a_holder_whose_lines_nobody_reads_holds_nobody_up(
 def test_a_waiter_whose_lines_nobody_reads_holds_nobody_up(project: Project, tool: Tool, holder: Holder) -> None:
     with full_pipe() as (_, writer):
         mute = project.start(tool.wrap(["true"]), stderr=writer)
-        wait_for_waiter(tool.scope(project), mute)
+        wait_for_waiter(project.state, mute)
         behind = project.start(tool.wrap(["true"]))
         assert "waiting" in read_line(behind, "stderr")  # by then the other one had its line to say, too
         holder.release()
         assert ended(behind) == 0
         assert ended(mute) == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc to see what sleeps")
@@ -683,15 +683,15 @@ def test_nobody_is_stuck_behind_one_that_stops_after_its_turn_has_been_told(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
     first = project.start(tool.wrap(["true"]))
-    wait_for_waiter(tool.scope(project), first)
+    wait_for_waiter(project.state, first)
     second = project.start(tool.wrap(["true"]))
-    wait_for_waiter(tool.scope(project), second)
+    wait_for_waiter(project.state, second)
     first.send_signal(signal.SIGSTOP)
     holder.release()
     assert ended(second) == 0
     first.send_signal(signal.SIGCONT)
     assert ended(first) == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 # ---- waiting costs nothing ---------------------------------------------------------------------------------
@@ -703,7 +703,7 @@ def test_waiters_sleep(project: Project, tool: Tool, holder: Holder) -> None:
     waiters = [project.start(tool.wrap(["true"])) for _ in range(8)]
     for waiter in waiters:
         read_line(waiter, "stderr")
-        wait_for_waiter(tool.scope(project), waiter)
+        wait_for_waiter(project.state, waiter)
     watched = [waiter.pid for waiter in waiters] + [holder.pid]
     before = sum(map(cpu_seconds, watched))
     time.sleep(2)  # the time over which it is measured
@@ -715,7 +715,7 @@ def test_waiters_sleep(project: Project, tool: Tool, holder: Holder) -> None:
 def test_a_queue_file_that_is_removed_is_made_anew(
     project: Project, tool: Tool, holder: Holder, witness: Witness
 ) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     waiters = []
     for name in range(4):
         waiters.append(project.start(tool.wrap(witness.command(name))))

@@ -65,7 +65,7 @@ class Crowd:
 
     def __init__(self, project: Project, tool: Tool, witness: Witness, chance: random.Random) -> None:
         self.project, self.tool, self.witness, self.chance = project, tool, witness, chance
-        self.scope = tool.scope(project)
+        self.scope = project.state
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.killed: set[str] = set()
         self.wrong: list[tuple[str, int]] = []
@@ -155,7 +155,7 @@ def test_several_that_find_a_dead_holders_lock_run_one_at_a_time(
         assert not lives(holder.command_pid)
     witness.check()
     assert len(witness.finished()) == 10
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 # ---- the orphans of a dead holder --------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def kill_holder_of(project: Project, tool: Tool, command: list[str], **changes: 
     """Start a command that says a line first; kill its wrapper; return the wrapper's PID and the line."""
     process = project.start(tool.wrap(command), **changes)
     said = read_line(process)
-    (owner,) = (tool.scope(project) / "executor.lock").glob("*.%d.*" % process.pid)
+    (owner,) = (project.state / "executor.lock").glob("*.%d.*" % process.pid)
     wait_until(lambda: b"\nchild " in owner.read_bytes(), "the record of its command")
     process.kill()
     ended(process)
@@ -188,7 +188,7 @@ def test_the_command_of_a_killed_holder_is_ended_before_the_next_runs(project: P
     assert lines[0].startswith(tool.name + ": ")
     assert str(dead) in lines[0]
     assert said in lines[0]
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_an_orphan_that_ignores_term_is_killed_after_the_grace_period(project: Project, tool: Tool) -> None:
@@ -253,12 +253,12 @@ def test_the_whole_run_of_a_dead_holder_is_ended_but_not_a_daemon_in_its_own_ses
     if shutil.which("setsid"):
         assert lives(daemon)
     assert bystander.poll() is None
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_command_that_clears_its_environment_is_ended_all_the_same(project: Project, tool: Tool) -> None:
     """From the moment on at which it is in the record, which is right after its start: a known gap."""
-    (project.path / "record").symlink_to(tool.scope(project) / "executor.lock")
+    (project.path / "record").symlink_to(project.state / "executor.lock")
     line = "until grep -qs '^child ' record/*; do sleep 0.01; done; sleep 30 & echo $$ $!; wait"
     command = ["env", "-i", "/bin/sh", "-c", line]
     _, said = kill_holder_of(project, tool, command)
@@ -283,7 +283,7 @@ def test_a_call_from_an_orphan_runs_nothing(project: Project, tool: Tool) -> Non
     assert ended(waiter) == 0
     assert status.read_text().split() == [str(FAILED)]
     assert not ran.exists()
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
@@ -313,7 +313,7 @@ def test_who_dies_in_the_middle_of_a_recovery_leaves_it_to_the_next(project: Pro
         assert lives(orphan)
     assert project.run(tool.wrap(["true"]), set={"SEQEXEC_GRACE": "0.1"}).returncode == 0
     assert not lives(orphan)
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def stopping_copy(project: Project, directory: Path, line: str) -> str:
@@ -384,26 +384,26 @@ def test_the_next_one_runs_at_once_whoever_is_killed(
     """With the shell scripts `kill -9` of the holder lets two makes run."""
     holder = Holder(project, tool)
     waiter = project.start(tool.wrap(shell("echo ran")))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     began = time.monotonic()
     kill(holder)
     status, out, _ = finish(waiter)
     assert (status, out) == (0, b"ran\n")
     assert time.monotonic() - began < 4
     assert not lives(holder.command_pid)
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_zombie_that_nobody_reaps_holds_nothing(project: Project, tool: Tool) -> None:
     holder = Holder(project, tool)
     waiter = project.start(tool.wrap(["true"]))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     kill_both(holder)
     assert ended(waiter) == 0
     assert state_of(holder.pid) == "Z"
     assert project.run(tool.wrap(["true"])).returncode == 0
     assert state_of(holder.pid) == "Z"
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_stopped_holder_keeps_its_lock(project: Project, tool: Tool, witness: Witness) -> None:
@@ -411,9 +411,9 @@ def test_a_stopped_holder_keeps_its_lock(project: Project, tool: Tool, witness: 
     holder.process.send_signal(signal.SIGSTOP)
     os.kill(holder.command_pid, signal.SIGSTOP)
     waiter = project.start(tool.wrap(["true"]), set={"SEQEXEC_ABANDONED": "0.3"})
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     time.sleep(1)  # longer than it takes for a lock to count as abandoned
-    assert holder_pids(tool.scope(project)) == [holder.pid]
+    assert holder_pids(project.state) == [holder.pid]
     assert waiter.poll() is None
     os.kill(holder.command_pid, signal.SIGCONT)
     holder.process.send_signal(signal.SIGCONT)
@@ -438,11 +438,11 @@ def test_a_timer_that_the_caller_has_set_ends_the_command(project: Project, tool
     pid = int(read_line(process))
     assert ended(process) == -signal.SIGALRM
     assert not lives(pid)
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_no_clock_breaks_a_live_holders_lock(project: Project, tool: Tool, holder: Holder) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     year = 365 * 86400
     wait_until((scope / "current.pid").exists)  # it is written while the command starts
     for moment in (time.time() - year, time.time() + year, 0):
@@ -472,7 +472,7 @@ def plant_owner(scope: Path, identity: str) -> Path:
 def my_identity(project: Project, tool: Tool) -> list[str]:
     """Return the fields of some identity on this host."""
     holder = Holder(project, tool)
-    name = owners(tool.scope(project))[0]
+    name = owners(project.state)[0]
     holder.release()
     assert IDENTITY.fullmatch(name)
     return name.split(".")
@@ -481,7 +481,7 @@ def my_identity(project: Project, tool: Tool) -> list[str]:
 def test_an_owner_on_another_host_that_is_silent_is_reclaimed_after_its_time(
     project: Project, tool: Tool, tmp_path: Path
 ) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     project.state.mkdir(mode=0o700)
     path = plant_owner(scope, "1.elsewhere-0123abcd.4026531836.4242.t123456")
     patience = {"SEQEXEC_ABANDONED": "1"}
@@ -502,10 +502,10 @@ def test_an_owner_from_before_a_reboot_is_reclaimed(project: Project, tool: Tool
     name = host.rpartition("-")[0]
     if not name:
         pytest.skip("through ps no boot can be told from another")
-    plant_owner(tool.scope(project), ".".join((version, name + "-00000000", space, "4242", "t123")))
+    plant_owner(project.state, ".".join((version, name + "-00000000", space, "4242", "t123")))
     result = project.run(tool.wrap(["true"]), timeout=SOON, set={"SEQEXEC_ABANDONED": "2"})
     assert result.returncode == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @pytest.fixture
@@ -585,9 +585,9 @@ def test_recovery_waits_for_a_call_inside_that_may_be_about_to_start_a_command(
 
 def test_a_half_made_place_of_another_host_is_swept(project: Project, tool: Tool) -> None:
     """It has no flock yet. If its owner lives after all, that one starts over."""
-    waiters = tool.scope(project) / "waiters"
+    waiters = project.state / "waiters"
     (waiters / ".1.elsewhere-0a1b2c3d.1.4242.t1").mkdir(parents=True)
-    tool.scope(project).chmod(0o700)
+    project.state.chmod(0o700)
     assert project.run(tool.wrap(["true"])).returncode == 0
     assert list(waiters.iterdir()) == []
 
@@ -597,15 +597,15 @@ def test_a_dead_owner_of_this_boot_is_reclaimed_at_once_though_its_pid_lives(
 ) -> None:
     version, host, space, _, _ = my_identity(project, tool)
     bystander = project.start(["sleep", "60"])
-    plant_owner(tool.scope(project), ".".join((version, host, space, str(bystander.pid), "t1")))
+    plant_owner(project.state, ".".join((version, host, space, str(bystander.pid), "t1")))
     assert project.run(tool.wrap(["true"]), timeout=SOON).returncode == 0
     assert bystander.poll() is None
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_an_unknown_format_version_is_left_alone_and_named(project: Project, tool: Tool) -> None:
     _, host, space, pid, start = my_identity(project, tool)
-    path = plant_owner(tool.scope(project), ".".join(("2", host, space, pid, start)))
+    path = plant_owner(project.state, ".".join(("2", host, space, pid, start)))
     result = project.run(tool.wrap(shell("echo it ran")))
     assert (result.returncode, result.stdout) == (FAILED, b"")
     assert len(result.stderr.splitlines()) == 1
@@ -618,14 +618,14 @@ def test_an_unknown_format_version_beside_a_run_costs_it_nothing(
     project: Project, tool: Tool, holder: Holder, place: str
 ) -> None:
     top = place.split("/")[0]
-    (tool.scope(project) / top).mkdir(exist_ok=True)
+    (project.state / top).mkdir(exist_ok=True)
     plant(project.path / "made" / place, b"")
     for name in os.listdir(project.path / "made" / top):  # by one rename: a sweeper takes an empty directory away
-        os.rename(project.path / "made" / top / name, tool.scope(project) / top / name)
+        os.rename(project.path / "made" / top / name, project.state / top / name)
     assert holder.release() == 0
-    assert not owners(tool.scope(project))
+    assert not owners(project.state)
     assert project.run(tool.wrap(shell("exit 3"))).returncode == 3
-    assert (tool.scope(project) / place).exists()
+    assert (project.state / place).exists()
 
 
 needs_namespaces = pytest.mark.skipif(
@@ -649,7 +649,7 @@ def test_a_dead_holders_pid_that_somebody_else_has_now_holds_nothing(project: Pr
         pytest.skip(result.stderr.decode())
     assert result.returncode == 0, result.stderr.decode()
     assert json.loads(result.stdout.decode()) == {"reused": True, "status": 0, "bystanders": [True, True]}
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_namespaces
@@ -667,7 +667,7 @@ def test_two_containers_on_one_state_directory_exclude_each_other(project: Proje
     ended(first)
     assert finish(second)[:2] == (0, b"ran\n")
     assert ended(outside) == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_namespaces
@@ -682,12 +682,12 @@ def test_a_dead_holders_command_that_cannot_be_seen_is_waited_for(project: Proje
     line = "mount -t proc -o hidepid=2 proc /proc || exit 77; mkfifo go; %s & holder=$!; "
     line += "until grep -q '^child ' %s/executor.lock/*; do sleep 0.05; done; kill -9 $holder; "
     line += "%s 2>said & until grep -q hidden said; do sleep 0.05; done; echo >go; wait"
-    script = shell(line % (work, quoted([tool.scope(project)]), then))
+    script = shell(line % (work, quoted([project.state]), then))
     result = project.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", *script], timeout=30)
     if result.returncode == 77:
         pytest.skip("cannot mount here")
     assert result.stdout == b"ready\nfirst\nsecond\n", result.stderr
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 # ---- what people do to the state directory -----------------------------------------------------------------
@@ -697,7 +697,7 @@ def test_removing_the_state_directory_while_it_is_used_harms_nobody(project: Pro
     holder = Holder(project, tool)
     waiters = [project.start(tool.wrap(shell("echo ran"))) for _ in range(3)]
     for waiter in waiters:
-        wait_for_waiter(tool.scope(project), waiter)
+        wait_for_waiter(project.state, waiter)
     shutil.rmtree(str(project.state), ignore_errors=True)  # they come back while it is under way
     assert holder.release() == 0
     for waiter in waiters:
@@ -705,12 +705,12 @@ def test_removing_the_state_directory_while_it_is_used_harms_nobody(project: Pro
         assert (status, out) == (0, b"ran\n")
         assert tool.says(errors)
     assert project.run(tool.wrap(["true"])).returncode == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @pytest.mark.parametrize("name", ["queue.txt", "current.pid", "waiters", "executor.lock", "executor.lock/*"])
 def test_removing_a_part_of_it_harms_nobody(project: Project, tool: Tool, name: str) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     holder = Holder(project, tool)
     waiter = project.start(tool.wrap(shell("echo ran")))
     wait_for_waiter(scope, waiter)
@@ -787,7 +787,7 @@ def together(kinds: dict[str, tuple[str, bytes | None]]) -> list[list[str]]:
 @pytest.mark.parametrize("names", together(JUNK), ids="; ".join)
 def test_junk_in_the_state_directory_stops_nobody(project: Project, tool: Tool, names: list[str]) -> None:
     """With the shell scripts all hang for ever if a file is in the lock directory."""
-    scope = tool.scope(project)
+    scope = project.state
     project.state.mkdir(mode=0o700)
     scope.mkdir(mode=0o700, exist_ok=True)
     for name in names:
@@ -836,10 +836,10 @@ def test_junk_that_comes_while_it_is_used_stops_nobody(
 def test_an_empty_lock_directory_is_taken(project: Project, tool: Tool) -> None:
     """A shell script that dies between its mkdir and its PID makes all hang for ever."""
     project.state.mkdir(mode=0o700)
-    tool.scope(project).mkdir(mode=0o700, exist_ok=True)
-    (tool.scope(project) / "executor.lock").mkdir()
+    project.state.mkdir(mode=0o700, exist_ok=True)
+    (project.state / "executor.lock").mkdir()
     assert project.run(tool.wrap(["true"]), timeout=SOON).returncode == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 class Fresh:
@@ -865,9 +865,9 @@ class Fresh:
 def test_a_release_that_is_under_way_is_told_from_a_script_that_starts(project: Project, tool: Tool) -> None:
     """Both are an empty lock directory. The script has yet to write its PID; the release need not be waited for."""
     holder = Holder(project, tool)
-    mode = (tool.scope(project) / "executor.lock").stat().st_mode
+    mode = (project.state / "executor.lock").stat().st_mode
     assert holder.release() == 0
-    lock = tool.scope(project) / "executor.lock"
+    lock = project.state / "executor.lock"
     for mine in (False, True):
         lock.mkdir(exist_ok=True)
         if mine:
@@ -875,7 +875,7 @@ def test_a_release_that_is_under_way_is_told_from_a_script_that_starts(project: 
         with Fresh(lock):
             done = project.run(tool.wrap(shell("echo ran"), wait=0.5), timeout=20)
         assert (done.returncode, done.stdout) == ((0, b"ran\n") if mine else (75, b"")), done.stderr
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 # ---- the shell scripts that are being replaced -------------------------------------------------------------

@@ -86,7 +86,7 @@ def identity_of(pid: int, start: str = "") -> str:
 def test_the_identities_made_here_are_like_the_real_ones(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
-    names = os.listdir(str(tool.scope(project) / "executor.lock"))
+    names = os.listdir(str(project.state / "executor.lock"))
     assert names == [identity_of(holder.pid)]
 
 
@@ -124,7 +124,7 @@ def record_of(command: str = "make", child: str = "", sid: int = 0) -> str:
 
 def test_a_hostile_command_is_shown_harmless_everywhere(project: Project, tool: Tool) -> None:
     """The command line of a real run: queue, status, history, waiting line, recovery."""
-    scope = tool.scope(project)
+    scope = project.state
     holder = project.start(tool.wrap(shell("echo ready; read line", HOSTILE)))
     read_line(holder)
     waiter = project.start(tool.wrap(shell("echo it ran", HOSTILE)))
@@ -150,7 +150,7 @@ def test_hostile_files_are_shown_harmless(
     project: Project, tool: Tool, bystander: subprocess.Popen[bytes]
 ) -> None:
     """What no tool wrote: an owner file, queue lines, a history, with a live owner behind them."""
-    scope = tool.scope(project)
+    scope = project.state
     forged = Forged(scope, "executor.lock", identity_of(bystander.pid), record_of(HOSTILE.replace("\r", "")))
     line = "%d:1700000000:%s\t%s\n" % (bystander.pid, HOSTILE, identity_of(bystander.pid, "t5"))
     (scope / "queue.txt").write_text(
@@ -190,7 +190,7 @@ def test_nobody_is_signalled_because_of_a_pid_in_a_file(
 ) -> None:
     """By a copy to which no flock proves a death: here it would tell that all these are dead."""
     copy = believing_nothing(project, tmp_path)
-    scope = tool.scope(project)
+    scope = project.state
     scope.mkdir(mode=0o700, parents=True)
     scope.parent.chmod(0o700)
     pid = word.replace("bystander", str(bystander.pid))
@@ -214,7 +214,7 @@ def test_kill_all_signals_nobody_whose_identity_somebody_else_wrote_down(
     project: Project, tool: Tool, bystander: subprocess.Popen[bytes]
 ) -> None:
     """Its true identity, in the lock and among the waiters; but it never took the flock that proves it."""
-    scope = tool.scope(project)
+    scope = project.state
     name = identity_of(bystander.pid)
     Forged(scope, "executor.lock", name, record_of()).die()
     Forged(scope, "waiters/" + name, name, record_of()).die()
@@ -236,7 +236,7 @@ def test_a_process_that_only_mentions_a_token_is_not_ended(project: Project, too
         "NOTE": "SEQEXEC_RUN=" + name,
     }
     innocent = project.start(["sleep", "600"], set=variables, start_new_session=False)
-    Forged(tool.scope(project), "executor.lock", name, record_of(sid=os.getsid(0))).die()
+    Forged(project.state, "executor.lock", name, record_of(sid=os.getsid(0))).die()
     done = project.run(tool.wrap(shell("echo ran")), set={"SEQEXEC_GRACE": "0.1"}, timeout=20)
     assert (done.returncode, done.stdout) == (0, b"ran\n")
     assert innocent.poll() is None
@@ -296,7 +296,7 @@ def test_nothing_is_followed_or_hung_on(project: Project, tool: Tool, kind: str)
     if kind in ("zero", "tape") and not IS_ROOT:
         pytest.skip("needs root to make a device")
     victim = make_victim(project)
-    scope = tool.scope(project)
+    scope = project.state
     for places in PLACES:
         shutil.rmtree(str(project.state), ignore_errors=True)
         project.state.mkdir(mode=0o700)
@@ -319,7 +319,7 @@ def test_nothing_is_followed_or_hung_on(project: Project, tool: Tool, kind: str)
 def test_names_with_two_dots_reach_nothing(project: Project, tool: Tool) -> None:
     """In queue lines, tokens and records; a name of a file cannot have a slash."""
     victim = make_victim(project)
-    scope = tool.scope(project)
+    scope = project.state
     scope.mkdir(mode=0o700, parents=True)
     scope.parent.chmod(0o700)
     up = "../" * (len(scope.relative_to(scope.anchor).parts) + 2)
@@ -343,7 +343,7 @@ def test_names_with_two_dots_reach_nothing(project: Project, tool: Tool) -> None
 def test_ten_megabytes_in_a_queue_line_are_no_work(
     project: Project, tool: Tool, bystander: subprocess.Popen[bytes]
 ) -> None:
-    scope = tool.scope(project)
+    scope = project.state
     scope.mkdir(mode=0o700, parents=True)
     scope.parent.chmod(0o700)
     long = "%d:1:%s\t%s\n" % (bystander.pid, "\x1b[31mx" * 1_700_000, identity_of(bystander.pid))
@@ -414,7 +414,7 @@ def test_root_follows_nothing_that_the_owner_of_a_checkout_has_planted(
     """`sudo make install`: no file of root's is read, written, truncated, or given away."""
     owners_checkout(project)
     victim = make_victim(project)
-    scope = tool.scope(project)
+    scope = project.state
     scope.mkdir(mode=0o700, exist_ok=True)
     os.lchown(str(scope), STRANGER, STRANGER)
     names = "queue.txt queue.txt.new current.pid history.txt waiters executor.lock makes nested"
@@ -458,14 +458,14 @@ def test_root_leaves_nothing_that_the_owner_cannot_remove(project: Project, tool
     owners_checkout(project)
     holder = Holder(project, tool)
     waiter = project.start(tool.wrap(shell('"$@"', *tool.wrap(shell("echo ran")))))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     assert {path.lstat().st_uid for path in project.state.rglob("*")} == {STRANGER}
     os.kill(holder.pid, signal.SIGKILL)
     assert waiter.communicate(timeout=20)[0] == b"ran\n"
     done = run_as_stranger(project, tool.wrap(shell("echo ran")))
     assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
     killed = Holder(project, tool)
-    shown = tool.scope(project) / "current.pid"  # made as root's, and given away in the next call
+    shown = project.state / "current.pid"  # made as root's, and given away in the next call
     wait_until(lambda: shown.exists() and shown.read_text() == "%d\n" % killed.pid)
     killed.process.kill()
     wait_until(lambda: killed.process.poll() is not None)
@@ -505,7 +505,7 @@ def test_root_does_not_end_what_the_owner_of_a_checkout_names(
 ) -> None:
     """The owner may write any record into the state directory, but may not signal root's processes."""
     owners_checkout(project)
-    scope = tool.scope(project)
+    scope = project.state
     scope.mkdir(mode=0o700, exist_ok=True)
     shutil.rmtree(str(scope / "executor.lock"), ignore_errors=True)
     hostile_state(scope, bystander.pid)
@@ -629,7 +629,7 @@ def test_a_damaged_cache_is_passed_over(project: Project, seqexec: Tool, junk: s
     cache.check()
     holder = Holder(project, tool)  # and the long way, which needs what is loaded later
     waiter = project.start(tool.wrap(shell("echo ran")))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     assert holder.release() == 0
     assert waiter.communicate(timeout=20)[0] == b"ran\n", rest_of(waiter, "stderr")
 

@@ -229,7 +229,7 @@ def test_one_that_becomes_a_daemon_later_pins_nothing(project: Project, tool: To
     gate.write_text("go\n")
     assert ended(process) == 0
     os.kill(daemon, signal.SIGKILL)
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_the_time_limit_is_one_of_the_whole_run(project: Project, seqexec: Tool) -> None:
@@ -237,7 +237,7 @@ def test_the_time_limit_is_one_of_the_whole_run(project: Project, seqexec: Tool)
     assert (result.returncode, len(result.stderr.splitlines())) == (124, 1)
     assert b"--timeout 0.5" in result.stderr
     assert not lives(int(result.stdout))
-    nothing_left(seqexec.scope(project))
+    nothing_left(project.state)
 
 
 @pytest.mark.skipif(not LINUX, reason="reads /proc")
@@ -246,7 +246,7 @@ def test_the_memory_of_what_outlives_a_short_command_is_watched(project: Project
     line = "%s >/dev/null & exit 0" % hog
     result = project.run([project.seqexec, "--memory-limit", "60", *shell(line)], timeout=40)
     assert b"SIGTERM" in result.stderr and b"--memory-limit 60" in result.stderr
-    nothing_left(seqexec.scope(project))
+    nothing_left(project.state)
 
 
 @pytest.mark.skipif(not LINUX, reason="reads /proc")

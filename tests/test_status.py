@@ -42,19 +42,15 @@ from support import (
 pytestmark = pytest.mark.skipif(not LINUX, reason="needs /proc to see what lives")
 needs_setsid = pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
 
-STATUS = {"seqexec": ["--status"], "make_sequential": ["--seq-status"]}
-JSON = {"seqexec": ["--status", "--json"]}
-
 
 def status(project: Project, tool: Tool, **changes: Any) -> str:
-    result = project.run([tool.path, *STATUS[tool.name]], timeout=10, **changes)
+    result = project.run([tool.path, "--status"], timeout=10, **changes)
     assert (result.returncode, result.stderr) == (0, b"")
     return result.stdout.decode()
 
 
 def status_json(project: Project, tool: Tool) -> Any:
-    """Return what the tool's own scope has; make_sequential.py's is one inside the project's."""
-    result = project.run([tool.path, *JSON[tool.name]], timeout=10)
+    result = project.run([tool.path, "--status", "--json"], timeout=10)
     assert (result.returncode, result.stderr) == (0, b"")
     found = json_of(result)
     assert found["project"] == str(project.path)
@@ -71,7 +67,7 @@ def test_when_nothing_runs_it_says_so_and_leaves_nothing(project: Project, tool:
     found = status_json(project, tool)
     assert found["holder"] is None
     assert found["waiters"] == []
-    assert not project.state.exists() or not any(tool.scope(project).glob("executor.lock*"))
+    assert not project.state.exists() or not any(project.state.glob("executor.lock*"))
 
 
 def test_a_holder_that_goes_while_it_is_looked_at_is_no_failure(
@@ -84,7 +80,7 @@ def test_a_holder_that_goes_while_it_is_looked_at_is_no_failure(
     copy = tmp_path / tool.file
     copy.write_text(source.replace(seen, seen.replace("    return", pause + "    return")))
     copy.chmod(0o755)
-    looking = project.start([str(copy), *STATUS[tool.name]])
+    looking = project.start([str(copy), "--status"])
     assert read_line(looking, "stderr") == "seen"
     holder.release()
     assert finish(looking)[::2] == (0, b"")
@@ -94,7 +90,7 @@ def test_people_see_who_runs_and_who_waits(project: Project, tool: Tool, holder:
     waiters = []
     for word in ("first", "second"):
         waiters.append(project.start(tool.wrap(shell(": %s" % word))))
-        wait_for_waiter(tool.scope(project), waiters[-1])
+        wait_for_waiter(project.state, waiters[-1])
     shown = status(project, tool)
     assert str(holder.pid) in shown
     assert "echo ready" in shown
@@ -109,7 +105,7 @@ def test_people_see_who_runs_and_who_waits(project: Project, tool: Tool, holder:
 
 def test_programs_get_the_same_as_json(project: Project, tool: Tool, holder: Holder) -> None:
     waiter = project.start(tool.wrap(shell(": waiting 'a b'")))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     found = status_json(project, tool)
     assert found["holder"]["pid"] == holder.pid
     assert "echo ready" in found["holder"]["command"]
@@ -127,7 +123,7 @@ def test_a_stopped_holder_and_a_stopped_waiter_are_shown_as_stopped(
     project: Project, tool: Tool, holder: Holder
 ) -> None:
     waiter = project.start(tool.wrap(["true"]))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     for process in (holder.process, waiter):
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda pid=process.pid: state_of(pid) == "T")
@@ -150,7 +146,7 @@ def test_a_killed_waiter_is_away_and_one_that_has_run_is_not(project: Project, t
     waiters = []
     for argv in shell("echo ready; read line"), shell(": never"), ["true"]:
         waiters.append(project.start(tool.wrap(argv)))
-        wait_for_waiter(tool.scope(project), waiters[-1])
+        wait_for_waiter(project.state, waiters[-1])
     second, killed, last = waiters
     first.release()
     assert read_line(second) == "ready"
@@ -165,7 +161,7 @@ def test_a_killed_waiter_is_away_and_one_that_has_run_is_not(project: Project, t
     last.send_signal(signal.SIGCONT)
     finish(second)
     assert ended(last) == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_nested_run_is_shown_in_its_place(project: Project, seqexec: Tool) -> None:
@@ -182,7 +178,7 @@ def test_a_hostile_command_is_shown_harmlessly(project: Project, tool: Tool) -> 
     process = project.start(tool.wrap(command))
     read_line(process)
     waiter = project.start(tool.wrap(["printf", "\x1b[31m\nred"]))
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     shown = status(project, tool)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
     status_json(project, tool)
@@ -402,7 +398,7 @@ def test_what_has_finished_is_remembered(project: Project, seqexec: Tool) -> Non
 
 def test_a_standard_output_that_is_full_is_named(project: Project, tool: Tool) -> None:
     with open("/dev/full", "w") as full:
-        result = project.run([tool.path, *STATUS[tool.name]], stdout=full)
+        result = project.run([tool.path, "--status"], stdout=full)
     assert result.returncode == FAILED
     assert result.stderr.decode() == "%s: cannot write to standard output: No space left on device\n" % tool.name
 

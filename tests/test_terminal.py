@@ -74,7 +74,7 @@ def test_ctrl_c_ends_a_loop_when_the_command_dies_of_it(project: Project, tool: 
     console.expect(JobShell.PROMPT)
     assert "status 130" in console.do("echo status $?")
     assert console.output.count("round") == 1
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_command_that_handles_ctrl_c_decides_how_it_ends(project: Project, tool: Tool) -> None:
@@ -145,7 +145,7 @@ def test_ctrl_z_stops_and_fg_and_bg_continue_the_command(project: Project, tool:
         wait_until(lambda: state_of(wrapper) == "S" and state_of(command) == "S", resume)
     console.do("kill %1; wait %1; echo over")
     wait_until(lambda: not lives(command) and not lives(wrapper))
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_ctrl_z_again_and_again(project: Project, tool: Tool) -> None:
@@ -207,14 +207,14 @@ def test_a_terminal_that_is_closed_leaves_the_lock_free(project: Project, tool: 
     terminal.hang_up()
     if first:
         waiter = project.start(tool.wrap(["true"]))
-        wait_for_waiter(tool.scope(project), waiter)
+        wait_for_waiter(project.state, waiter)
         assert lives(command)
         os.kill(command, signal.SIGKILL)
         assert ended(waiter) == 0
     wait_until(lambda: not lives(command) and not lives(terminal.process.pid))
     ended(terminal.process)
     assert project.run(tool.wrap(["true"])).returncode == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_closing_the_window_of_a_shell_ends_its_command(project: Project, tool: Tool) -> None:
@@ -225,7 +225,7 @@ def test_closing_the_window_of_a_shell_ends_its_command(project: Project, tool: 
     wait_until(lambda: not lives(command))
     wait_until(lambda: not marked(project.word), "the end of everything on that terminal")
     assert project.run(tool.wrap(["true"])).returncode == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_waiter_on_a_terminal_shows_one_line_that_updates_itself(project: Project, tool: Tool) -> None:
@@ -308,9 +308,9 @@ def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(
     console.expect("Stopped")
     console.expect(JobShell.PROMPT)
     second = project.start(tool.wrap(shell("echo second >>'%s'; read line" % order)))
-    wait_for_waiter(tool.scope(project), second)
+    wait_for_waiter(project.state, second)
     third = project.start(tool.wrap(shell("echo third >>'%s'" % order)))
-    wait_for_waiter(tool.scope(project), third)
+    wait_for_waiter(project.state, third)
     holder.release()
     wait_until(lambda: order.exists() and order.read_text() == "second\n")
     console.line("fg")
@@ -319,7 +319,7 @@ def test_a_waiter_stopped_with_ctrl_z_is_passed_over_and_keeps_its_place(
     console.expect(JobShell.PROMPT)
     assert ended(third) == 0
     assert order.read_text() == "second\nstopped\nthird\n"
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_waiter_in_a_terminal_that_ctrl_s_has_stopped_holds_nobody_up(project: Project, tool: Tool) -> None:
@@ -328,11 +328,11 @@ def test_a_waiter_in_a_terminal_that_ctrl_s_has_stopped_holds_nobody_up(project:
     terminal.expect("1 of 1")
     terminal.send("\x13")
     behind = project.start(tool.wrap(["true"]))
-    wait_for_waiter(tool.scope(project), behind)
+    wait_for_waiter(project.state, behind)
     holder.release()
     assert ended(behind) == 0
     assert ended(terminal.process) == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_ctrl_z_stops_the_wait_for_what_was_left_behind(project: Project, tool: Tool) -> None:
@@ -349,7 +349,7 @@ def test_ctrl_z_stops_the_wait_for_what_was_left_behind(project: Project, tool: 
     os.kill(left, signal.SIGTERM)
     console.expect(JobShell.PROMPT)
     wait_until(lambda: not lives(left) and not lives(wrapper))
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_short_line_keeps_the_command_and_says_who_is_stopped(project: Project, tool: Tool) -> None:
@@ -375,7 +375,7 @@ def test_a_stopped_holder_is_named_as_such(project: Project, tool: Tool) -> None
     console.send("\x1a")
     console.expect("Stopped")
     waiter = project.start(tool.wrap(["true"]), stdin=subprocess.DEVNULL)
-    wait_for_waiter(tool.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     said = wait_until(lambda: waiter.stderr and waiter.stderr.readline()).decode()
     assert ", which is stopped in %s: continue or end it" % name in said
     assert str(wrapper) in said

@@ -62,7 +62,7 @@ def test_a_death_by_signal_is_in_the_wait_status(project: Project, tool: Tool) -
         result = project.run(tool.wrap(shell("ulimit -c 0; kill -%s $$" % name)))
         assert result.returncode == -getattr(signal, "SIG" + name)
         assert (result.stdout, result.stderr) == (b"", b"")
-        nothing_left(tool.scope(project))
+        nothing_left(project.state)
 
 
 def test_the_wrapper_of_a_command_that_crashed_dumps_no_core(project: Project, tool: Tool) -> None:
@@ -83,7 +83,7 @@ def test_the_wrapper_of_a_command_that_crashed_dumps_no_core(project: Project, t
 def test_a_command_that_ends_any_way_leaves_the_lock_free(project: Project, tool: Tool, line: str) -> None:
     """With the shell scripts a command that fails leaves the lock behind, and all later ones hang for ever."""
     project.run(tool.wrap(shell(line)))
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
     assert project.run(tool.wrap(["true"]), timeout=SOON).returncode == 0
 
 
@@ -215,8 +215,6 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_environment_arrives_as_it_was(project: Project, tool: Tool, name: str) -> None:
-    if name == "limits of others" and tool.name != "seqexec":
-        pytest.skip("MAKEFLAGS is make's")
     environment = {os.fsencode(key): os.fsencode(value) for key, value in project.environment.items()}
     for key, value in ENVIRONMENTS[name].items():
         environment.pop(os.fsencode(key), None)
@@ -288,7 +286,7 @@ def test_a_python_file_lying_about_is_not_imported(project: Project, tool: Tool,
     command = [str(beside / tool.file) if word == tool.path else word for word in tool.wrap(shell("exit 7"))]
     result = project.run(command, set={"PYTHONPATH": str(project.path)})
     assert (result.returncode, result.stderr) == (7, b"")
-    result = project.run([str(beside / tool.file), "--help" if tool.name == "seqexec" else "--seq-help"])
+    result = project.run([str(beside / tool.file), "--help"])
     assert (result.returncode, result.stderr) == (0, b"")
     assert not (beside / "__pycache__").exists()
     shutil.rmtree(str(beside))
@@ -361,7 +359,7 @@ def test_what_was_closed_stays_closed(project: Project, tool: Tool, redirection:
     wrapped = descriptors_seen(project, starter + tool.wrap(program("fds")), "wrapped", **same)
     assert wrapped == bare
     assert len(bare) == 3 - redirection.count("&-")
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_closed_stdout_changes_no_status(project: Project, tool: Tool) -> None:
@@ -455,7 +453,7 @@ def test_a_command_that_a_signal_ends_makes_the_wrapper_die_of_it(project: Proje
         read_line(process)
         process.send_signal(getattr(signal, "SIG" + name))
         assert ended(process) == -getattr(signal, "SIG" + name)
-        nothing_left(tool.scope(project))
+        nothing_left(project.state)
 
 
 def test_a_signal_to_the_whole_group_ends_both(project: Project, tool: Tool) -> None:
@@ -464,7 +462,7 @@ def test_a_signal_to_the_whole_group_ends_both(project: Project, tool: Tool) -> 
     os.killpg(process.pid, signal.SIGTERM)
     assert ended(process) == -signal.SIGTERM
     wait_until(lambda: state_of(command) in ("", "Z"))
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 def test_a_command_that_ignores_the_signal_goes_on(project: Project, tool: Tool) -> None:
@@ -493,7 +491,7 @@ def test_an_interrupt_at_any_moment_shows_no_traceback(project: Project, tool: T
     assert all(status in (0, 1) for _, status in strange), strange
     assert len(strange) <= 3 and [status for _, status in strange].count(0) <= 1, strange
     assert project.run(tool.wrap(["true"])).returncode == 0
-    nothing_left(tool.scope(project))
+    nothing_left(project.state)
 
 
 @needs_proc
@@ -513,11 +511,10 @@ def test_a_python_that_is_named_is_the_one_that_runs(project: Project, tool: Too
 
 
 def test_the_tool_says_its_version_and_its_options(project: Project, tool: Tool) -> None:
-    dash = "--" if tool.name == "seqexec" else "--seq-"
-    version = project.run([tool.path, dash + "version"])
+    version = project.run([tool.path, "--version"])
     assert version.returncode == 0
     assert re.match(tool.name.encode() + rb" \d+\.\d+", version.stdout)
-    usage = project.run([tool.path, dash + "help"])
+    usage = project.run([tool.path, "--help"])
     assert usage.returncode == 0
-    assert dash.encode() + b"wait" in usage.stdout
-    assert not project.state.exists() or nothing_left(tool.scope(project)) is None
+    assert b"--wait" in usage.stdout
+    assert not project.state.exists() or nothing_left(project.state) is None

@@ -77,7 +77,7 @@ def test_it_shows_who_comes_and_goes_and_fits_the_window(
     window.line("%s --watch" % seqexec.path)
     window.expect("PID %d" % holder.pid)
     waiter = project.start(seqexec.wrap(["echo", "日本語 e\u0301 " + "x" * 200]))
-    wait_for_waiter(seqexec.scope(project), waiter)
+    wait_for_waiter(project.state, waiter)
     window.expect("waits 1  PID %d" % waiter.pid)
     window.expect("日本語")
     assert window.screen().count("project  ") == 1
@@ -149,7 +149,7 @@ def test_columns_line_up_with_wide_and_combining_characters(
     waiters = []
     for word in ("日本語" * 20, "e\u0301" * 60, "plain " * 20):
         waiters.append(project.start(seqexec.wrap(["echo", word])))
-        wait_for_waiter(seqexec.scope(project), waiters[-1])
+        wait_for_waiter(project.state, waiters[-1])
     result = project.run([seqexec.path, "--status"])
     lines = [line for line in result.stdout.decode().splitlines() if "PID" in line]
     assert len({line.index("PID") for line in lines}) == 1

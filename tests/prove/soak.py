@@ -161,7 +161,7 @@ class Soak:
                 stdout=subprocess.DEVNULL,
                 stderr=stream,
             )
-        run = Run(name, kind, process, errors, self.tools[tool].scope(project))
+        run = Run(name, kind, process, errors, project.state)
         run.calm = self.calm
         run.is_spared = project in self.belts
         self.runs.append(run)
@@ -303,7 +303,7 @@ class Soak:
     def write_junk(self) -> None:
         """Damage a file that may be damaged: anything but the names in executor.lock, which are the lock."""
         project = self.random.choice(self.projects)
-        scope = self.random.choice(sorted(self.tools.items()))[1].scope(project)
+        scope = project.state
         name = self.random.choice(
             ["queue.txt", "current.pid", "history.txt", "waiters/junk", "waiters/.1.x.0.1.t1",
              "waiters/1.x.0.1.t1", "executor.lock/junk", "nested/junk", "orphans.log", "owner", "cache",
