@@ -323,7 +323,7 @@ def test_the_history_says_who_ended_a_run(project: Project, seqexec: Tool) -> No
     assert done.returncode != 0
     assert last_run(project)["by"] == "memory"
     words = [line.rpartition("(")[2] for line in project.run([seqexec.path, "--history"]).stdout.decode().splitlines()]
-    assert "time limit" in words[-3] and "memory limit" in words[-1]
+    assert "timeout" in words[-3] and "memory" in words[-1]
 
 
 # ---- nothing is left running, and no process is taken for another ------------------------------------------
