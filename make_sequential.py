@@ -2780,6 +2780,7 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # BEGIN SHARED people
 # ---- what people see -----------------------------------------------------------------------------
 
+HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
 CROWD = 40  # waiters; in a longer queue kept places count, too: a look at each costs too much
 REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
@@ -2907,6 +2908,9 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     elif "since" in entry.record:
         has_run = "which holds the turn" if "keeper" in entry.record else "which has run"
         after += ", %s for %s" % ("running" if room else has_run, duration(entry.seconds))
+        idle = idle_seconds(claim.scope, entry) if "keeper" in entry.record else 0.0
+        if idle > HELD_LONG:
+            after += "; no command has run in it for " + duration(idle)
         if len(holders) == 1:
             after += estimate(claim, entry, ahead)
     process, parent = blocker.process, posix.getppid()
@@ -2914,6 +2918,17 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
         after += "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
     width = max(12, min(room - len(before + after), 60)) if room else 60
     return before + printable(entry.command, width) + after
+
+
+def idle_seconds(scope: Scope, held: Entry) -> float:
+    """Return for how long no command has run inside a held turn."""
+    inner = inner_scope(scope, held.identity)
+    if inner is None:
+        return held.seconds
+    is_used = "alive" in owners(inner).values()
+    ended = 0.0 if is_used else time.time() - posix.fstat(inner.fd).st_mtime
+    try_close(inner.fd, inner.waiters)
+    return min(held.seconds, ended)
 
 
 def terminal_of(process: Process) -> str:

@@ -2802,6 +2802,7 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # BEGIN SHARED people
 # ---- what people see -----------------------------------------------------------------------------
 
+HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
 CROWD = 40  # waiters; in a longer queue kept places count, too: a look at each costs too much
 REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
 
@@ -2929,6 +2930,9 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     elif "since" in entry.record:
         has_run = "which holds the turn" if "keeper" in entry.record else "which has run"
         after += ", %s for %s" % ("running" if room else has_run, duration(entry.seconds))
+        idle = idle_seconds(claim.scope, entry) if "keeper" in entry.record else 0.0
+        if idle > HELD_LONG:
+            after += "; no command has run in it for " + duration(idle)
         if len(holders) == 1:
             after += estimate(claim, entry, ahead)
     process, parent = blocker.process, posix.getppid()
@@ -2936,6 +2940,17 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
         after += "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
     width = max(12, min(room - len(before + after), 60)) if room else 60
     return before + printable(entry.command, width) + after
+
+
+def idle_seconds(scope: Scope, held: Entry) -> float:
+    """Return for how long no command has run inside a held turn."""
+    inner = inner_scope(scope, held.identity)
+    if inner is None:
+        return held.seconds
+    is_used = "alive" in owners(inner).values()
+    ended = 0.0 if is_used else time.time() - posix.fstat(inner.fd).st_mtime
+    try_close(inner.fd, inner.waiters)
+    return min(held.seconds, ended)
 
 
 def terminal_of(process: Process) -> str:
@@ -3212,6 +3227,7 @@ class Job:
 
     def __init__(self, claim: Claim, plan: Command) -> None:
         self.claim, self.plan, self.began = claim, plan, time.monotonic()
+        self.deadline = self.began + (plan.timeout or float("inf"))
         self.pid = 0
         self.guard: Process | None = None
         self.report = -1  # a pipe from the guard
@@ -3219,7 +3235,7 @@ class Job:
         self.tasks: list[tuple[float, Callable[[], Any]]] = [  # not needed for the command's start
             (self.began + SETTLED, lambda: settle(claim)),
             (self.began + MEMORY_WATCHED, self.start_memmon),
-            (self.began + (plan.timeout or float("inf")), self.end_in_time),
+            (self.deadline, self.end_in_time),
         ]
 
     def start(self, mask: set[int]) -> int | None:
@@ -3299,7 +3315,8 @@ class Job:
         will continue both.
 
         Such a shell has given this process a group of its own. TSTP in place of
-        STOP: it does nothing in an orphaned group. A SIGCONT stays pending, and
+        STOP: it does nothing in an orphaned group. The time limit goes on: at
+        its end a fork continues this process. A SIGCONT stays pending, and
         supervise() passes it on.
         """
         signum = _signal.SIGTSTP if signum == _signal.SIGSTOP else signum
@@ -3309,9 +3326,18 @@ class Job:
             return
         if not is_job or _signal.getsignal(signum) is _signal.SIG_IGN:
             return
+        timekeeper = posix.fork() if self.deadline < float("inf") else -1
+        if timekeeper == 0:
+            close_others(set())  # the lock is not kept by this
+            time.sleep(max(0.0, self.deadline - time.monotonic()))
+            posix.kill(posix.getppid(), _signal.SIGCONT)
+            posix._exit(0)
         posix.kill(posix.getpid(), signum)  # still blocked: one with what the terminal has sent
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
+        if timekeeper > 0:
+            posix.kill(timekeeper, _signal.SIGKILL)
+            posix.waitpid(timekeeper, 0)
 
     def wait_for_leftovers(self, status: int) -> None:
         """Wait for what the command's first process has left behind, or end it.
@@ -3538,7 +3564,7 @@ def lead(make: Process, kept: Plan, began: float) -> None:
 
 OUTPUT = "output"
 STREAMS = "%d", "%d.err"  # of the first, or both, and of stderr if it goes elsewhere
-KEPT_OUTPUTS = 100  # runs
+KEPT_OUTPUTS = 20  # runs, and those that have not ended
 LARGEST_OUTPUT = 10 << 20  # bytes of one file: of more, the first and the last part stay
 FIRST_PART, LAST_PART = 2 << 20, 4 << 20
 LEFT_OUT = b"\n[seqexec: %d bytes left out]\n"

@@ -444,7 +444,7 @@ def test_an_onlooker_that_comes_back_goes_on_where_it_was(project: Project, firs
 
 
 def test_the_newest_outputs_stay_and_those_of_runs_that_go_on(project: Project, tmp_path: Path) -> None:
-    changed(project, tmp_path, ("numbers[KEPT_OUTPUTS - 1 :]", "numbers[KEPT_OUTPUTS // 25 - 1 :]"))
+    changed(project, tmp_path, ("numbers[KEPT_OUTPUTS - 1 :]", "numbers[KEPT_OUTPUTS // 5 - 1 :]"))
     quick = str(tmp_path / "seqexec.py")
 
     def call(*argv: str) -> set[int]:

@@ -313,6 +313,18 @@ def test_kill_all_gives_a_held_turn_back_and_spares_the_shell(project: Project, 
     assert finish(shell_process)[:2] == (0, b"still here\n")
 
 
+def test_a_held_turn_without_a_command_inside_is_named_after_a_while(project: Project, tmp_path: Path) -> None:
+    changed(project, tmp_path, ("HELD_LONG = 600.0", "HELD_LONG = 0.3"))
+    quick = Tool(tmp_path)
+    shell_process = held(project, quick, '"$1" true; read line')
+    time.sleep(0.4)
+    waiter = line_up(project, quick, "true")
+    assert re.search(r"; no command has run in it for \d", read_line(waiter, "stderr"))
+    go_on(shell_process)
+    shell_process.kill()
+    assert ended(waiter) == 0
+
+
 def test_release_outside_of_a_held_turn_is_one_clear_line(project: Project, seqexec: Tool, holder: Holder) -> None:
     for argv in ([seqexec.path, "--release"], [seqexec.path, seqexec.path, "--release"]):
         if argv[1] != "--release":

@@ -45,6 +45,17 @@ needs_namespaces = pytest.mark.skipif(not (IS_ROOT and shutil.which("unshare")),
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 
 
+@needs_jobs
+def test_the_time_limit_ends_a_job_that_the_terminal_has_stopped(project: Project, seqexec: Tool) -> None:
+    """Fault 2."""
+    console = JobShell(project)
+    console.do("set -b")
+    console.line(quoted([project.seqexec, "--timeout", "1", "cat"]) + " &")
+    console.expect(r"Stopped")
+    console.expect(r"Exit 124")
+    nothing_left(project.state)
+
+
 def test_what_is_left_behind_by_what_is_left_behind_is_waited_for(project: Project) -> None:
     """Fault 3."""
     for _ in range(8):
