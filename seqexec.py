@@ -4368,7 +4368,8 @@ def end_runs(scope: Scope, number: str = "") -> int:
     runs = [Run(scope, each.identity, each.record) for each in found if each.identity]
 
     def processes() -> list[Process]:
-        wrappers = [process_of(entry.identity) for entry in living]
+        # The last in line first: none may get the turn while others are ended.
+        wrappers = [process_of(entry.identity) for entry in reversed(living)]
         alive = [each for each in wrappers if each and each.state not in "ZX"]
         return alive + [process for run in runs for process in run.members()]
 

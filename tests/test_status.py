@@ -62,7 +62,7 @@ def status_json(project: Project, tool: Tool) -> Any:
 # ---- status ------------------------------------------------------------------------------------------------
 
 
-def test_when_nothing_runs_it_says_so_and_leaves_nothing(project: Project, tool: Tool) -> None:
+def test_when_nothing_runs_it_says_so(project: Project, tool: Tool) -> None:
     assert status(project, tool)
     found = status_json(project, tool)
     assert found["holder"] is None
