@@ -700,19 +700,20 @@ def started_at(process: Process) -> float:
 # keeper for the process that forked it.
 # Mutual exclusion rests on this room alone: never on the queue, never on a PID.
 
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock, lockf
 
 LOCK = "executor.lock"  # the directory that is the lock
 QUEUE = "queue.txt"  # the waiters in order
 WAITERS = "waiters"  # their private directories
 NESTED = "nested"  # the scopes inside the holders' runs
-MAKES = "makes"  # one file a make that lines up for its turn
+MAKES = "makes"  # a file: the byte at a make's PID is locked while it lines up for its turn
 HOLDER_PID = "current.pid"  # for people, and for the shell script that came before
 HISTORY, ORPHANS = "history.txt", "orphans.log"
 FORMAT = "1"  # of all these; another one is never touched
 OUR_MODE_BIT = 0o1000  # the sticky bit: on this tool's lock, not on an old shell script's
 DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 FILE = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC  # an open of a FIFO must not block
+APPEND = posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE
 KEPT_PLACE = 600.0  # seconds for which a waiter that has died or given up keeps its place
 ABANDONED = 300.0  # seconds of silence after which an owner beyond proof counts as dead
 HEARTBEAT = 60.0  # seconds between two signs of life
@@ -797,12 +798,12 @@ def process_of(identity: Identity) -> Process | None:
 
 
 class Scope:
-    """A directory with one lock and one queue, used through its descriptor."""
+    """A directory with one lock and one queue. Paths in it are relative to its
+    descriptor."""
 
     def __init__(self, path: str, fd: int, owner: int, outer: Scope | None = None) -> None:
         self.path, self.fd = path, fd
         self.owner = owner  # the UID that root gives new files to; -1: none
-        self.waiters = -1  # descriptor of WAITERS, once it was needed
         self.outer = outer  # the scope around this one
         self.identity = Identity(path.rpartition("/")[2] if outer else "")  # of the holder there
 
@@ -810,20 +811,23 @@ class Scope:
 class Claim:
     """A process's place in a scope: private directory, owner file, lock."""
 
-    def __init__(self, scope: Scope, identity: Identity, home: int, file: int) -> None:
+    def __init__(self, scope: Scope, identity: Identity, file: int) -> None:
         self.scope, self.identity = scope, identity
-        self.home, self.file = home, file  # descriptors of the directory and of the file in it
-        self.belt = -1  # descriptor of the flocked git directory
-        self.is_founder = True  # False once it has joined another one's lock
-        self.deadline: float | None = None  # of the wait, on the monotonic clock
+        self.file = file  # descriptor of the owner file
+        self.place = WAITERS + "/" + identity  # the directory that it is in; LOCK in the turn
+        self.belt = self.home = -1  # descriptors of the flocked git directory, and then of LOCK
+        self.is_founder = False  # True once it has taken the lock; not if it joins another one
+        self.deadline = float("inf")  # of the wait, on the monotonic clock
         self.position = 1  # in the queue, as last seen
         self.is_first = False  # in the queue, as it knows without a look
         self.queue = 0  # the inode of the queue, as last seen: only a rewriting changes the order
         self.is_back = False  # True once it has taken over a dead waiter's place
         self.keeps_place = False  # True once it has given up: another call may take over
         self.beat = time.monotonic()  # of the last sign of life
-        self.passed: set[str] = set()  # waiters that have left the free lock alone for too long
-        self.free_since: tuple[str, float] = ("", 0.0)  # the first in line, and since when
+
+    def record(self) -> dict[str, str]:
+        """Return what is in the owner file."""
+        return read_record(self.place + "/" + self.identity, self.scope.fd)
 
 
 def project_root(here: str = "") -> str:
@@ -848,7 +852,7 @@ def project_root(here: str = "") -> str:
             raise Failure(text % printable(named))
         return os.path.realpath(named)
     top = here.rstrip("/")
-    while not is_checkout(top + "/.git"):
+    while not look_up(top + "/.git"):
         if not top:
             return here
         top = top.rpartition("/")[0]
@@ -856,12 +860,6 @@ def project_root(here: str = "") -> str:
         common = os.path.realpath(follow_git(top + "/.git")[1] or top)
         top = os.path.dirname(common) if os.path.basename(common) == ".git" else common
     return top or "/"
-
-
-def is_checkout(mark: str) -> bool:
-    """True for a checkout's .git: a file, or a directory with a HEAD."""
-    status = look_up(mark)
-    return bool(status and (status.st_mode & 0o170000 == 0o100000 or look_up(mark + "/HEAD")))
 
 
 def follow_git(path: str) -> tuple[str, str]:
@@ -898,7 +896,12 @@ def look_up(path: str, directory: int | None = None) -> Any:
 
 
 def state_path(root: str) -> str:
-    """Return a project's state directory: in /tmp, as cron has no TMPDIR."""
+    """Return a project's state directory: in /tmp, as cron has no TMPDIR.
+
+    A user who does not own the checkout has one of their own: the flock on the
+    git directory keeps the two apart. Root works in that of the owner (`sudo
+    make install`).
+    """
     try:
         from _sha1 import sha1  # type: ignore[import-not-found, unused-ignore]
     except ImportError:  # a CPython built without it
@@ -908,95 +911,83 @@ def state_path(root: str) -> str:
         text = "SEQEXEC_DIR=%s is another place for each working directory: give a whole path"
         raise Failure(text % printable(base))
     digest = sha1((root + "\n").encode("utf-8", "surrogateescape")).hexdigest()
-    return "%s/seq-exec-%s" % (base, digest[:8])
+    path, user = "%s/seq-exec-%s" % (base, digest[:8]), posix.geteuid()
+    return path if user in (0, posix.stat(root).st_uid) else "%s-%d" % (path, user)
 
 
 def open_state(root: str) -> Scope:
     """Open the state directory of a project; make it if there is none.
 
-    Root works in the state directory of the checkout's owner (`sudo make
-    install`) and gives the owner what root makes there. If another user's
-    directory is in the way, this user gets one of their own: the flock on the
-    git directory keeps the two apart. Raise Failure for a directory that others
-    can write to.
+    Root gives the owner of the checkout what root makes there. Raise Failure
+    for the directory of another user, or one that others can write to.
     """
     path, user = state_path(root), posix.geteuid()
-    owner = posix.stat(root).st_uid if user == 0 else user
-    places = [(path, owner), ("%s-%d" % (path, user), user)]
-    for path, owner in places:
-        fd = open_state_directory(path, owner)
-        status = posix.fstat(fd) if fd >= 0 else None
-        if status and status.st_uid in (user, owner):
-            break
-        try_close(fd)
-    else:
-        name = user_name(posix.lstat(path).st_uid)
-        raise Failure("%s belongs to another user, %s: %s" % (path, name, OTHER_PLACE))
+    owner = user or posix.stat(root).st_uid
+    try:
+        fd = posix.open(path, DIRECTORY)
+    except FileNotFoundError:
+        make_state_directory(path, owner)
+        fd = posix.open(path, DIRECTORY)
+    status = posix.fstat(fd)
+    if status.st_uid not in (user, owner):
+        shown = (path, status.st_uid, OTHER_PLACE)
+        raise Failure("%s belongs to another user (UID %d): %s" % shown)
     if status.st_mode & 0o22:
         why = "can be written to by others (mode %o)" % (status.st_mode & 0o7777)
         raise Failure("%s %s: remove it, or %s" % (path, why, OTHER_PLACE))
-    return Scope(path, fd, status.st_uid if status.st_uid != user else -1)
+    return Scope(path, fd, owner if status.st_uid != user else -1)
 
 
-def user_name(uid: int) -> str:
-    """Return the name of a user, the UID of one without a name."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def open_state_directory(path: str, owner: int) -> int:
-    """Make and open a state directory; -1 if it may not be read."""
-    if not look_up(path):
-        for directory in filter(None, (setting("SEQEXEC_DIR"), path)):
-            try:
-                posix.mkdir(directory, 0o700)
-                if directory == path and owner != posix.geteuid():
-                    posix.chown(path, owner, -1, follow_symlinks=False)
-            except FileExistsError:
-                pass
-    try:
-        return posix.open(path, DIRECTORY)
-    except PermissionError:
-        return -1
+def make_state_directory(path: str, owner: int) -> None:
+    """Make a state directory, and the one around it that SEQEXEC_DIR names."""
+    for directory in filter(None, (setting("SEQEXEC_DIR"), path)):
+        try:
+            posix.mkdir(directory, 0o700)
+            if directory == path and owner != posix.geteuid():
+                posix.chown(path, owner, -1, follow_symlinks=False)
+        except FileExistsError:
+            pass
 
 
 def inner_scope(scope: Scope, name: str, only_look: bool = True) -> Scope | None:
     """Open the scope inside a holder's run; None for none. Make it, or only
     look for it."""
-    nested = -1
+    path = NESTED + "/" + name
     try:
-        nested = open_inside(scope, NESTED, only_look=only_look)
-        fd = open_inside(scope, name, nested, only_look)
+        fd = open_inside(scope, path, DIRECTORY, only_look)
     except OSError as error:
         if only_look or isinstance(error, FileNotFoundError):
             return None
         raise
+    return Scope(scope.path + "/" + path, fd, scope.owner, scope)
+
+
+def open_inside(scope: Scope, path: str, flags: int = DIRECTORY, only_look: bool = False) -> int:
+    """Open a directory or a file of a scope; make it, and the directories above
+    it, if there is none. No link on the way is followed."""
+    above, _, name = path.rpartition("/")
+    parent = open_inside(scope, above, DIRECTORY, only_look) if above else scope.fd
+    try:
+        return open_in(parent, name, flags, scope.owner, only_look)
     finally:
-        try_close(nested)
-    return Scope("%s/%s/%s" % (scope.path, NESTED, name), fd, scope.owner, scope)
+        if above:
+            posix.close(parent)
 
 
-def open_inside(
-    scope: Scope, name: str, parent: int = -1, only_look: bool = False, flags: int = DIRECTORY
-) -> int:
-    """Open a directory or a file of a scope; make it if there is none.
+def open_in(parent: int, name: str, flags: int, owner: int, only_look: bool) -> int:
+    """Open a name in an open directory; make it if there is none.
 
     A file of another kind is removed. So is a hard link: it may be planted for
     root to write to.
     """
-    parent = scope.fd if parent < 0 else parent
     while True:
         try:
             fd = posix.open(name, flags, 0o600, dir_fd=parent)
         except FileNotFoundError:
-            if only_look or flags & posix.O_CREAT or not posix.fstat(parent).st_nlink:
+            if only_look or flags & posix.O_CREAT:
                 raise
             try:
-                posix.mkdir(name, 0o700, dir_fd=parent)
+                posix.mkdir(name, 0o700 | OUR_MODE_BIT, dir_fd=parent)
             except FileExistsError:
                 pass
             continue
@@ -1004,26 +995,20 @@ def open_inside(
             if only_look or not is_foreign(error):
                 raise
         else:
-            status = posix.fstat(fd)
-            is_file = status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2
-            if is_file or flags & posix.O_DIRECTORY:
-                if not is_file or not status.st_size:
-                    chown_to(fd, scope.owner)
+            is_sure = flags & (posix.O_DIRECTORY | posix.O_EXCL)
+            status = None if is_sure else posix.fstat(fd)
+            if not status or status.st_mode & 0o170000 == 0o100000 and status.st_nlink < 2:
+                if owner >= 0 and not (status and status.st_size):
+                    posix.fchown(fd, owner, -1)  # root may have made it
                 return fd
             posix.close(fd)
         force_remove(name, parent)
 
 
-def open_file(name: str, scope: Scope) -> int:
-    """Open a file of a scope to append to; make it if there is none."""
-    flags = posix.O_RDWR | posix.O_APPEND | posix.O_CREAT | FILE
-    return open_inside(scope, name, flags=flags)
-
-
-def list_directory(name: str, directory: int) -> list[str]:
+def list_directory(path: str, directory: int) -> list[str]:
     """Return the names in a directory; none if it is missing."""
     try:
-        fd = posix.open(name, DIRECTORY, dir_fd=directory)
+        fd = posix.open(path, DIRECTORY, dir_fd=directory)
     except OSError as error:
         if is_foreign(error):
             return []
@@ -1057,23 +1042,10 @@ def explain_oserror(error: OSError) -> str:
     return text
 
 
-def chown_to(fd: int, owner: int) -> None:
-    """Give the state directory's owner what root has just made in it."""
-    if owner >= 0:
-        posix.fchown(fd, owner, -1)
-
-
-def open_waiters(scope: Scope) -> int:
-    """Return the descriptor of a scope's WAITERS, made if there is none."""
-    if scope.waiters < 0:
-        scope.waiters = open_inside(scope, WAITERS)
-    return scope.waiters
-
-
 def close_scope(scope: Scope | None) -> None:
     """Close a scope's descriptors, and those of the scopes around it."""
     while scope:
-        try_close(scope.fd, scope.waiters)
+        try_close(scope.fd)
         scope = scope.outer
 
 
@@ -1083,34 +1055,23 @@ def make_claim(scope: Scope, identity: Identity, record: bytes) -> Claim:
 
     It is made under a hidden name and gets its public one when the flock is
     there: an unflocked file under a public name has a dead owner. Raise
-    FileNotFoundError where it is removed meanwhile, alone or with the state
-    directory.
+    FileNotFoundError where it is removed meanwhile: by a sweeper that has seen
+    it before its flock, or with the state directory.
     """
-    hidden, waiters = "." + identity, open_waiters(scope)
-    posix.mkdir(hidden, 0o700 | OUR_MODE_BIT, dir_fd=waiters)
-    home = posix.open(hidden, DIRECTORY, dir_fd=waiters)
-    chown_to(home, scope.owner)
-    flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_APPEND | FILE
-    file = posix.open(identity, flags, 0o600, dir_fd=home)
-    chown_to(file, scope.owner)
+    hidden, public = WAITERS + "/." + identity, WAITERS + "/" + identity
+    file = open_inside(scope, hidden + "/" + identity, APPEND | posix.O_EXCL)
     flock(file, LOCK_EX)
     write_all(file, record)
-    posix.rename(hidden, identity, src_dir_fd=waiters, dst_dir_fd=waiters)
-    if not is_same_file(file, identity, home):
+    posix.rename(hidden, public, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
+    if not posix.fstat(file).st_nlink:
         raise FileNotFoundError(2, "removed while it was made", identity)
-    return Claim(scope, identity, home, file)
+    return Claim(scope, identity, file)
 
 
 def write_all(fd: int, data: bytes) -> None:
     """Write all of it, or raise OSError: a full disk writes less at first."""
     if posix.write(fd, data) != len(data):
         raise OSError(28, "No space left on device")
-
-
-def is_same_file(fd: int, name: str, directory: int) -> bool:
-    """Tell whether a descriptor and a name in a directory are one file."""
-    here, there = posix.fstat(fd), look_up(name, directory)
-    return bool(there) and (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
 
 
 def take_lock(claim: Claim) -> bool:
@@ -1123,7 +1084,7 @@ def take_lock(claim: Claim) -> bool:
 
     scope = claim.scope
     try:
-        posix.rename(claim.identity, LOCK, src_dir_fd=open_waiters(scope), dst_dir_fd=scope.fd)
+        posix.rename(claim.place, LOCK, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
     except FileNotFoundError:
         raise LostPlace from None
     except NotADirectoryError:  # a file where the lock should be
@@ -1133,12 +1094,13 @@ def take_lock(claim: Claim) -> bool:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             return False
         raise
+    claim.place, claim.is_founder = LOCK, True
     return True
 
 
 def release(claim: Claim) -> None:
-    """Give the lock back: owner file, directory, belt, flock. Then tidy. Never
-    fails.
+    """Give the lock back, or leave the queue: owner file, directory, belt,
+    flock. Then tidy. Never fails.
 
     A directory that is not empty by now belongs to a successor, or to another
     member of the turn. The close wakes the next waiter. Work that the waiter
@@ -1148,10 +1110,9 @@ def release(claim: Claim) -> None:
     if claim.is_founder:
         try_remove(posix.unlink, HOLDER_PID, scope.fd)
     for _ in range(2):  # the second is for an interrupted or short-of-memory one
-        if try_remove(posix.unlink, claim.identity, claim.home):
+        if try_remove(posix.unlink, claim.place + "/" + claim.identity, scope.fd):
             break
-    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
-    if claim.belt >= 0 and not is_last:
+    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.belt >= 0:
         leave_belt(claim)
     try_close(claim.belt, claim.file)
     posix.sched_yield()  # the waiter that this woke may be on this processor
@@ -1164,14 +1125,6 @@ def release(claim: Claim) -> None:
             sweep_nested(scope)
     except (OSError, Failure):  # a name of an unknown format stays
         pass
-    try_close(claim.home)
-
-
-def abandon(claim: Claim) -> None:
-    """Leave the queue. The line in it is a dead one from now on."""
-    try_remove(posix.unlink, claim.identity, claim.home)
-    try_remove(posix.rmdir, claim.identity, open_waiters(claim.scope))
-    try_close(claim.file, claim.home)
 
 
 def try_remove(action: Callable[..., None], name: str, directory: int) -> bool:
@@ -1183,31 +1136,44 @@ def try_remove(action: Callable[..., None], name: str, directory: int) -> bool:
     return True
 
 
-def force_remove(name: str, directory: int) -> None:
+def force_remove(path: str, directory: int) -> None:
     """Remove a tree as far as possible, without following a link."""
-    if try_remove(posix.unlink, name, directory) or try_remove(posix.rmdir, name, directory):
-        return
+    above, _, name = path.rpartition("/")
     try:
-        fd = posix.open(name, DIRECTORY, dir_fd=directory)
+        parent = posix.open(above or ".", DIRECTORY, dir_fd=directory)
     except OSError:
         return
-    for each in posix.listdir(fd):
-        force_remove(each, fd)
-    posix.close(fd)
-    try_remove(posix.rmdir, name, directory)
+    if not try_remove(posix.unlink, name, parent):
+        for each in list_directory(name, parent):
+            force_remove(name + "/" + each, parent)
+        try_remove(posix.rmdir, name, parent)
+    posix.close(parent)
 
 
-def owner_state(identity: Identity, path: str, directory: int, seconds: float = 0.0) -> str:
+def owner_state(identity: Identity, path: str, scope: Scope, seconds: float = 0.0) -> str:
     """Return an owner's state: alive, dead or gone. Sleep while its file is
     flocked, some seconds at most.
 
     An owner counts as alive until the kernel proves that it is dead. Gone: the
     owner has released its file, which it does before its flock ends.
+
+    A free flock proves the death of an owner under this kernel: one of this
+    boot, or of this host where boots have no ID. On a disk it is proof for
+    every owner, because a disk outlives a reboot and a change of the host's
+    name. NFS, tmpfs and overlays are no disks: their devices have no major
+    number. An owner beyond proof (another host, no flock) is dead after
+    ABANDONED seconds of silence. This process's monotonic clock measures the
+    silence: two hosts' clocks differ, and a clock may be set back.
     """
-    fd = -1
+    fd, can_flock = -1, True
     try:
-        fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=directory)
-        return look_at_owner(identity, fd, seconds)
+        fd = posix.open(path, posix.O_RDONLY | FILE, dir_fd=scope.fd)
+        try:
+            if not flock_within(fd, seconds):
+                return "alive"
+        except OSError:  # no flock on this file system
+            can_flock = False
+        status = posix.fstat(fd)
     except FileNotFoundError:
         return "gone"
     except PermissionError:
@@ -1218,51 +1184,21 @@ def owner_state(identity: Identity, path: str, directory: int, seconds: float = 
         return "dead"
     finally:
         try_close(fd)
-
-
-def look_at_owner(identity: Identity, fd: int, seconds: float) -> str:
-    """Return the state of an owner by its open file: see owner_state().
-
-    A free flock proves the death of an owner under this kernel: one of this
-    boot, or of this host where boots have no ID. On a disk it is proof for
-    every owner, because a disk outlives a reboot and a change of the host's
-    name. NFS, tmpfs and overlays are no disks: their devices have no major
-    number. An owner beyond proof (another host, no flock) is dead after
-    ABANDONED seconds of silence. This process's monotonic clock measures the
-    silence: two hosts' clocks differ, and a clock may be set back.
-    """
-    own, can_flock = own_identity(), True
-    try:
-        if not flock_within(fd, seconds):
-            return "alive"
-    except OSError:  # no flock on this file system
-        can_flock = False
-    status = posix.fstat(fd)
     if not status.st_nlink:
         return "gone"
     if identity.version != FORMAT:
-        refuse_format(identity, fd)
+        text = "%s/%s is not of format %s: use the newest copy in the whole project, or remove it"
+        raise Failure((text + " when nothing runs") % (scope.path, printable(path), FORMAT))
+    own, now = own_identity(), time.monotonic()
     is_local = identity.host == own.host or identity.boot == own.boot != "0"
     if can_flock and (is_local or posix.major(status.st_dev) > 0):
         return "dead"
-    key, now = (identity, status.st_ino), time.monotonic()
-    stamp, since = Own.silent.get(key, (-1, 0.0))
-    if stamp != status.st_mtime_ns:
-        Own.silent[key] = status.st_mtime_ns, now
-    elif now - since > number_setting("SEQEXEC_ABANDONED", default=ABANDONED):
-        return "dead"
-    return "alive"
-
-
-def refuse_format(identity: Identity, fd: int) -> NoReturn:
-    """Raise Failure: an owner file is of another version of these tools."""
-    text = "%s is not of format %s: use the newest copy in the whole project, or remove it when"
-    text += " nothing runs"
-    try:
-        path = posix.readlink("/proc/self/fd/%d" % fd)
-    except OSError:
-        path = identity
-    raise Failure(text % (printable(path), FORMAT))
+    key, stamp = (identity, status.st_ino), status.st_mtime_ns
+    seen, since = Own.silent.get(key, (-1, now))
+    if seen != stamp:
+        Own.silent[key] = stamp, now
+        return "alive"
+    return "dead" if now - since > number_setting("SEQEXEC_ABANDONED", default=ABANDONED) else "alive"
 
 
 def show_life(claim: Claim) -> None:
@@ -1279,12 +1215,11 @@ def owners(scope: Scope, place: str = LOCK) -> dict[Identity, str]:
     """Return the owners in the lock or in a directory of WAITERS, alive or
     dead. Remove all other names."""
     found = {}
-    directory = scope.fd if place == LOCK else open_waiters(scope)
-    for identity in map(Identity, list_directory(place, directory)):
+    for identity in map(Identity, list_directory(place, scope.fd)):
         path = place + "/" + identity
-        state = owner_state(identity, path, directory) if identity.is_valid() else "junk"
+        state = owner_state(identity, path, scope) if identity.is_valid() else "junk"
         if state == "junk":
-            force_remove(path, directory)
+            force_remove(path, scope.fd)
         elif state != "gone":
             found[identity] = state
     return found
@@ -1293,7 +1228,7 @@ def owners(scope: Scope, place: str = LOCK) -> dict[Identity, str]:
 def is_waiting(scope: Scope, identity: Identity) -> bool:
     """Tell whether a waiter of this identity is alive, or may be."""
     path = "%s/%s/%s" % (WAITERS, identity, identity)
-    return identity.is_valid() and owner_state(identity, path, scope.fd) == "alive"
+    return identity.is_valid() and owner_state(identity, path, scope) == "alive"
 
 
 def seconds_kept(scope: Scope, identity: str) -> float:
@@ -1310,29 +1245,29 @@ def reclaim_if_dead(scope: Scope, name: str, keeps_place: bool = True) -> bool:
     """Remove a private directory unless its owner may live (then return False)
     or its place is kept.
 
-    A hidden one may have no flock yet: it goes when no process has its owner's
-    PID. If that cannot be known here, its owner starts over. Files are named by
-    their path below WAITERS: a descriptor of the directory would follow a
-    rename to LOCK, where no dead owner's file may go before its run was ended.
+    The owner of a hidden one, which may have no flock yet, starts over. Files
+    are named by their path: a descriptor of the directory would follow a rename
+    to LOCK, where no dead owner's file may go before its run was ended.
     """
-    waiters, hidden = open_waiters(scope), Identity(name[1:])
-    if name[:1] == "." and shares_pids(hidden) and not pid_is_free(hidden.pid):
+    place = WAITERS + "/" + name
+    if not Identity(name.lstrip(".")).is_valid():
+        force_remove(place, scope.fd)
         return True
-    found = owners(scope, name)
+    found = owners(scope, place)
     if "alive" in found.values():
         return False
     if keeps_place and seconds_kept(scope, name):
         return True
     for identity in found:
-        force_remove(name + "/" + identity, waiters)
-    try_remove(posix.rmdir, name, waiters) or try_remove(posix.unlink, name, waiters)
+        try_remove(posix.unlink, place + "/" + identity, scope.fd)
+    try_remove(posix.rmdir, place, scope.fd) or try_remove(posix.unlink, place, scope.fd)
     return True
 
 
-def read_record(identity: str, home: int) -> dict[str, str]:
+def read_record(path: str, directory: int) -> dict[str, str]:
     """Return what an owner wrote into its file: to be shown, not believed."""
     # command make test
-    lines = read_lines(identity, home)
+    lines = read_lines(path, directory)
     texts = [line[:4096].decode("utf-8", "replace") for line in lines[:20] + lines[20:][-20:]]
     return {key: value for key, _, value in (text.partition(" ") for text in texts)}
 
@@ -1346,21 +1281,30 @@ def read_record(identity: str, home: int) -> dict[str, str]:
 # directory: `flock . ./seqexec.py ...` is a cron idiom and would wait for itself.
 
 
-def take_belt(claim: Claim, root: str) -> bool:
-    """Flock the checkout's git directory; False if it is flocked."""
-    mark = root.rstrip("/") + "/.git"
-    flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+def take_belt(claim: Claim, plan: Plan) -> None:
+    """Flock the checkout's git directory. Wait for the holder of another state
+    directory, but not inside a run."""
+    text = "a command runs in this checkout with another state directory"
+    mark, flags = plan.project.rstrip("/") + "/.git", posix.O_RDONLY | posix.O_DIRECTORY
+    began, is_told = time.monotonic(), plan.quiet
+    seconds = 0.0 if plan.chain else BELT_PATIENCE
     try:
         try:
-            claim.belt = posix.open(mark, flags)
+            claim.belt = posix.open(mark, flags | posix.O_CLOEXEC)
         except NotADirectoryError:  # a worktree's file
-            claim.belt = posix.open(follow_git(mark)[0], flags)
-        flock(claim.belt, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return False
+            claim.belt = posix.open(follow_git(mark)[0], flags | posix.O_CLOEXEC)
+        claim.home = posix.open(LOCK, DIRECTORY, dir_fd=claim.scope.fd)
+        while not flock_within(claim.belt, seconds, LOCK_EX) and not plan.chain:
+            seconds = min(TICK, claim.deadline - time.monotonic())
+            if seconds <= 0:
+                raise Failure("gave up after %s: %s" % (duration(plan.wait or 0), text), GAVE_UP)
+            holder = 0 if is_told else flock_holder(claim.belt)
+            about = text + (" (PID %d)" % holder if holder else "")
+            is_told = is_told or say("waiting: " + about, 0) or True
+            show_life(claim)
     except OSError:  # no git directory, or one that may not be read: no belt
         pass
-    return True
+    plan.waited += time.monotonic() - began
 
 
 def leave_belt(claim: Claim) -> None:
@@ -1373,12 +1317,12 @@ def leave_belt(claim: Claim) -> None:
         return
     try:
         become_daemon(claim)
-        try_close(claim.file)
-        living = True
+        posix.close(claim.file)
+        scope, living = Scope(claim.scope.path + "/" + LOCK, claim.home, -1), [claim.identity]
         while living:  # a new listing: another member may have joined while this slept
-            names = list(map(Identity, posix.listdir(claim.home)))
-            living = any(owner_state(each, each, claim.home) == "alive" for each in names)
-            any(sleep_on(each, each, claim.home, HEARTBEAT) for each in names)
+            living = [each for each, state in owners(scope, ".").items() if state == "alive"]
+            for each in living[:1]:
+                sleep_on(each, each, scope, HEARTBEAT)
     finally:
         posix._exit(0)
 
@@ -1400,10 +1344,10 @@ def append_to_queue(claim: Claim, shown: str) -> bool:
     line = b"%d:%d:%s\t%s\n" % (posix.getpid(), time.time(), text, claim.identity.encode())
     scope = claim.scope
     while True:
-        fd = open_file(QUEUE, scope)
+        fd = open_inside(scope, QUEUE, APPEND)
         try:
             flock_within(fd, TIDIER_PATIENCE, LOCK_SH)
-            if is_same_file(fd, QUEUE, scope.fd):
+            if posix.fstat(fd).st_nlink:  # else it was replaced
                 write_all(fd, line)
                 return posix.lseek(fd, 0, 1) == len(line)
         finally:
@@ -1458,7 +1402,6 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
         there = set(list_directory(WAITERS, scope.fd))
         kept = [line for line in lines if identity_in(line) in there]
         if all(reclaim_if_dead(scope, name) for name in there):
-            sweep_makes(scope)
             return [line for line in kept if seconds_kept(scope, identity_in(line))]
         is_long = sum(map(len, lines)) > LONGEST_QUEUE
         return kept if is_long and len(kept) < len(lines) // 2 else lines
@@ -1472,9 +1415,9 @@ def rewrite(
     """Let a function change the lines of a file, which is then replaced by one
     rename. Leave it as it is if its flock is not free within patience seconds.
     """
-    fd, new = open_file(name, scope), name + ".new"
+    fd, new = open_inside(scope, name, APPEND), name + ".new"
     try:
-        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, name, scope.fd):
+        if not flock_within(fd, patience, LOCK_EX) or not posix.fstat(fd).st_nlink:
             return
         before = [line for line in read_lines(name, scope.fd) if line]
         lines = change(before)
@@ -1484,7 +1427,7 @@ def rewrite(
         if not lines:
             posix.ftruncate(fd, 0)
             return
-        file = open_file(new, scope)
+        file = open_inside(scope, new, APPEND)
         try:
             write_all(file, b"".join(line + b"\n" for line in lines))
             posix.rename(new, name, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
@@ -1500,7 +1443,7 @@ def return_to_place(claim: Claim) -> None:
     queue's flock does that, so each place is taken over once. Exclusion does
     not rest on the queue's order, so a waiter behind loses no more than a
     place."""
-    scope, own = claim.scope, read_record(claim.identity, claim.home)
+    scope, own = claim.scope, claim.record()
     wanted = own.get("command", "").encode("utf-8", "backslashreplace")
 
     def take_over(lines: list[bytes]) -> list[bytes]:
@@ -1508,7 +1451,7 @@ def return_to_place(claim: Claim) -> None:
         ahead = names.index(claim.identity) if claim.identity in names else 0
         for place, name in enumerate(names[:ahead]):
             if lines[place].rpartition(b"\t")[0].endswith(wanted) and seconds_kept(scope, name):
-                theirs = read_record(name + "/" + name, open_waiters(scope))
+                theirs = read_record("%s/%s/%s" % (WAITERS, name, name), scope.fd)
                 is_same = all(own.get(key, "") == theirs.get(key) for key in ("command", "by"))
                 if is_same and reclaim_if_dead(scope, name, keeps_place=False):
                     claim.is_back = True
@@ -1518,23 +1461,6 @@ def return_to_place(claim: Claim) -> None:
         return lines
 
     rewrite(QUEUE, scope, take_over, TIDIER_PATIENCE)
-
-
-def sweep_makes(scope: Scope) -> None:
-    """Remove the files of makes whose leading lines were killed.
-
-    A file goes under its own flock: a line that has just opened it then finds
-    it taken, or without a name, and starts over.
-    """
-    for name in list_directory(MAKES, scope.fd):
-        fd, path = -1, MAKES + "/" + name
-        try:
-            fd = posix.open(path, posix.O_RDWR | FILE, dir_fd=scope.fd)
-            flock(fd, LOCK_EX | LOCK_NB)
-            posix.unlink(path, dir_fd=scope.fd)
-        except OSError:  # a line leads, or another process was faster
-            pass
-        try_close(fd)
 
 
 # ---- waiting -------------------------------------------------------------------------------------
@@ -1548,7 +1474,6 @@ def sweep_makes(scope: Scope) -> None:
 TICK = 2.0  # seconds between two looks of the next in the queue; of others times their position
 LONGEST_TICK = 30.0
 PIPE_TICK = 0.1  # seconds between two looks of a waiter whose pipe leads to a process ahead
-HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next takes it
 KEEPER_LEAVES = 1.0  # seconds that the keeper of an ended process is waited for without a word
 LEAVING_TICK = 0.05  # seconds between two looks at it
 BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
@@ -1581,18 +1506,22 @@ class Plan:
         self.given: dict[str, str] = {}  # option -> value, as on the command line
 
 
-class Tick(Exception):
-    """The timer of a sleep has run out."""
-
-
-def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
-    """Sleep for a flock, some seconds at most; False after them.
+def flock_within(fd: int, seconds: float, how: int = LOCK_SH, byte: int = -1) -> bool:
+    """Sleep for a flock, or for the lock of a byte, which no fork inherits,
+    some seconds at most; False after them.
 
     The interval makes good a tick just before the system call. The handler
-    raises once: a second Tick would escape from the `finally`.
+    raises once: a second time it would escape from the `finally`.
     """
+
+    def take(how: int) -> None:
+        if byte < 0:
+            flock(fd, how)
+        else:
+            lockf(fd, how, 1, byte)
+
     try:
-        flock(fd, how | LOCK_NB)
+        take(how | LOCK_NB)
         return True
     except BlockingIOError:
         if seconds <= 0:
@@ -1602,7 +1531,7 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
     def ring(signum: int, frame: object) -> None:
         if armed:
             armed.clear()
-            raise Tick
+            raise InterruptedError
 
     began = time.monotonic()
     left, interval = _signal.setitimer(_signal.ITIMER_REAL, 0)
@@ -1612,11 +1541,11 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
         try:
             armed.append(True)
             _signal.setitimer(_signal.ITIMER_REAL, max(min(seconds, left or seconds), 0.001), 0.5)
-            flock(fd, how)
+            take(how)
             return True
         finally:
             armed.clear()
-    except Tick:
+    except InterruptedError:
         return False
     finally:
         _signal.setitimer(_signal.ITIMER_REAL, 0)
@@ -1665,7 +1594,7 @@ def entries(scope: Scope) -> Iterator[Entry]:
         entry.kind = "holders" if state == "alive" else "stale"
         yield entry
     legacy = None if found else find_legacy_holder(scope)
-    if legacy and legacy.process:
+    if legacy:
         yield legacy
     queue = dict.fromkeys([*read_queue(scope), *map(Identity, list_directory(WAITERS, scope.fd))])
     for identity in queue:
@@ -1690,71 +1619,66 @@ def holders_in(scope: Scope) -> list[Entry]:
 class Wait:
     """One process's wait for its turn."""
 
-    def __init__(self, claim: Claim, plan: Plan) -> None:
-        self.claim, self.plan = claim, plan
-        self.began = time.monotonic()
-        self.screen = Screen(plan)
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.began, self.screen = plan, time.monotonic(), Screen(plan)
         self.blocker: Entry | None = None
-        claim.deadline = None if plan.wait is None else self.began + plan.wait
+        self.deadline = float("inf") if plan.wait is None else self.began + plan.wait
 
-    def check(self) -> None:
+    def check(self, claim: Claim) -> None:
         """Raise Failure (75) if time is up, or a recipe line's make is dead."""
         parent = self.plan.parent
         if (self.plan.is_line or self.plan.number) and posix.getppid() != parent:
             raise Failure(WANTED_NO_MORE % parent, GAVE_UP)
-        late = time.monotonic() - self.claim.deadline if self.claim.deadline is not None else -1.0
-        if late >= (KEEPER_LEAVES if self.blocker is None or self.blocker.is_ending else 0):
-            self.screen.clear()
+        is_leaving = self.blocker is None or self.blocker.is_ending
+        if time.monotonic() >= self.deadline + KEEPER_LEAVES * is_leaving:
             waited = duration(time.monotonic() - self.began)
             text = "gave up after %s (%s)" % (waited, self.plan.origin.get("wait", "--wait"))
             if self.blocker:
-                text += ": " + describe_wait(self.claim, self.blocker)
-            self.claim.keeps_place = True
+                text += ": " + describe_wait(claim, self.blocker)
+            claim.keeps_place = True
             text += "; call again within %d min: your place is kept" % (KEPT_PLACE / 60)
             raise Failure(text, GAVE_UP)
 
-    def sleep_behind(self, blocker: Entry, has_pipe: bool) -> None:
+    def sleep_behind(self, claim: Claim, blocker: Entry, has_pipe: bool) -> None:
         """Sleep until the blocker releases or dies, or it is time to look at
         what no release tells."""
-        if self.blocker is None:
-            die_of_signals_as_pid_1()
         self.blocker = blocker
         seconds, waited = LEAVING_TICK, time.monotonic() - self.began
         if not blocker.is_ending or waited >= KEEPER_LEAVES:
-            seconds = PIPE_TICK if has_pipe else min(TICK * self.claim.position, LONGEST_TICK)
+            seconds = PIPE_TICK if has_pipe else min(TICK * claim.position, LONGEST_TICK)
             if setting("SEQEXEC_RUN"):  # only a process inside a run can close a circle
-                break_circle(self.claim)
+                break_circle(claim)
                 seconds = min(seconds, TICK)
-            seconds = min(seconds, self.screen.update(self.claim, blocker, waited))
-            if self.claim.deadline is not None:
-                seconds = min(seconds, max(0.0, self.claim.deadline - time.monotonic()))
-        is_over = not sleep_on(blocker.identity, blocker.path, self.claim.scope.fd, seconds)
-        if is_over and blocker.holds and self.claim.position == 1:
-            self.claim.is_first = self.claim.queue == inode_of(QUEUE, self.claim.scope)
-        show_life(self.claim)
+            seconds = min(seconds, self.screen.update(claim, blocker, waited))
+            seconds = min(seconds, max(0.0, self.deadline - time.monotonic()))
+        is_over = not sleep_on(blocker.identity, blocker.path, claim.scope, seconds)
+        if is_over and blocker.holds and claim.position == 1:
+            queue = look_up(QUEUE, claim.scope.fd)
+            claim.is_first = bool(queue) and claim.queue == queue.st_ino
+        show_life(claim)
 
 
-def sleep_on(identity: Identity, path: str, directory: int, seconds: float) -> bool:
+def sleep_on(identity: Identity, path: str, scope: Scope, seconds: float) -> bool:
     """Sleep until an owner releases or dies, some seconds at most. Return False
     if it has."""
     until = time.monotonic() + seconds
-    state = owner_state(identity, path, directory, seconds) if identity else "alive"
+    state = owner_state(identity, path, scope, seconds) if identity else "alive"
     left = until - time.monotonic()
     if state == "alive" and left > 0:  # beyond proof, or an old shell script: nothing wakes
         time.sleep(min(left, POLL_INTERVAL))
     return state == "alive"
 
 
-def wait_for_turn(claim: Claim, plan: Plan) -> None:
-    """Sleep until this process has the lock. Raise Failure (75) if it gives up.
+def wait_for_turn(claim: Claim, wait: Wait) -> None:
+    """Sleep until this process has the lock. Raise Failure (75) if it gives up,
+    LostPlace if it has to line up again.
 
     Signals keep their default effect here: a waiter dies of one at once, and
     leaves a dead line that others pass over.
     """
-    wait = Wait(claim, plan)
     try:
         while True:
-            wait.check()
+            wait.check(claim)
             try:
                 blocker = find_blocker(claim)
                 if blocker is None:
@@ -1766,31 +1690,12 @@ def wait_for_turn(claim: Claim, plan: Plan) -> None:
                 has_pipe, has_joined = join_pipeline(claim, blocker)
                 if has_joined:
                     break
-                wait.sleep_behind(blocker, has_pipe)
-            except LostPlace:
-                line_up_again(claim, plan)
+                wait.sleep_behind(claim, blocker, has_pipe)
             except FileNotFoundError:  # something went while it was looked at
                 time.sleep(0.001)
     finally:
         wait.screen.clear()
-    plan.waited = time.monotonic() - wait.began
-
-
-def wait_for_belt(claim: Claim, plan: Plan) -> None:
-    """Hold the lock and wait for a holder of another state directory."""
-    text = "waiting: a command runs in this checkout with another state directory"
-    began, seconds, is_told = time.monotonic(), BELT_PATIENCE, plan.quiet
-    limit = float("inf") if plan.wait is None else plan.wait - plan.waited
-    while not flock_within(claim.belt, seconds, LOCK_EX):
-        left = began + limit - time.monotonic()
-        if left <= 0:
-            shown = (duration(plan.wait or 0), text.partition(": ")[2])
-            raise Failure("gave up after %s: %s" % shown, GAVE_UP)
-        holder = 0 if is_told else flock_holder(claim.belt)
-        is_told = is_told or say(text + (" (PID %d)" % holder if holder else ""), 0) or True
-        seconds = min(left, TICK)
-        show_life(claim)
-    plan.waited += time.monotonic() - began
+    wait.plan.waited = time.monotonic() - wait.began
 
 
 def flock_holder(fd: int) -> int:
@@ -1805,13 +1710,6 @@ def flock_holder(fd: int) -> int:
         return int(found[0])
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def die_of_signals_as_pid_1() -> None:
-    """Let signals end a waiter that is PID 1: see kill(2)."""
-    if posix.getpid() == 1:
-        for signum in _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM:
-            _signal.signal(signum, lambda number, frame: posix._exit(128 + number))
 
 
 def find_blocker(claim: Claim) -> Entry | None:
@@ -1841,15 +1739,16 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
     Raise LostPlace where this process has no line, or where the holder around
     its scope is gone or dead. A new line ahead appears only where a call takes
     over a dead waiter's place. A stopped waiter is passed over and keeps its
-    place, and so is one that leaves a free lock alone.
+    place.
     """
     scope = claim.scope
-    claim.queue = inode_of(QUEUE, scope)
+    queue = look_up(QUEUE, scope.fd)
+    claim.queue = queue.st_ino if queue else 0
     names = list(read_queue(scope))
     if claim.identity not in names:
         raise LostPlace
     around, path = scope.outer, LOCK + "/" + scope.identity
-    if around and owner_state(scope.identity, path, around.fd) != "alive":
+    if around and owner_state(scope.identity, path, around) != "alive":
         raise LostPlace
     ahead = names[: names.index(claim.identity)]
     claim.position = len(ahead) + 1
@@ -1858,34 +1757,9 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
             reclaim_if_dead(scope, identity)
             continue
         process = process_of(identity)
-        is_stopped = process is not None and process.state in "TtZX"
-        if not is_stopped and not has_hung(claim, identity):
+        if process is None or process.state not in "TtZX":
             return Entry(scope, identity, WAITERS + "/" + identity)
     return None
-
-
-def inode_of(name: str, scope: Scope) -> int:
-    """Return the inode of a file of a scope, 0 if there is none."""
-    status = look_up(name, scope.fd)
-    return status.st_ino if status else 0
-
-
-def has_hung(claim: Claim, identity: Identity) -> bool:
-    """True if a live waiter has left the lock free for HUNG seconds.
-
-    The directory's time tells a lock that was free all the time from one that
-    was taken and given back between two looks.
-    """
-    if identity in claim.passed:
-        return True
-    mark = "%s %d" % (identity, posix.fstat(claim.scope.fd).st_mtime_ns)
-    if owners(claim.scope) or find_legacy_holder(claim.scope):
-        claim.free_since = "", 0.0
-    elif claim.free_since[0] != mark:
-        claim.free_since = mark, time.monotonic()
-    elif time.monotonic() - claim.free_since[1] >= HUNG:
-        claim.passed.add(identity)
-    return identity in claim.passed
 
 
 def line_up(claim: Claim, plan: Plan) -> None:
@@ -1901,21 +1775,10 @@ def line_up(claim: Claim, plan: Plan) -> None:
         pass
 
 
-def line_up_again(claim: Claim, plan: Plan) -> None:
-    """Come back after the line, the directory or the scope was removed."""
-    abandon(claim)
-    close_scope(claim.scope)
-    claim.home = -1  # no more to abandon, if the next line fails
-    new = open_claim(plan)
-    claim.scope, claim.home, claim.file = new.scope, new.home, new.file
-    line_up(claim, plan)
-
-
 def find_legacy_holder(scope: Scope) -> Entry | None:
     """Return the old shell script that holds an empty executor.lock.
 
-    A lock of this tool has the sticky bit. A script that has just made its
-    directory has a second to write its PID. None for a process that is younger
+    A lock of this tool has the sticky bit. None for a process that is younger
     than the lock, or an ancestor of this one.
     """
     status = look_up(LOCK, scope.fd)
@@ -1928,8 +1791,7 @@ def find_legacy_holder(scope: Scope) -> Entry | None:
             entry = Entry(scope, Identity(), LOCK, process)
             entry.kind = "holders"
             return entry
-    is_new = 0 <= time.time() - status.st_mtime < 1 and not text
-    return Entry(scope, Identity(), LOCK) if is_new else None
+    return None
 
 
 def is_pid(word: str) -> bool:
@@ -1982,10 +1844,6 @@ def holder_around(scope: Scope) -> Identity | None:
 def enter_scope(root: str) -> Scope:
     """Open the scope of this process: inside a run, or the project's."""
     scope = open_state(root)
-    try:
-        flock(scope.fd, LOCK_SH | LOCK_NB)  # systemd-tmpfiles spares what is flocked
-    except OSError:
-        pass
     if not setting("SEQEXEC_RUN") and not look_up(LOCK, scope.fd):
         return scope
     while True:
@@ -2009,7 +1867,7 @@ def sweep_nested(scope: Scope) -> None:
     for inner in nested_scopes(scope):
         try:
             path = LOCK + "/" + inner.identity
-            if owner_state(inner.identity, path, scope.fd) == "gone":
+            if owner_state(inner.identity, path, scope) == "gone":
                 flock(inner.fd, LOCK_EX | LOCK_NB)
                 end_dead_runs(inner)
                 for name in posix.listdir(inner.fd):
@@ -2026,7 +1884,7 @@ def nested_scopes(scope: Scope) -> Iterator[Scope]:
         inner = inner_scope(scope, name)
         if inner:
             yield inner
-            try_close(inner.fd, inner.waiters)
+            try_close(inner.fd)
 
 
 # ---- circles over projects -----------------------------------------------------------------------
@@ -2243,27 +2101,27 @@ def join_pipeline(claim: Claim, blocker: Entry) -> tuple[bool, bool]:
     is still in it afterwards, the lock was not given away in between. If none
     is, this process withdraws.
     """
-    scope, pipes, home = claim.scope, find_pipes(claim, blocker), -1
+    scope, pipes, lock = claim.scope, find_pipes(claim, blocker), -1
     if pipes is None:
         return False, False
     try:
-        home = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
+        lock = posix.open(LOCK, DIRECTORY, dir_fd=scope.fd)
         leads, may_join = pipes.look()
         if not may_join:
             return leads, False
-        before = [Identity(name) for name in posix.listdir(home)]
-        posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
-        if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
-            try_remove(posix.unlink, claim.identity, claim.home)
-            try_remove(posix.rmdir, claim.identity, open_waiters(scope))
-            claim.home, home, claim.is_founder = home, claim.home, False
+        before, own = owners(scope), claim.identity
+        posix.link(claim.place + "/" + own, own, src_dir_fd=scope.fd, dst_dir_fd=lock)
+        if any(owner_state(each, LOCK + "/" + each, scope) == "alive" for each in before):
+            try_remove(posix.unlink, claim.place + "/" + own, scope.fd)
+            try_remove(posix.rmdir, claim.place, scope.fd)
+            claim.place = LOCK
             return True, True
-        try_remove(posix.unlink, claim.identity, home)
+        try_remove(posix.unlink, own, lock)
         try_remove(posix.rmdir, LOCK, scope.fd)
     except OSError:  # the holder has just released; or this file system has no hard links
         pass
     finally:
-        try_close(home)
+        try_close(lock)
     return True, False
 
 
@@ -2283,10 +2141,10 @@ def recover(claim: Claim, dead: Entry) -> None:
     record of an unfinished recovery.
     """
     scope, record = claim.scope, dead.record
-    if not record and owner_state(dead.identity, dead.path, scope.fd) == "gone":
+    if not record and owner_state(dead.identity, dead.path, scope) == "gone":
         return  # another process was faster
     only_wait = "waits for what a killed run has left: " if waits_for_orphans() else ""
-    limit = float("inf") if claim.deadline is None else claim.deadline
+    limit = claim.deadline
     ended: list[Process] = []
     is_deserted = False
     while not is_deserted:  # a call in there may start a command, which has no token before its exec
@@ -2319,7 +2177,7 @@ def is_left_alone(scope: Scope, dead: Identity) -> bool:
     try:
         return inner is None or flock_within(inner.fd, LEAVING_TICK, LOCK_EX)
     finally:
-        try_close(*(inner.fd, inner.waiters) if inner else ())
+        try_close(inner.fd if inner else -1)
 
 
 def name_processes(found: list[Process]) -> str:
@@ -2404,7 +2262,7 @@ class Run:
         inner = inner_scope(self.scope, self.identity)
         scopes = with_inner(inner) if inner else ()
         named = [process_of(each.identity) for scope in scopes for each in entries(scope)]
-        try_close(*(inner.fd, inner.waiters) if inner else ())
+        try_close(inner.fd if inner else -1)
         if shares_pids(self.identity):  # a held turn is kept for a person's shell
             keys = "child", "keeper" if "keeper" in self.record else "for"
             named += [named_process(self.record, key) for key in keys]
@@ -2552,7 +2410,7 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
             while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
                 show_life(claim)
         elif not gives_back and plan.leftovers != "leave":
-            run = Run(claim.scope, claim.identity, read_record(claim.identity, claim.home))
+            run = Run(claim.scope, claim.identity, claim.record())
 
             def look() -> list[Process]:
                 show_life(claim)
@@ -2567,7 +2425,7 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     release(claim)
     if nested:  # a line that enters now finds its holder gone; leave_belt() may have forked
         flock(nested.fd, LOCK_UN)
-        try_close(nested.fd, nested.waiters)
+        posix.close(nested.fd)
         sweep_nested(claim.scope)
 
 
@@ -2607,7 +2465,7 @@ def become_daemon(claim: Claim) -> None:
     kept = {claim.file, claim.home, claim.belt}
     scope: Scope | None = claim.scope
     while scope:
-        kept |= {scope.fd, scope.waiters}
+        kept.add(scope.fd)
         scope = scope.outer
     for fd in 0, 1, 2:
         persist(posix.dup2, null, fd)
@@ -2638,7 +2496,7 @@ def settle(claim: Claim) -> None:
             # Not truncated: ext4 would write it to the disk at its close (auto_da_alloc), and its
             # removal at the end would wait for that: 0.3 ms.
             try_remove(posix.unlink, HOLDER_PID, claim.scope.fd)
-            fd = open_file(HOLDER_PID, claim.scope)
+            fd = open_inside(claim.scope, HOLDER_PID, APPEND)
             posix.write(fd, b"%d\n" % Entry(claim.scope, claim.identity, LOCK).pid)
             posix.close(fd)
         tidy(claim.scope)
@@ -2701,26 +2559,27 @@ def open_claim(plan: Plan) -> Claim:
 
 def take_turn(plan: Plan) -> Claim:
     """Line up, wait for the turn, hold the lock and the belt. Raise Failure."""
-    claim = open_claim(plan)
-    is_mine = False
-    try:
-        line_up(claim, plan)
-        try_close(plan.ready)
-        wait_for_turn(claim, plan)
-        is_mine = True
-        if claim.is_founder and not claim.scope.outer and not take_belt(claim, plan.project):
-            if not plan.chain:
-                wait_for_belt(claim, plan)
-    except BaseException:
-        if is_mine:
+    wait = Wait(plan)
+    while True:
+        claim = open_claim(plan)
+        claim.deadline = wait.deadline
+        try:
+            line_up(claim, plan)
+            try_close(plan.ready)
+            plan.ready = -1
+            wait_for_turn(claim, wait)
+            if claim.is_founder and not claim.scope.outer:
+                take_belt(claim, plan)
+            return claim
+        except LostPlace:
             release(claim)
-        elif claim.keeps_place:
-            posix.utime(claim.file)
-            try_close(claim.file, claim.home)
-        elif claim.home >= 0:
-            abandon(claim)
-        raise
-    return claim
+            close_scope(claim.scope)
+        except BaseException:
+            if claim.keeps_place:
+                posix.utime(claim.file)
+            else:
+                release(claim)
+            raise
 
 
 def command_environment(identity: Identity) -> dict[bytes, bytes]:
@@ -2763,7 +2622,7 @@ def append_history(claim: Claim, plan: Plan, status: int | None, seconds: float,
 def append_line(name: str, line: str, scope: Scope) -> None:
     """Append to a log for people; shorten a long log. Ignore failures."""
     try:
-        fd = open_file(name, scope)
+        fd = open_inside(scope, name, APPEND)
         try:
             posix.write(fd, (line + "\n").encode("utf-8", "backslashreplace"))
             is_long = posix.fstat(fd).st_size > LONGEST_LOG
@@ -2927,7 +2786,7 @@ def idle_seconds(scope: Scope, held: Entry) -> float:
         return held.seconds
     is_used = "alive" in owners(inner).values()
     ended = 0.0 if is_used else time.time() - posix.fstat(inner.fd).st_mtime
-    try_close(inner.fd, inner.waiters)
+    posix.close(inner.fd)
     return min(held.seconds, ended)
 
 

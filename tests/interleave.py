@@ -144,7 +144,8 @@ class World:
         self.scenario = scenario
         self.names: dict[tuple[int, str], int] = {(-1, ""): TOP}  # (a directory's inode, a name in it): an inode
         self.data: dict[int, bytes | None] = {TOP: None}  # what an inode holds; None: it is a directory
-        self.files: dict[int, tuple[int, str, tuple[int, ...]]] = {}  # fd: inode, flock ("", "S", "X"), who has it open
+        # fd: inode, lock ("", "S", "X" or (byte, process)), who has it open
+        self.files: dict[int, tuple[int, Any, tuple[int, ...]]] = {}
         self.processes = [Process()] * (len(scenario.roles) + 2)  # the last: one before, and one behind all
         self.nodes: list[int] = []  # where their code is
         self.kills = self.ticks = self.switches = 0
@@ -195,7 +196,7 @@ class World:
     def look_up(self, path: str, fd: int = -1, must_exist: bool = True) -> tuple[int, str, int]:
         """Return where a path leads: a directory's inode, a name in it, the inode of that or 0."""
         directory, name, number = 0, "", TOP if path[:1] == "/" else self.files[fd][0]
-        for name in filter(None, path.split("/")):
+        for name in (each for each in path.split("/") if each not in ("", ".")):
             need(number, errno.ENOENT)
             need(self.data[number] is None, errno.ENOTDIR)
             directory, number = number, self.names.get((number, name), 0)
@@ -237,6 +238,11 @@ class World:
         """Tell whether another descriptor's flock is in the way of one."""
         locks = [lock for each, (number, lock, _) in self.files.items() if number == self.files[fd][0] and each != fd]
         return "X" in locks or "S" in locks and how & LOCK_EX > 0
+
+    def is_led(self, fd: int, byte: int) -> bool:
+        """Tell whether another process has the lock of a byte, which ends with it, or when it closes the file."""
+        others = [file for each, file in self.files.items() if file[0] == self.files[fd][0] and each != fd]
+        return any(isinstance(lock, tuple) and lock[0] == byte and lock[1] in owners for _, lock, owners in others)
 
     # The queue of /s.
 
@@ -382,6 +388,11 @@ class World:
         if how == LOCK_SH and self.data[number] is None:  # of a scope inside a run, named after the holder
             lock, names = self.find("/s/" + LOCK), [name for (_, name), each in self.names.items() if each == number]
             self.change(who, is_late=not any((lock, name) in self.names for name in names))
+        return "ok"
+
+    def do_lockf(self, who: int, fd: int, how: int, size: int, byte: int, has_timer: bool) -> str:
+        need(not self.is_led(fd, byte), errno.EAGAIN)
+        self.files[fd] = self.files[fd][0], (byte, who), self.files[fd][2]
         return "ok"
 
     def do_fork(self, who: int) -> int:
@@ -577,9 +588,9 @@ class Code:
         if self.place == len(self.answers):
             scopes, scope = [], claim.scope
             while scope:
-                scopes.append((scope.path, scope.fd, scope.waiters))
+                scopes.append((scope.path, scope.fd))
                 scope = scope.outer
-            fields = {**vars(claim), "scope": scopes, "passed": sorted(claim.passed), "position": 0}
+            fields = {**vars(claim), "scope": scopes, "position": 0}
             self.cut = place, repr(fields), more
 
     # The model in the place of the system.
@@ -623,6 +634,7 @@ class Code:
             Screen=always(space(update=always(9.0), clear=always(None))),
             find_blocker=lambda claim: self.remember("wait", claim) or self.find_blocker(claim),
             **{each.__name__: each for each in (self.flock, self.settle, self.show_life, self.find_pipes)},
+            lockf=functools.partial(self.flock, name="lockf"),
             sleep_until_exit=self.sleep_until_exit,
         )
 
@@ -639,17 +651,17 @@ class Code:
         is_there = role.program == "line" and self.ask("process", FIRST_PID + role.parent)
         return FIRST_PID + role.parent if is_there else 1
 
-    def flock(self, fd: int, how: int) -> None:
+    def flock(self, *words: Any, name: str = "flock") -> None:
         """Take a flock. A tick before it has been got calls the handler; if that returns, the call goes on."""
         answer = "tick"
         while answer == "tick":
-            answer = self.ask("flock", fd, how, self.timer)
+            answer = self.ask(name, *words, self.timer)
             if answer != "ok":
                 self.now += self.scenario.step
                 self.handler(14, None)
 
     def show_life(self, claim: Any) -> None:
-        if sys._getframe(1).f_code.co_name == "wait_for_belt":
+        if sys._getframe(1).f_code.co_name == "take_belt":
             self.remember("belt", claim)
 
     def settle(self, claim: Any) -> None:
@@ -672,7 +684,7 @@ class Code:
     def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
         words = sys._getframe(2).f_locals  # of keep(), behind persist()
         nested, gives_back = words.get("nested"), words.get("gives_back")
-        self.remember("keep", words["claim"], words.get("idle"), nested and (nested.fd, nested.waiters), gives_back)
+        self.remember("keep", words["claim"], words.get("idle"), nested and nested.fd, gives_back)
         return not self.ask("await", processes[0].pid, bool(gives_back))
 
 
@@ -714,7 +726,7 @@ class State(World):
             if self.last in (-1, who) or self.switches > 0:
                 op, is_able = self.op(who), not self.is_blocked(who)
                 found += [(who, "go")] * is_able
-                if op.name == "flock" and op.words[2] and self.ticks:
+                if op.name in ("flock", "lockf") and op.words[-1] and self.ticks:
                     found += [(who, "tick"), (who, "late")][: 1 + is_able]
             if self.kills and not self.scenario.role(who).spoils:
                 found.append((who, "kill"))
@@ -725,6 +737,8 @@ class State(World):
         name, words, _ = self.op(who)
         if name == "flock" and not words[1] & (LOCK_NB | LOCK_UN):
             return self.has_conflict(*words[:2])
+        if name == "lockf" and not words[1] & LOCK_NB:
+            return self.is_led(words[0], words[3])
         if name == "join" and words[0]:
             return any(map(self.is_alive, self.children(who)))
         if name == "await":
@@ -812,9 +826,9 @@ class State(World):
             raise Violation("left at the end: %s" % end.leftovers())
 
     def leftovers(self) -> list[str]:
-        """Return what is left in the state directory: but for the files of killed lines in makes/."""
+        """Return what is left in the state directory."""
         state = self.find(self.scenario.roles[0].state)
-        found = {name: number for (where, name), number in self.names.items() if where == state and name != "makes"}
+        found = {name: number for (where, name), number in self.names.items() if where == state}
         return [name for name in found if self.entries(found[name]) or self.data[found[name]] or name == LOCK]
 
 
@@ -922,7 +936,7 @@ QUICK = [
     Scenario("two, in a new directory", TWO, 2, is_new=True, deeper={"switches": None, "kills": 1}),
     Scenario("two after a dead holder, one killed", THREE, 1, kills=1, **AFTER_DEAD, deeper=ALL),
     Scenario("two, a tick", TWO, 1, ticks=1, step=1.0, deeper={"switches": 2, "kills": 1}),
-    Scenario("two, one is frozen or gives up", (*TWO, HASTY), 1, ticks=2, step=6.0, **AFTER_DEAD, deeper=MORE),
+    Scenario("two, one is slow or gives up", (*TWO, HASTY), 1, ticks=2, step=6.0, **AFTER_DEAD, deeper=MORE),
     Scenario("three", THREE, 1, deeper=MORE),
     Scenario("three, a long queue", THREE, 1, is_long=True, warm=2, deeper=MORE),
     Scenario("two come back to one place", (OTHER, *THREE), 0, keeps=True, warm=2, dead=(1,), deeper=MORE),

@@ -550,7 +550,7 @@ def what_is_left(scope: Path) -> Iterator[str]:
             yield "%s %s" % (name, owners(scope))
         elif name == "queue.txt" and not {line.rpartition("\t")[2] for line in queue_lines(scope)} <= away:
             yield "%s: %s" % (name, path.read_text(errors="replace"))
-        elif name in ("waiters", "nested", "makes") and not set(os.listdir(path)) <= away:
+        elif name in ("waiters", "nested") and not set(os.listdir(path)) <= away:
             yield "%s: %s" % (name, os.listdir(path))
 
 

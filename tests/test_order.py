@@ -57,7 +57,7 @@ def test_the_next_command_starts_within_100_ms(project: Project, seqexec: Tool) 
 def test_a_newcomer_queues_behind_one_that_is_slow_to_take_a_free_lock(
     project: Project, seqexec: Tool, tmp_path: Path
 ) -> None:
-    take = "        posix.rename(claim.identity, LOCK, src_dir_fd=open_waiters(scope), dst_dir_fd=scope.fd)\n"
+    take = "        posix.rename(claim.place, LOCK, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)\n"
     slow_copy = changed(project, tmp_path, (take, "        time.sleep(1)\n" + take))
     holder = Holder(project, seqexec)
     slow = project.start([slow_copy, *shell("echo slow >>order")])

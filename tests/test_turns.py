@@ -179,7 +179,7 @@ def test_lines_of_a_make_that_has_died_while_it_waited_do_not_run(project: Proje
     make = project.start(["make", "-j3"])
     leading_line(project, make)
     lines = wait_until(lambda: len(children_of(make.pid)) == 3 and children_of(make.pid), "three lines")
-    wait_until(lambda: all(any("/makes/" in each for each in open_files(line)) for line in lines), "they wait")
+    wait_until(lambda: all(any(each.endswith("/makes") for each in open_files(line)) for line in lines), "they wait")
     make.kill()
     wait_until(lambda: not any(map(lives, lines)), "the lines go")
     assert holder.release() == 0

@@ -39,48 +39,46 @@ a dead owner's file goes before its run is ended, in recover: two after a dead h
 a dead run is not ended, in recover: two after a dead holder, one killed
 -        ended += end_run(scope, dead.identity, record, only_wait, limit)
 +        pass
-recovery removes the lock by its fixed name, in recover: two, one is frozen or gives up, deeper
+recovery removes the lock by its fixed name, in recover: two, one is slow or gives up, deeper
 -    force_remove(dead.path, scope.fd)
 +    force_remove(dead.path, scope.fd)
 +    force_remove(LOCK, scope.fd)
 release closes before it unlinks, in release: two, in a new directory
 -    for _ in range(2):  # the second is for an interrupted or short-of-memory one
--        if try_remove(posix.unlink, claim.identity, claim.home):
+-        if try_remove(posix.unlink, claim.place + "/" + claim.identity, scope.fd):
 -            break
--    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
 +    try_close(claim.file)
 +    for _ in range(2):  # the second is for an interrupted or short-of-memory one
-+        if try_remove(posix.unlink, claim.identity, claim.home):
++        if try_remove(posix.unlink, claim.place + "/" + claim.identity, scope.fd):
 +            break
-+    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
 release removes whatever lock is there, in release: two, in a new directory
--    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
-+    is_last = try_remove(posix.rmdir, LOCK, scope.fd)
+-    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.belt >= 0:
 +    force_remove(LOCK, scope.fd)
++    if False:
 an owner file is published without its flock, in make_claim: two, in a new directory
 -    flock(file, LOCK_EX)
 -    write_all(file, record)
 +    write_all(file, record)
-a flocked file counts as a dead owner's, in look_at_owner: two, in a new directory
--            return "alive"
-+            return "dead"
-a sweeper takes no flock, in look_at_owner: two after a dead holder, one killed
--        if not flock_within(fd, seconds):
-+        if False:
+a flocked file counts as a dead owner's, in owner_state: two, in a new directory
+-                return "alive"
++                return "dead"
+a sweeper takes no flock, in owner_state: two after a dead holder, one killed
+-            if not flock_within(fd, seconds):
++            if False:
 a sweeper names files by a descriptor of the directory, in reclaim_if_dead: two after a dead holder, one killed, deeper
--    found = owners(scope, name)
+-    found = owners(scope, place)
 -    if "alive" in found.values():
 -        return False
 -    if keeps_place and seconds_kept(scope, name):
 -        return True
 -    for identity in found:
--        force_remove(name + "/" + identity, waiters)
-+    home = posix.open(name, DIRECTORY, dir_fd=waiters)
-+    found = owners(scope, name)
+-        try_remove(posix.unlink, place + "/" + identity, scope.fd)
++    home = posix.open(place, DIRECTORY, dir_fd=scope.fd)
++    found = owners(scope, place)
 +    if "alive" in found.values():
 +        return False
 +    for identity in found:
-+        force_remove(identity, home)
++        try_remove(posix.unlink, identity, home)
 a newcomer takes a free lock without lining up, in take_turn: three
 -        line_up(claim, plan)
 +        if not look_up(LOCK, claim.scope.fd) and take_lock(claim):
@@ -93,13 +91,14 @@ only the head of the queue is looked at, in find_waiter_ahead: three, deeper
 -in reversed(ahead):
 +in ahead[:1]:
 all the living ahead are passed over, in find_waiter_ahead: three
--        if not is_stopped and not has_hung(claim, identity):
+-        if process is None or process.state not in "TtZX":
 +        if False:
-a waiter whose line was lost waits without one, in line_up_again: two, the queue is removed
--    line_up(claim, plan)
-+    pass
+a waiter whose line was lost waits without one, in take_turn: two, the queue is removed
+-            line_up(claim, plan)
++            if wait.blocker is None:
++                line_up(claim, plan)
 the tidier takes no flock, in rewrite: three, a long queue, deeper
--        if not flock_within(fd, patience, LOCK_EX) or not is_same_file(fd, name, scope.fd):
+-        if not flock_within(fd, patience, LOCK_EX) or not posix.fstat(fd).st_nlink:
 -            return
 the tidier shares the flock, in rewrite: three, a long queue, deeper
 -patience, LOCK_EX
@@ -111,7 +110,7 @@ the tidier loses the first living line, in leave_living: three, a long queue, de
 -return kept if
 +return kept[1:] if
 an appender does not look at the queue's inode again, in append_to_queue: three, a long queue, deeper
--if is_same_file(fd, QUEUE, scope.fd):
+-if posix.fstat(fd).st_nlink:
 +if True:
 an appender takes no flock, in append_to_queue: three, a long queue, deeper
 -            flock_within(fd, TIDIER_PATIENCE, LOCK_SH)
@@ -169,17 +168,18 @@ a nested scope is removed while a process is in it, in sweep_nested: a call insi
 -LOCK_EX | LOCK_NB
 +LOCK_SH | LOCK_NB
 a waiter that joins does not look whether a holder is still there, in join_pipeline: a pipe, deeper
--        if any(owner_state(each, each, home) == "alive" for each in before if each.is_valid()):
+-        if any(owner_state(each, LOCK + "/" + each, scope) == "alive" for each in before):
 +        if True:
 a waiter that joins links into whatever lock is there by then, in join_pipeline: a pipe whose data fits, and a command
--posix.link(claim.identity, claim.identity, src_dir_fd=claim.home, dst_dir_fd=home)
-+posix.link(claim.identity, LOCK + '/' + claim.identity, src_dir_fd=claim.home, dst_dir_fd=scope.fd)
+-posix.link(claim.place + "/" + own, own, src_dir_fd=scope.fd, dst_dir_fd=lock)
++posix.link(claim.place + "/" + own, LOCK + "/" + own, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
 a taken belt is no reason to wait, in take_belt: two state directories
--        return False
-+        return True
-a tick ends the wait for the belt, in wait_for_belt: two state directories
--        left = began + limit - time.monotonic()
-+        break
+-LOCK_EX) and not plan.chain:
++LOCK_EX) and False:
+a tick ends the wait for the belt, in take_belt: two state directories
+-            show_life(claim)
++            show_life(claim)
++            break
 '''
 
 

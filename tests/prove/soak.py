@@ -306,8 +306,7 @@ class Soak:
         scope = project.state
         name = self.random.choice(
             ["queue.txt", "current.pid", "history.txt", "waiters/junk", "waiters/.1.x.0.1.t1",
-             "waiters/1.x.0.1.t1", "executor.lock/junk", "nested/junk", "orphans.log", "owner", "cache",
-             "makes/junk"]
+             "waiters/1.x.0.1.t1", "executor.lock/junk", "nested/junk", "orphans.log", "owner", "cache"]
         )  # fmt: skip
         path = scope / name
         if name == "owner":
