@@ -967,6 +967,7 @@ LONG = [each._replace(name=each.name + ", deeper", **each.deeper) for each in QU
     Scenario("a call left behind, and a command, one killed", (COMMAND, CHILD, COMMAND), 1, kills=1, warm=1),
     Scenario("two calls inside, left behind", (COMMAND, CHILD, CHILD), 1, warm=1),
     Scenario("two calls inside and a command, one killed", (PARENT, CHILD, CHILD, COMMAND), 0, kills=1, warm=1),
+    Scenario("two after a dead holder, the queue is removed", (*THREE, UNQUEUE), 2, **AFTER_DEAD),
     Scenario("two, the state directory is removed", (*TWO, UNSTATE), 1, belt=True, ticks=-1),
 ]
 SCENARIOS = QUICK + LONG

@@ -39,7 +39,7 @@ a dead owner's file goes before its run is ended, in recover: two after a dead h
 a dead run is not ended, in recover: two after a dead holder, one killed
 -        ended += end_run(scope, dead.identity, record, only_wait, limit)
 +        pass
-recovery removes the lock by its fixed name, in recover: two, one is slow or gives up, deeper
+recovery removes the lock by its fixed name, in recover: two after a dead holder, the queue is removed
 -    force_remove(dead.path, scope.fd)
 +    force_remove(dead.path, scope.fd)
 +    force_remove(LOCK, scope.fd)
@@ -80,10 +80,10 @@ a sweeper names files by a descriptor of the directory, in reclaim_if_dead: two 
 +    for identity in found:
 +        try_remove(posix.unlink, identity, home)
 a newcomer takes a free lock without lining up, in take_turn: three
--        line_up(claim, plan)
-+        if not look_up(LOCK, claim.scope.fd) and take_lock(claim):
-+            return claim
-+        line_up(claim, plan)
+-            line_up(claim, plan)
++            if not look_up(LOCK, claim.scope.fd) and take_lock(claim):
++                return claim
++            line_up(claim, plan)
 a newcomer lines up, but takes a free lock although others wait, in find_blocker: three
 -    if blocker:
 +    if blocker and look_up(LOCK, scope.fd):
@@ -95,8 +95,9 @@ all the living ahead are passed over, in find_waiter_ahead: three
 +        if False:
 a waiter whose line was lost waits without one, in take_turn: two, the queue is removed
 -            line_up(claim, plan)
-+            if wait.blocker is None:
++            if "has_lined_up" not in vars(wait):
 +                line_up(claim, plan)
++            wait.has_lined_up = True
 the tidier takes no flock, in rewrite: three, a long queue, deeper
 -        if not flock_within(fd, patience, LOCK_EX) or not posix.fstat(fd).st_nlink:
 -            return

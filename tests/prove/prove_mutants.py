@@ -119,7 +119,12 @@ MUTANTS = [
     Mutant(
         "a newcomer takes a free lock although others wait",
         "take_turn",
-        (("        line_up(", "        if not look_up(LOCK, claim.scope.fd): return claim\n        line_up("),),
+        (
+            (
+                "            line_up(",
+                "            if not look_up(LOCK, claim.scope.fd): return claim\n            line_up(",
+            ),
+        ),
         ("test_order.py", "-k", "newcomer"),
     ),
     Mutant(
