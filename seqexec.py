@@ -3203,10 +3203,15 @@ class Job:
 
         A signal ends it, and so does the time limit of the whole run. A process
         that goes into a session of its own meanwhile is a daemon from then on.
+        What a signal has interrupted leaves nothing behind that runs on: a
+        shell that is sent one alone does not pass it on.
         """
         plan, claim = self.plan, self.claim
         pid, self.pid = self.pid, 0
-        if plan.leftovers == "leave" or not may_have_left(claim.identity, pid):
+        is_interrupted = -status in ENDING_SIGNALS
+        if plan.leftovers == "leave" and not is_interrupted:
+            return
+        if not may_have_left(claim.identity, pid):
             return
         run = Run(claim.scope, claim.identity, claim.record())
 
@@ -3222,7 +3227,7 @@ class Job:
                 raise Ended(-signum)
             return living
 
-        is_wanted = plan.leftovers != "kill" and -status not in ENDING_SIGNALS
+        is_wanted = plan.leftovers != "kill" and not is_interrupted
         end_processes(look, LEFT_BEHIND if is_wanted else "")
 
     def start_memmon(self) -> None:

@@ -391,6 +391,19 @@ def test_ctrl_c_in_the_first_moments_kills_no_keeper_with_its_turn(project: Proj
     nothing_left(project.state)
 
 
+def test_a_make_that_is_interrupted_leaves_no_command_behind(project: Project, seqexec: Tool) -> None:
+    """A TERM for make alone reaches the shell of a line, and not what that shell has started."""
+    write_makefile(project, "all: ; @sh -c 'echo $$$$; exec sleep 60'; true\n", head=SHELL)
+    make = project.start(["make", "-s"])
+    sleeper = int(read_line(make))
+    make.terminate()
+    following = Holder(project, seqexec)
+    assert not lives(sleeper)
+    assert following.release() == 0
+    assert ended(make) == -signal.SIGTERM
+    nothing_left(project.state)
+
+
 def test_a_make_that_is_killed_holds_until_its_lines_have_ended(project: Project, witness: Witness) -> None:
     """As for any process that a make leaves behind."""
     work = quoted(witness.command("first", 1))

@@ -509,6 +509,12 @@ MUTANTS = [
         ("test_recovery.py", "-k", "code_has_its_place"),
     ),
     Mutant(
+        "what an interrupted recipe line has started runs on",
+        "wait_for_leftovers",
+        (('== "leave" and not is_interrupted', '== "leave"'),),
+        ("test_turns.py", "-k", "interrupted"),
+    ),
+    Mutant(
         "a run inside a run waits for the belt",
         "take_belt",
         (("LOCK_EX) and not plan.chain:", "LOCK_EX):"),),
