@@ -68,7 +68,7 @@ do
 done
 set -- -I -S -X utf8 -X no_debug_ranges -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c \
   'import sys
-with open(sys.argv[1], "rb") as file: start = file.read(9999)
+with open(sys.argv[1], "rb") as file: start = file.read(19999)
 exec(start.split(b"\n# -- start --\n")[1])' "$0" "$@"
 [ -z "${BASH_VERSION-}" ] || shopt -s execfail  # else a failed exec goes past the trap
 trap 'case $? in 12[67])
@@ -106,7 +106,6 @@ base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape")
 cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
 cached = "%s/%s-%x-%x-%x-%x" % (
     cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
-is_stored = True
 try:
     fd = posix.open(cached, posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOFOLLOW)
     a, b = posix.lstat(cache), posix.fstat(fd)
@@ -124,10 +123,32 @@ exec(code)
 import __future__
 if sys.version_info < (3, 8):
     raise OSError(sys.executable + " is older than Python 3.8: name another in SEQEXEC_PYTHON")
-flag, is_stored = __future__.annotations.compiler_flag, False
+flag = __future__.annotations.compiler_flag
 with open(__file__, "rb") as file:
     source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
 code = compile(source, __file__, "exec", flag, True, 2)
+# It is kept for the next start, in a directory of this user. Its name has the file's inode, size and
+# change time and the Python version. A change of the content changes the ctime, which no process
+# can set (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure is silent.
+flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+temporary = "%s.%d.new" % (cached, posix.getpid())
+try:
+    try:
+        posix.mkdir(cache, 0o700)
+    except FileExistsError:
+        pass
+    a = posix.lstat(cache)
+    if a.st_uid != posix.geteuid() or a.st_mode & 0o22:
+        raise OSError
+    fd = posix.open(temporary, flags, 0o600)
+    posix.write(fd, marshal.dumps(code))  # not all: a start compiles again
+    posix.close(fd)
+    posix.rename(temporary, cached)
+    paths = [cache + "/" + name for name in posix.listdir(cache)]
+    for path in sorted(paths, key=lambda path: posix.lstat(path).st_mtime)[:-20]:
+        posix.unlink(path)
+except OSError:
+    pass
 # -- start --
 """
 
@@ -143,15 +164,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Iterator, NoReturn
 
-code = globals().get("code")  # what the start above has loaded
-cached = globals().get("cached", "")  # the path of its bytecode; "": called as `python3 FILE`
-is_stored = globals().get("is_stored", True)  # False: compiled afresh and yet to be stored
-
 
 def start_again() -> NoReturn:
     """Start as /bin/sh would have: this was `python3 FILE`."""
     with open(__file__, "rb") as file:
-        start = file.read(9999)
+        start = file.read(19999)
     if b"\r\n" in start:
         text = "%s: has CRLF line ends, with which no shell starts it: convert it to LF\n"
         posix.write(2, (text % __file__.rpartition("/")[2]).encode("utf-8", "backslashreplace"))
@@ -165,55 +182,13 @@ def start_again() -> NoReturn:
 
 
 if __name__ == "__main__":
-    if not cached:
+    if "cached" not in globals():  # the start above has not run
         start_again()
     for _fd in 0, 1, 2:  # a closed one's number must not go to a file that this opens
         try:
             posix.fstat(_fd)
         except OSError:
             posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
-
-
-def store_bytecode() -> None:
-    """Keep this file's bytecode for the next start, in a directory of this
-    user.
-
-    Its name has the file's inode, size and change time and the Python version.
-    A change of the content changes the ctime, which no process can set
-    (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure
-    is silent: the next start compiles again.
-    """
-    global is_stored
-    import marshal
-
-    is_stored = True
-    directory, temporary = cached.rpartition("/")[0], "%s.%d.new" % (cached, posix.getpid())
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-    try:
-        try:
-            posix.mkdir(directory, 0o700)
-        except FileExistsError:
-            pass
-        status = posix.lstat(directory)
-        if status.st_uid != posix.geteuid() or status.st_mode & 0o22:
-            return
-        fd = posix.open(temporary, flags, 0o600)
-        posix.write(fd, marshal.dumps(without_lines(code)))  # not all: a start compiles again
-        posix.close(fd)
-        posix.rename(temporary, cached)
-        paths = [directory + "/" + name for name in posix.listdir(directory)]
-        for path in sorted(paths, key=lambda path: posix.lstat(path).st_mtime)[:-20]:
-            posix.unlink(path)
-    except OSError:
-        pass
-
-
-def without_lines(code: Any) -> Any:
-    """Return a code object without its line numbers: a fifth of what a start
-    loads, and only tracebacks have use for them."""
-    table = "co_linetable" if hasattr(code, "co_linetable") else "co_lnotab"  # Python 3.10
-    inner = [without_lines(each) if hasattr(each, "co_consts") else each for each in code.co_consts]
-    return code.replace(**{table: b"", "co_consts": tuple(inner)})
 
 
 # END SHARED start
@@ -259,8 +234,7 @@ def exit_like(status: int) -> NoReturn:
     """
     if status < 0:
         try:
-            if -status not in (_signal.SIGKILL, _signal.SIGSTOP):
-                _signal.signal(-status, _signal.SIG_DFL)
+            _signal.signal(-status, _signal.SIG_DFL)
             import resource
 
             hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
@@ -400,10 +374,8 @@ def printable(text: str, width: int = 0) -> str:
     Control characters, escape sequences, direction marks and stray bytes become
     \\n, \\x1b, \\udc80.
     """
-    if not text.isprintable():
-        text = "".join(
-            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-        )
+    shown = [c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text]
+    text = "".join(shown)
     return text[: width - 3] + "..." if 0 < width < len(text) else text
 
 
@@ -532,7 +504,7 @@ def signal_process(process: Process, signum: int) -> bool:
     pidfd = open_pidfd(process.pid)
     try:
         now = read_process(process.pid)
-        if now is None and is_hidden(process.pid):
+        if now is None and not pid_is_free(process.pid):  # hidepid, a failing ps
             raise PermissionError
         if now is None or now.start != process.start:
             return False
@@ -567,16 +539,13 @@ def pid_is_free(pid: int) -> bool:
     try:
         if PROC in ("", "/proc"):
             posix.kill(pid, 0)
-    except ProcessLookupError:
+        else:
+            posix.stat("%s/%d" % (PROC, pid))
+    except (ProcessLookupError, FileNotFoundError):
         return True
     except PermissionError:
         pass
     return False
-
-
-def is_hidden(pid: int) -> bool:
-    """True if a process exists but cannot be read: hidepid, a failing ps."""
-    return PROC in ("", "/proc") and read_process(pid) is None and not pid_is_free(pid)
 
 
 def parse_ps_line(line: str) -> Process | None:
@@ -2205,7 +2174,7 @@ def named_process(record: dict[str, str], key: str) -> Process | None:
     if not is_pid(pid) and pid != "1":
         return None
     process = read_process(int(pid))
-    if process is None and is_hidden(int(pid)):
+    if process is None and not pid_is_free(int(pid)):  # hidepid, a failing ps
         return Process(int(pid), start, "hidden")
     return process if process and process.start == start and process.state not in "ZX" else None
 
@@ -2502,8 +2471,6 @@ def settle(claim: Claim) -> None:
         tidy(claim.scope)
     except (OSError, Failure):
         pass  # for people only
-    if not is_stored:
-        store_bytecode()
 
 
 # ---- taking a turn -------------------------------------------------------------------------------
@@ -3045,8 +3012,6 @@ def run(plan: Call) -> int:
 
 def become_make(plan: Call, environ: dict[bytes, bytes]) -> int:
     """Execute make in place of this process. Raise Failure with 126 or 127."""
-    if not is_stored:
-        store_bytecode()
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
     name = printable(plan.argv[0])

@@ -445,7 +445,7 @@ MUTANTS = [
     Mutant(
         "a hostile command is shown as it is",
         "printable",
-        (("    if not text.isprintable():", "    if False:"),),
+        (("[c if c.isprintable() else", "[c if True else"),),
         ("test_status.py", "-k", "hostile"),
     ),
     Mutant(
