@@ -13,7 +13,6 @@
 #   --total SIZE        for the whole tree together (none)
 #   --interval SECONDS  read everything at least this often (5)
 #   --grace SECONDS     from SIGTERM to SIGKILL (2)
-#   --warn PERCENT      warn from here, and again at 75 and 90 (50)
 #   --quiet             no warnings, no peak; only what is ended is named
 #   --children-only     never end PID itself
 #   --dry-run           say what would be ended, end nothing
@@ -253,14 +252,12 @@ def exit_like(status: int) -> NoReturn:
 
 # END SHARED endings
 
-import errno
-
 __version__ = "2.0.0"
 
 # ---- constants -----------------------------------------------------------------------------------
 
 MB = 1 << 20
-LATER_WARNINGS = (75, 90)  # percent of the limit
+WARNINGS = (50, 75, 90)  # percent of the limit
 WARNING_PAUSE = 10.0  # s between lines that count further warnings
 STILL_GROWING = 0.05  # of the limit, after SIGTERM: the process does not intend to end
 ROOM = 0.95  # of the total, to which a tree is brought down: it grows on while some end
@@ -281,12 +278,8 @@ KILL_SLEEP = 0.005  # s between looks while processes are being ended
 REFRESH = 0.1  # s between looks at all members, for the peak, while memory is handed out
 EXEC_TIME = 0.5  # s in which a new process may still lack an environment, or memory of its own
 PROBES = 500  # PIDs tried one by one (3 us each) before a listing of /proc (300 us) is cheaper
-SPARE_DESCRIPTORS = 16  # for what is opened and closed again, a ps and its pipes too
-NEVER = 1 << 62  # bytes: the limit of a process that is not to be ended (any more)
-NO_LIMIT = 1 << 61  # bytes: the limit of a process that may be ended for the total
-MOST_UNSAID = 1000  # lines kept for a reader that is late
+NO_LIMIT = 1 << 61  # bytes
 READER_TIME = 1.0  # s that the last lines wait for a reader
-ENDED_SOMETHING = 3  # exit status
 
 PF_FORKNOEXEC = 0x40  # in the flags of a stat line: forked, and not yet executed (sched.h)
 COUNTERS = (b"pglazyfree", b"thp_fault_alloc", b"thp_collapse_alloc")  # of /proc/vmstat
@@ -578,11 +571,6 @@ class Member:
         self.size = process.rss  # at least what it holds
         self.part = 0  # of the total, when that was last counted
         self.threshold = 0  # the next size that calls for a warning or an end
-        self.status = -1  # a descriptor of its status file, -1: none
-
-    def __del__(self) -> None:
-        if self.status >= 0:
-            posix.close(self.status)
 
 
 class Reader:
@@ -594,7 +582,6 @@ class Reader:
         self.table: dict[int, Process] = {}  # what ps has last told
         self.last_pids = 0, 0  # given out before the last two looks
         self.seen: set[int] = set()  # PIDs in the last listing
-        self.most_fd = posix.sysconf("SC_OPEN_MAX") - SPARE_DESCRIPTORS
         self.handed_out()
 
     def handed_out(self) -> int:
@@ -624,12 +611,14 @@ class Reader:
         self.last_pids = self.last_pids[1] or now, now
         if now == last and not is_thorough:
             return []
-        pids: Iterable[int] = range(last + 1, now + 1)
         if is_thorough or not 0 < now - last <= PROBES:
             listed = {int(name) for name in posix.listdir(PROC) if name.isdecimal()}
             pids = [pid for pid in listed if pid > last or now < last or pid not in self.seen]
             self.seen = listed
-        return [process for process in map(read_thread_leader, pids) if process]
+        else:  # /proc answers for threads, too; their exit signal (field 38) is -1
+            probed = range(last + 1, now + 1)
+            pids = [pid for pid in probed if read_stat_words(pid)[35:36] not in ([], [b"-1"])]
+        return [process for process in map(read_process, pids) if process]
 
     def read(self, pid: int) -> Process | None:
         """Return a process as it is or was at the last look; None if gone."""
@@ -655,9 +644,8 @@ class Reader:
     def read_status(self, member: Member) -> dict[bytes, int]:
         """Return the sizes in a status file, none when the process is gone.
 
-        The file stays open: it stands for this very process. A look for one
-        that the kernel is just removing spins until it is gone, for 0.4 s at
-        worst.
+        A look for one that the kernel is just removing spins until it is gone,
+        for 0.4 s at worst.
         """
         # RssAnon:	     108 kB
         pid = member.process.pid
@@ -665,15 +653,7 @@ class Reader:
             now = self.table.get(pid)
             is_there = now and now.start == member.process.start and now.state not in "ZX"
             return {b"VmRSS": now.rss} if now and is_there else {}
-        if member.status < 0 and not pid_is_free(pid):
-            member.status = open_proc("%d/status" % pid)
-        try:
-            text = posix.pread(member.status, 65536, 0)
-        except OSError:  # it is gone
-            return {}
-        if member.status >= self.most_fd:
-            posix.close(member.status)
-            member.status = -1
+        text = b"" if pid_is_free(pid) else read_proc(pid, "status") or b""
         first = text.find(b"\nVmRSS:")
         if first < 0:  # about to end, if it is no zombie yet
             return {} if not text or b"\nState:\tZ" in text else {b"VmRSS": 0}
@@ -775,17 +755,6 @@ def read_stat_words(pid: int, name: str = "stat") -> list[bytes]:
     return (read_proc(pid, name) or b"").rpartition(b")")[2].split()
 
 
-def read_thread_leader(pid: int) -> Process | None:
-    """Return the process with a PID, None if there is none or a thread has it.
-
-    /proc answers for threads too, though it does not list them; their exit
-    signal (field 38) is -1.
-    """
-    text = read_proc(pid, "stat") or b""
-    words = text.rpartition(b")")[2].split()
-    return None if len(words) > 35 and words[35] == b"-1" else parse_stat(pid, text)
-
-
 def is_borrower(process: Process, fields: dict[bytes, int]) -> bool:
     """True while a fork runs on its parent's very memory (vfork, posix_spawn).
 
@@ -819,7 +788,7 @@ class Options:
     """What the user asks for: sizes in bytes, times in seconds."""
 
     limit, total, limit_name = 2048 * MB, NO_LIMIT, "default"
-    interval, grace, warn = 5.0, 2.0, 50.0
+    interval, grace = 5.0, 2.0
     dry_run = quiet = children_only = once = peak = False
     mark: tuple[bytes, bytes] | None = None  # a variable, and an element of its chain
     pid, report, token = 0, "", ""
@@ -865,8 +834,7 @@ class MemoryGuard:
         self.possible = 0  # bytes: no process has held more, see bound_peak()
         self.filled = reader.huge_pages * PAGE_SIZE // 8 * PAGE_SIZE  # before COMMAND started
         self.most = 1 if child else 0  # processes at a time
-        levels = [each for each in (limits.warn, *LATER_WARNINGS) if limits.warn <= each < 100]
-        steps = [int(limits.limit * level / 100) for level in levels if not limits.quiet]
+        steps = [limits.limit * each // 100 for each in WARNINGS if not limits.quiet]
         self.steps = [*steps, limits.limit]  # the sizes that call for a warning or an end
         self.warned: set[tuple[int, str]] = set()  # step, program name
         self.unwarned: dict[str, set[int]] = {}  # program name -> PIDs, for the next line
@@ -956,8 +924,8 @@ class MemoryGuard:
             self.follow(ending, is_last)
         if self.unwarned and (is_last or now - self.warned_at >= WARNING_PAUSE):
             counts = ["%d %s" % (len(pids), name) for name, pids in sorted(self.unwarned.items())]
-            words = (", ".join(counts), self.limits.warn, self.limit_words)
-            say("%s too: over %g %% of the limit of %s" % words)
+            words = (", ".join(counts), WARNINGS[0], self.limit_words)
+            say("%s too: over %d %% of the limit of %s" % words)
             self.unwarned, self.warned_at = {}, now
 
     def check_all(self, is_thorough: bool = False) -> None:
@@ -1062,7 +1030,7 @@ class MemoryGuard:
             rest = [member for member in self.members.values() if not member.ending]
             held = sum(member.part for member in rest)
         text = "the tree holds %s, limit %s (--total), " % (show_size(held), show_size(total))
-        able = [m for m in rest if m.process.pid not in self.protected and m.limit != NEVER]
+        able = [m for m in rest if m.process.pid not in self.protected]
         if held > total >= held - sum(member.part for member in able):
             for member in sorted(able, key=lambda member: -member.part):
                 if held > total * ROOM and not member.ending:
@@ -1078,7 +1046,7 @@ class MemoryGuard:
     def select_victim(self, member: Member, size: int, why: str) -> None:
         """End a member with its descendants; where that cannot be, say so."""
         if member.process.pid in self.protected:
-            member.limit = member.threshold = NEVER
+            member.limit = member.threshold = NO_LIMIT
             say("cannot end %s: %s; memmon runs inside it" % (describe(member.process), why))
             return
         ending = Ending(member, size, why)
@@ -1118,7 +1086,7 @@ class MemoryGuard:
                 pid = member.process.pid
                 if ending.signalled.get(pid) == ending.signal:
                     continue
-                member.limit = NEVER
+                member.limit = NO_LIMIT
                 if ending.signal == _signal.SIGTERM:
                     if member is not ending.offender:  # which was measured just now
                         self.reader.measure(member)
@@ -1161,12 +1129,9 @@ class MemoryGuard:
 
         poll = select.poll()
         alarm, writing = posix.pipe()  # a signal wakes the sleep and does nothing else
-        for fd in alarm, writing:
-            posix.set_blocking(fd, False)
+        posix.set_blocking(writing, False)
         _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        for fd in alarm, open_pidfd(self.root.pid) if self.limits.successor else -1:
-            if fd >= 0:
-                poll.register(fd, select.POLLIN)
+        poll.register(alarm, select.POLLIN)
         for signum in {*ENDING_SIGNALS, _signal.SIGCHLD} if self.child else ENDING_SIGNALS:
             if _signal.getsignal(signum) != _signal.SIG_IGN:
                 _signal.signal(signum, self.on_signal)
@@ -1179,14 +1144,10 @@ class MemoryGuard:
             pass
         self.look()
         while not (self.is_stopped or self.has_ended()):
-            for fd, _ in poll.poll(self.pause() * 1000):
-                if fd != alarm:  # the root has ended: told once
-                    poll.unregister(fd)
+            is_woken = poll.poll(self.pause() * 1000)
             self.look()
-            try:
+            if is_woken:
                 posix.read(alarm, 4096)  # before the check that sees what the signals meant
-            except BlockingIOError:
-                pass
             catch_up()
         self.look(True)
 
@@ -1280,14 +1241,14 @@ def spawn(command: list[str], mark: tuple[bytes, bytes]) -> int:
         environment[b"LC_CTYPE"] = str(ctype)[1:].encode("utf-8", "surrogateescape")
     if not command[0]:
         raise Failure("(an empty word): not found", NOT_FOUND)
-    chain = environment.get(mark[0])
-    environment[mark[0]] = chain + b":" + mark[1] if chain else mark[1]
+    environment[mark[0]] = environment.get(mark[0], b"") + b":" + mark[1]
     default = [_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD]
     options: Any = {"setsigmask": mask, "setsigdef": default}
     try:
         return posix.posix_spawnp(command[0], command, environment, **options)
     except OSError as error:
-        status = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else CANNOT_RUN
+        is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        status = NOT_FOUND if is_missing else CANNOT_RUN
         raise Failure("%s: %s" % (printable(command[0]), error.strerror), status) from None
 
 
@@ -1304,7 +1265,7 @@ def say(text: str) -> None:
 
 def catch_up(patience: float = 0.0) -> None:
     """Write what no reader has taken yet. Wait some seconds for one."""
-    del UNSAID[:-MOST_UNSAID]
+    del UNSAID[:-1000]  # lines
     try:
         while UNSAID and is_writable(2, patience):
             posix.write(2, UNSAID.pop(0).encode("utf-8", "backslashreplace"))
@@ -1346,9 +1307,9 @@ def tell_end(guard: MemoryGuard, report: int, status: int | None) -> None:
     if report >= 0:
         import json
 
-        names = {"limit": options.limit, "total": options.total}
-        found: dict[str, Any] = {k: v if v < NO_LIMIT else None for k, v in names.items()}
-        found.update(peak=peak, peak_process=guard.peak_process, processes=guard.most)
+        limit, total = [n if n < NO_LIMIT else None for n in (options.limit, options.total)]
+        found: dict[str, Any] = {"limit": limit, "total": total, "peak": peak}
+        found.update(peak_process=guard.peak_process, processes=guard.most)
         found.update(ended=guard.ended, status=status)
         try:
             posix.write(report, json.dumps(found).encode() + b"\n")
@@ -1358,8 +1319,6 @@ def tell_end(guard: MemoryGuard, report: int, status: int | None) -> None:
 
 
 # ---- command line --------------------------------------------------------------------------------
-
-SUFFIXES = {"K": 1 << 10, "M": MB, "G": MB << 10, "T": MB << 20}
 
 
 def parse_number(text: str, least: float, most: float) -> float:
@@ -1375,7 +1334,8 @@ def parse_number(text: str, least: float, most: float) -> float:
 
 def parse_size(text: str) -> int:
     """Return bytes, NO_LIMIT for 0; a number without a suffix is in MB."""
-    unit = SUFFIXES.get(text[-1:].upper(), 0)
+    units = {"K": 1 << 10, "M": MB, "G": MB << 10, "T": MB << 20}
+    unit = units.get(text[-1:].upper(), 0)
     try:
         number = parse_number(text[:-1] if unit else text, 0.0, 1 << 40)
     except ValueError:
@@ -1390,21 +1350,19 @@ VALUES: dict[str, Callable[[str], Any]] = {
     "--total": parse_size,
     "--interval": lambda text: parse_number(text, 0.0, 1e9),
     "--grace": lambda text: parse_number(text, 0.0, 86400.0),
-    "--warn": lambda text: parse_number(text, 1.0, 100.0),
     "--pid": lambda text: int(parse_number(text, 1, (1 << 31) - 1)),
     "--limit-name": lambda text: printable(text, 40),
     "--report": str,
     "--token": str,
     "--successor": str,
 }
-VARIABLES = {"MEMORY_LIMIT_MB": "--limit", "CHECK_INTERVAL": "--interval"}
 
 
 def parse_arguments(arguments: list[str]) -> Options:
     """Return the options. Raise Failure. An import of argparse costs 10 ms."""
     options, words = Options(), list(arguments)
     given: dict[str, tuple[str, str]] = {}  # option -> what has set it, and to what
-    for name, option in VARIABLES.items():
+    for name, option in ("MEMORY_LIMIT_MB", "--limit"), ("CHECK_INTERVAL", "--interval"):
         for source in name, "SEQEXEC_" + name:
             text = posix.environ.get(source.encode(), b"").decode("utf-8", "surrogateescape")
             if text:
@@ -1496,7 +1454,7 @@ def run(options: Options) -> int:
         status = guard.status if guard and guard.status >= 0 else posix.waitpid(child, 0)[1]
         status = -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
     elif guard and guard.ended:
-        status = ENDED_SOMETHING
+        status = 3
     if guard and guard.is_root_gone and options.successor and not guard.is_stopped:  # killed
         argv = ["sh", options.successor, "--end-orphans", options.token]
         posix.execve("/bin/sh", argv, posix.environ)

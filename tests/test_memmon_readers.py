@@ -237,16 +237,15 @@ def test_one_that_is_being_taken_away_is_not_looked_for(
     assert reader.measure(member)
     hog.kill()
     os.waitid(os.P_PID, hog.pid, os.WEXITED | os.WNOWAIT)
-    monkeypatch.setattr(memmon, "read_proc", lambda pid, name: pytest.fail("looked"))
     assert reader.measure(member) is None, "a zombie"
     hog.wait()
+    monkeypatch.setattr(memmon, "read_proc", lambda pid, name: pytest.fail("looked"))
     assert reader.measure(member) is None
 
 
 def test_a_fork_that_executes_after_it_was_read_is_read_again(memmon: ModuleType, mock: Mock) -> None:
     """Else it would be ended for its part of its parent's memory, of which it has nothing any more."""
     memmon.PROC = str(mock.path)
-    memmon.is_nobody = lambda pid: False
     mock.add(10, 1, 300, smaps_rollup=rollup(300, 150))
     mock.add(11, 10, 300, flags=0x40, smaps_rollup=rollup(300, 150), smaps="")
     reader = memmon.Reader()
@@ -256,8 +255,7 @@ def test_a_fork_that_executes_after_it_was_read_is_read_again(memmon: ModuleType
     def execute(member: Any) -> Any:
         found = held(member)
         mock.add(11, 10, 2, smaps_rollup=rollup(2), smaps="")
-        os.close(member.status)
-        member.status, reader.held = -1, held
+        reader.held = held
         return found
 
     reader.held = execute
@@ -336,11 +334,15 @@ def test_pages_are_visited_one_by_one_only_where_some_may_be_given_back(memmon: 
 
 
 def test_a_thread_is_no_process(memmon: ModuleType, mock: Mock) -> None:
+    memmon.PROC = str(mock.path)
+    loadavg = mock.path / "loadavg"
+    loadavg.write_text("0.20 0.06 0.02 1/83 19\n")
+    reader = memmon.Reader()
+    assert reader.newcomers(True) == []
+    loadavg.write_text("0.20 0.06 0.02 1/83 21\n")
     mock.add(20, 1, exit_signal=-1)
     mock.add(21, 1)
-    memmon.PROC = str(mock.path)
-    assert memmon.read_thread_leader(20) is None
-    assert memmon.read_thread_leader(21).pid == 21
+    assert [process.pid for process in reader.newcomers(False)] == [21]
 
 
 def test_new_processes_are_found_by_the_last_pid(memmon: ModuleType, mock: Mock) -> None:

@@ -760,7 +760,7 @@ MUTANTS = [
     Mutant(
         "memmon.py's own grace period is 0.3 s",
         "",
-        (("grace, warn = 5.0, 2.0,", "grace, warn = 5.0, 0.3,"),),
+        (("grace = 5.0, 2.0", "grace = 5.0, 0.3"),),
         ("test_memmon.py", "-k", "after_the_grace_period"),
     ),
     Mutant(
