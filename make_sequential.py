@@ -1076,8 +1076,6 @@ def release(claim: Claim) -> None:
     does not need comes after that.
     """
     scope = claim.scope
-    if claim.is_founder:
-        try_remove(posix.unlink, HOLDER_PID, scope.fd)
     for _ in range(2):  # the second is for an interrupted or short-of-memory one
         if try_remove(posix.unlink, claim.place + "/" + claim.identity, scope.fd):
             break
@@ -1371,6 +1369,8 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
         there = set(list_directory(WAITERS, scope.fd))
         kept = [line for line in lines if identity_in(line) in there]
         if all(reclaim_if_dead(scope, name) for name in there):
+            if not look_up(LOCK, scope.fd):  # nobody can take it before this flock is free
+                try_remove(posix.unlink, HOLDER_PID, scope.fd)
             return [line for line in kept if seconds_kept(scope, identity_in(line))]
         is_long = sum(map(len, lines)) > LONGEST_QUEUE
         return kept if is_long and len(kept) < len(lines) // 2 else lines

@@ -1098,8 +1098,6 @@ def release(claim: Claim) -> None:
     does not need comes after that.
     """
     scope = claim.scope
-    if claim.is_founder:
-        try_remove(posix.unlink, HOLDER_PID, scope.fd)
     for _ in range(2):  # the second is for an interrupted or short-of-memory one
         if try_remove(posix.unlink, claim.place + "/" + claim.identity, scope.fd):
             break
@@ -1393,6 +1391,8 @@ def tidy(scope: Scope, patience: float = 0.0) -> None:
         there = set(list_directory(WAITERS, scope.fd))
         kept = [line for line in lines if identity_in(line) in there]
         if all(reclaim_if_dead(scope, name) for name in there):
+            if not look_up(LOCK, scope.fd):  # nobody can take it before this flock is free
+                try_remove(posix.unlink, HOLDER_PID, scope.fd)
             return [line for line in kept if seconds_kept(scope, identity_in(line))]
         is_long = sum(map(len, lines)) > LONGEST_QUEUE
         return kept if is_long and len(kept) < len(lines) // 2 else lines
@@ -3283,7 +3283,7 @@ def may_have_left(identity: Identity, pid: int) -> bool:
         if PROC != "/proc" or not pid <= last < pid + 1000:
             return True
         for each in range(pid + 1, last + 1):
-            environment = read_environment(each)
+            environment = read_environment(each) if is_in_session(each) else None
             if environment is not None and (not environment or identity.encode() in environment):
                 process = read_process(each)
                 if process and has_token(process, identity):
@@ -3291,6 +3291,14 @@ def may_have_left(identity: Identity, pid: int) -> bool:
         return False
     except OSError:  # macOS; or a closer look will tell
         return True
+
+
+def is_in_session(pid: int) -> bool:
+    """True for a process of this one's session."""
+    try:
+        return posix.getsid(pid) == posix.getsid(0)
+    except OSError:  # it is gone
+        return False
 
 
 def next_signal(seconds: float) -> tuple[int, int]:
@@ -4224,8 +4232,7 @@ def clean_up(scope: Scope, ended: set[Identity]) -> int:
         path = LOCK + "/" + identity
         state = owner_state(identity, path, scope, KEEPER_LEAVES)  # a keeper releases by itself
         if state == "dead" and try_remove(posix.unlink, path, scope.fd):
-            if try_remove(posix.rmdir, LOCK, scope.fd):
-                try_remove(posix.unlink, HOLDER_PID, scope.fd)
+            try_remove(posix.rmdir, LOCK, scope.fd)
         reclaim_if_dead(scope, identity, keeps_place=False)
     tidy(scope)
     sweep_nested(scope)

@@ -179,12 +179,12 @@ class Room:
         away = {each for path in places if path.name == "waiters" for each in kept_places(path.parent)}
         for place, directories, files in os.walk(str(self.project.base)):
             for name in directories:
-                kept = os.path.basename(place) not in ("waiters", "nested", "makes") or name in away
+                kept = os.path.basename(place) not in ("waiters", "nested") or name in away
                 if name == "executor.lock" or not kept:
                     found.append(os.path.join(place, name))
             for name in files:
                 path = os.path.join(place, name)
-                kept = name in ("history.txt", "orphans.log") or re.match(
+                kept = name in ("history.txt", "orphans.log", "makes") or re.match(
                     r"[a-z]+-\d+(-[0-9a-f]+){4}(\.\d+\.new)?$", name
                 )
                 if name.startswith("queue."):
