@@ -815,6 +815,8 @@ class Claim:
         self.is_back = False  # True once it has taken over a dead waiter's place
         self.keeps_place = False  # True once it has given up: another call may take over
         self.beat = time.monotonic()  # of the last sign of life
+        self.passed: set[str] = set()  # waiters that have left the free lock alone for too long
+        self.free_since: tuple[str, float] = ("", 0.0)  # the first in line, and since when
 
     def record(self) -> dict[str, str]:
         """Return what is in the owner file."""
@@ -1465,6 +1467,7 @@ def return_to_place(claim: Claim) -> None:
 TICK = 2.0  # seconds between two looks of the next in the queue; of others times their position
 LONGEST_TICK = 30.0
 PIPE_TICK = 0.1  # seconds between two looks of a waiter whose pipe leads to a process ahead
+HUNG = 5.0  # seconds that a free lock waits for the first in the queue, before the next takes it
 KEEPER_LEAVES = 1.0  # seconds that the keeper of an ended process is waited for without a word
 LEAVING_TICK = 0.05  # seconds between two looks at it
 BELT_PATIENCE = 0.2  # seconds that the checkout is waited for in silence: its holder may be leaving
@@ -1633,6 +1636,8 @@ class Wait:
     def sleep_behind(self, claim: Claim, blocker: Entry, has_pipe: bool) -> None:
         """Sleep until the blocker releases or dies, or it is time to look at
         what no release tells."""
+        if self.blocker is None:
+            die_of_signals_as_pid_1()
         self.blocker = blocker
         seconds, waited = LEAVING_TICK, time.monotonic() - self.began
         if not blocker.is_ending or waited >= KEEPER_LEAVES:
@@ -1703,6 +1708,13 @@ def flock_holder(fd: int) -> int:
         return 0
 
 
+def die_of_signals_as_pid_1() -> None:
+    """Let signals end a waiter that is PID 1: see kill(2)."""
+    if posix.getpid() == 1:
+        for signum in _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM:
+            _signal.signal(signum, lambda number, frame: posix._exit(128 + number))
+
+
 def find_blocker(claim: Claim) -> Entry | None:
     """Return the nearest live waiter ahead, else the holder; None: it is this
     process's turn.
@@ -1730,7 +1742,7 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
     Raise LostPlace where this process has no line, or where the holder around
     its scope is gone or dead. A new line ahead appears only where a call takes
     over a dead waiter's place. A stopped waiter is passed over and keeps its
-    place.
+    place, and so is one that leaves a free lock alone.
     """
     scope = claim.scope
     queue = look_up(QUEUE, scope.fd)
@@ -1748,9 +1760,28 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
             reclaim_if_dead(scope, identity)
             continue
         process = process_of(identity)
-        if process is None or process.state not in "TtZX":
+        is_stopped = process is not None and process.state in "TtZX"
+        if not is_stopped and not has_hung(claim, identity):
             return Entry(scope, identity, WAITERS + "/" + identity)
     return None
+
+
+def has_hung(claim: Claim, identity: Identity) -> bool:
+    """True if a live waiter has left the lock free for HUNG seconds.
+
+    The directory's time tells a lock that was free all the time from one that
+    was taken and given back between two looks.
+    """
+    if identity in claim.passed:
+        return True
+    mark = "%s %d" % (identity, posix.fstat(claim.scope.fd).st_mtime_ns)
+    if owners(claim.scope) or find_legacy_holder(claim.scope):
+        claim.free_since = "", 0.0
+    elif claim.free_since[0] != mark:
+        claim.free_since = mark, time.monotonic()
+    elif time.monotonic() - claim.free_since[1] >= HUNG:
+        claim.passed.add(identity)
+    return identity in claim.passed
 
 
 def line_up(claim: Claim, plan: Plan) -> None:

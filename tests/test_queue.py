@@ -636,6 +636,24 @@ def test_who_has_passed_over_a_stopped_one_sees_it_come_back(project: Project, s
     nothing_left(project.state)
 
 
+def test_a_waiter_that_never_comes_is_passed_over(project: Project, seqexec: Tool, tmp_path: Path) -> None:
+    """As one in a container that is frozen: no look at its process tells that."""
+    copy = changed(project, tmp_path, ("HUNG = 5.0", "HUNG = 2.0"), ("\nTICK = 2.0", "\nTICK = 0.1"))
+    holder = Holder(project, seqexec)
+    frozen = project.start([sys.executable, "-B", "-c", LOOKS, copy, str(project.path)])
+    wait_for_waiter(project.state, frozen)
+    waiters = []
+    for number in range(3):
+        waiters.append(project.start([copy, *shell("echo %d >>order" % number)]))
+        wait_for_waiter(project.state, waiters[-1])
+    holder.release()
+    assert [ended(waiter) for waiter in waiters] == [0, 0, 0]
+    assert (project.path / "order").read_text() == "0\n1\n2\n"
+    assert queued_pids(project.state)[0] == frozen.pid
+    assert finish(frozen)[0] == 0
+    settle(project, seqexec)
+
+
 @pytest.mark.parametrize("words", [["nonexistent"], ["--verbose", "true"]], ids=" ".join)
 def test_a_holder_whose_lines_nobody_reads_holds_nobody_up(
     project: Project, seqexec: Tool, words: list[str]

@@ -91,7 +91,7 @@ only the head of the queue is looked at, in find_waiter_ahead: three, deeper
 -in reversed(ahead):
 +in ahead[:1]:
 all the living ahead are passed over, in find_waiter_ahead: three
--        if process is None or process.state not in "TtZX":
+-        if not is_stopped and not has_hung(claim, identity):
 +        if False:
 a waiter whose line was lost waits without one, in take_turn: two, the queue is removed
 -            line_up(claim, plan)

@@ -515,6 +515,12 @@ MUTANTS = [
         ("test_turns.py", "-k", "interrupted"),
     ),
     Mutant(
+        "one that never takes a free lock is waited for",
+        "has_hung",
+        ((">= HUNG", ">= 1000"),),
+        ("test_queue.py", "-k", "never_comes"),
+    ),
+    Mutant(
         "a run inside a run waits for the belt",
         "take_belt",
         (("LOCK_EX) and not plan.chain:", "LOCK_EX):"),),
