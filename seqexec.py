@@ -1103,7 +1103,7 @@ def release(claim: Claim) -> None:
     for _ in range(2):  # the second is for an interrupted or short-of-memory one
         if try_remove(posix.unlink, claim.place + "/" + claim.identity, scope.fd):
             break
-    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.belt >= 0:
+    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.home >= 0:
         leave_belt(claim)
     try_close(claim.belt, claim.file)
     posix.sched_yield()  # the waiter that this woke may be on this processor
@@ -1284,7 +1284,6 @@ def take_belt(claim: Claim, plan: Plan) -> None:
             claim.belt = posix.open(mark, flags | posix.O_CLOEXEC)
         except NotADirectoryError:  # a worktree's file
             claim.belt = posix.open(follow_git(mark)[0], flags | posix.O_CLOEXEC)
-        claim.home = posix.open(LOCK, DIRECTORY, dir_fd=claim.scope.fd)
         while not flock_within(claim.belt, seconds, LOCK_EX) and not plan.chain:
             seconds = min(TICK, claim.deadline - time.monotonic())
             if seconds <= 0:
@@ -1293,6 +1292,7 @@ def take_belt(claim: Claim, plan: Plan) -> None:
             about = text + (" (PID %d)" % holder if holder else "")
             is_told = is_told or say("waiting: " + about, 0) or True
             show_life(claim)
+        claim.home = posix.open(LOCK, DIRECTORY, dir_fd=claim.scope.fd)
     except OSError:  # no git directory, or one that may not be read: no belt
         pass
     plan.waited += time.monotonic() - began

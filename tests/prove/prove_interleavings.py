@@ -52,7 +52,7 @@ release closes before it unlinks, in release: two, in a new directory
 +        if try_remove(posix.unlink, claim.place + "/" + claim.identity, scope.fd):
 +            break
 release removes whatever lock is there, in release: two, in a new directory
--    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.belt >= 0:
+-    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.home >= 0:
 +    force_remove(LOCK, scope.fd)
 +    if False:
 an owner file is published without its flock, in make_claim: two, in a new directory

@@ -84,7 +84,7 @@ MUTANTS = [
     Mutant(
         "a release leaves the directory",
         "release",
-        (("    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.belt", "    if claim.belt"),),
+        (("    if not try_remove(posix.rmdir, claim.place, scope.fd) and claim.home", "    if claim.home"),),
         ("test_transparency.py", "-k", "leaves_the_lock_free"),
     ),
     Mutant(
