@@ -248,8 +248,12 @@ class World:
 
     def lines(self, queue: bytes | None) -> dict[int, bool]:
         """Return whose lines are in a queue, in order, and whether each one's owner file is still in its place."""
-        names = [line.rpartition(b"\t")[2].decode() for line in (queue or b"").split(b"\n")[:-1]]
-        return {owner_of(name): bool(self.find("/s/waiters/%s/%s" % (name, name))) for name in names}
+        found: dict[int, bool] = {}
+        for name in [line.rpartition(b"\t")[2].decode() for line in (queue or b"").split(b"\n")[:-1]]:
+            if not found.get(owner_of(name)):  # a make's turn and its first line have one owner
+                found.pop(owner_of(name), None)
+                found[owner_of(name)] = bool(self.find("/s/waiters/%s/%s" % (name, name)))
+        return found
 
     def is_kept(self, who: int, other: int) -> bool:
         """Tell whether a dead waiter's place is kept: until the last process, which comes when none is any more."""
