@@ -108,7 +108,7 @@ def test_the_manual_and_the_head_list_the_same_options(name: str) -> None:
 
 def test_an_option_that_a_page_names_exists() -> None:
     known = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", "".join(head_of(name) for name in PRODUCT)))
-    known |= {"--seq-", "--seq-json", "--metric", "--log", "--retry"}  # gone
+    known |= {"--seq-", "--seq-json", "--metric", "--log", "--warn", "--retry"}  # gone
     known |= {"--every", "--get", "--auto", "--init"}  # of a test's program, of git, of docker
     for page, text in PAGES.items():
         for code in re.findall(r"`[^`\n]+`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)):
