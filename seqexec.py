@@ -639,7 +639,9 @@ def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process
 def still_lives(process: Process) -> bool:
     """Tell whether a process is still there, and no zombie."""
     now = read_process(process.pid)
-    return now is not None and now.start == process.start and now.state not in "ZX"
+    if now is None:  # gone, or it cannot be read just now: a keeper must not give up its turn
+        return not pid_is_free(process.pid)
+    return now.start == process.start and now.state not in "ZX"
 
 
 def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:

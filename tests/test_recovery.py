@@ -515,6 +515,16 @@ def room() -> types.ModuleType:
     return room
 
 
+def test_a_process_that_cannot_be_read_just_now_lives(
+    room: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A keeper that takes its make for dead gives the turn away."""
+    me = room.read_process(os.getpid())
+    monkeypatch.setattr(room, "read_proc", lambda pid, name: None)
+    assert room.still_lives(me)
+    assert not room.still_lives(room.Process((1 << 22) + 1, "t1", "no PID is so great"))
+
+
 def test_a_process_in_an_exec_is_told_from_one_without_environment(
     project: Project, room: types.ModuleType
 ) -> None:

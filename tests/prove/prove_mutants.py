@@ -503,6 +503,12 @@ MUTANTS = [
         ("test_turns.py", "-k", "last_of_a_pipeline"),
     ),
     Mutant(
+        "a process that cannot be read is taken for dead",
+        "still_lives",
+        (("return not pid_is_free(process.pid)", "return False"),),
+        ("test_recovery.py", "-k", "read_just_now"),
+    ),
+    Mutant(
         "an exec is taken for over when the environment has its place",
         "is_amid_exec",
         (("words[23]", "words[47]"),),

@@ -446,7 +446,7 @@ def play(room: Room, scene: str, call: Call, fault: str) -> tuple[list[str], str
         hit = what_was_hit(room, fault)
         ran = room.ran().count("traced")
         wrong += [end.behind] if end.behind else []
-        if fault != "kill":
+        if fault != "kill" and hit:
             wrong += judge(end, ran, left)
         wrong += next_one(room)
     except NotInTime as error:
@@ -469,12 +469,14 @@ def locks_that_stay(room: Room, end: End) -> list[str]:
 
 
 def what_was_hit(room: Room, fault: str) -> str:
-    """Return the line of the log with the fault in it."""
+    """Return the line of the log with the fault in it, "" if it did not come, or after the tool had become make."""
     lines = room.traced_lines()
     if fault == "kill":
         calls = [line for line in lines if re.match(r"\w+\(", line)]
         return calls[-1] if "killed by SIGKILL" in lines[-1] else ""
-    return next((line for line in lines if "(INJECTED)" in line), "")
+    place = next((place for place, line in enumerate(lines) if "(INJECTED)" in line), -1)
+    programs = [line for line in lines[:place] if line.startswith("execve(") and line.endswith(" = 0")]
+    return lines[place] if place >= 0 and len(programs) < 3 else ""  # sh, Python; the third is make
 
 
 def judge(end: End, ran: int, left: list[str]) -> list[str]:
