@@ -555,7 +555,8 @@ def test_seventy_one_at_once(project: Project, witness: Witness) -> None:
     ]
     numbers = [int(finish(each, 60)[1].split()[1]) for each in calls]
     assert sorted(numbers) == list(range(1, 72))
-    assert [follow(project, number).returncode for number in sorted(numbers)] == [0] * 71
+    ends = [follow(project, number).returncode for number in sorted(numbers, reverse=True)]
+    assert ends[:20] == [0] * 20 and {*ends} <= {0, 125}  # an older one that had ended is gone
     witness.check()
     order = {str(place): number for place, number in enumerate(numbers)}
     assert len(witness.order()) == 71 and set(witness.order()) == set(order)
