@@ -269,7 +269,7 @@ SPEED = (4 << 30) * min(max(posix.sysconf("SC_NPROCESSORS_ONLN"), 1), 4)
 SHORTEST_SLEEP = 0.001  # s, the resolution of poll(2)
 MARGIN = int(SPEED * SHORTEST_SLEEP)  # bytes
 LONGEST_SLEEP = 0.25  # s, for the peak: processes come and go between two looks
-BUDGET = 0.006  # of one core in the long run; a look costs 60 to 200 us
+BUDGET = 0.005  # of one core in the long run; a look costs 60 to 400 us
 PS_BUDGET = 0.015  # of one core: one ps of 1000 processes takes 20 to 40 ms
 BLIND, PS_BLIND = 0.05, 1.0  # s of sleep at most, with danger ahead and the budget used up
 BURST = 0.1  # s of CPU that danger may take beforehand: 2 s of looks 1 ms apart
@@ -917,7 +917,7 @@ class MemoryGuard:
             self.check_all(is_thorough)
             self.refresh_at = now + REFRESH
             if is_thorough:
-                self.thorough_at = now + max(self.limits.interval, 150 * (cpu_time() - began))
+                self.thorough_at = now + max(self.limits.interval, 400 * (cpu_time() - began))
         if is_last:
             self.count_parts()
         for ending in list(self.endings):
