@@ -130,9 +130,10 @@ flag = __future__.annotations.compiler_flag
 with open(__file__, "rb") as file:
     source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
 code = compile(source, __file__, "exec", flag, True, 2)
-# It is kept for the next start, in a directory of this user. Its name has the file's inode, size and
-# change time and the Python version. A change of the content changes the ctime, which no process
-# can set (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure is silent.
+# It is kept for the next start, in a directory of this user. Its name has the file's inode, size
+# and change time and the Python version. A change of the content changes the ctime, which no
+# process can set (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure is
+# silent.
 flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
 temporary = "%s.%d.new" % (cached, posix.getpid())
 try:

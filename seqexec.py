@@ -149,9 +149,10 @@ flag = __future__.annotations.compiler_flag
 with open(__file__, "rb") as file:
     source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
 code = compile(source, __file__, "exec", flag, True, 2)
-# It is kept for the next start, in a directory of this user. Its name has the file's inode, size and
-# change time and the Python version. A change of the content changes the ctime, which no process
-# can set (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure is silent.
+# It is kept for the next start, in a directory of this user. Its name has the file's inode, size
+# and change time and the Python version. A change of the content changes the ctime, which no
+# process can set (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure is
+# silent.
 flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
 temporary = "%s.%d.new" % (cached, posix.getpid())
 try:
@@ -1191,7 +1192,8 @@ def owner_state(identity: Identity, path: str, scope: Scope, seconds: float = 0.
     if seen != stamp:
         Own.silent[key] = stamp, now
         return "alive"
-    return "dead" if now - since > number_setting("SEQEXEC_ABANDONED", default=ABANDONED) else "alive"
+    limit = number_setting("SEQEXEC_ABANDONED", default=ABANDONED)
+    return "dead" if now - since > limit else "alive"
 
 
 def show_life(claim: Claim) -> None:
@@ -1590,7 +1592,7 @@ def entries(scope: Scope) -> Iterator[Entry]:
         entry.kind = "holders" if state == "alive" else "stale"
         yield entry
     legacy = None if found else find_legacy_holder(scope)
-    if legacy:
+    if legacy and legacy.process:
         yield legacy
     queue = dict.fromkeys([*read_queue(scope), *map(Identity, list_directory(WAITERS, scope.fd))])
     for identity in queue:
@@ -1802,7 +1804,8 @@ def line_up(claim: Claim, plan: Plan) -> None:
 def find_legacy_holder(scope: Scope) -> Entry | None:
     """Return the old shell script that holds an empty executor.lock.
 
-    A lock of this tool has the sticky bit. None for a process that is younger
+    A lock of this tool has the sticky bit. A script that has just made its
+    directory has a second to write its PID. None for a process that is younger
     than the lock, or an ancestor of this one.
     """
     status = look_up(LOCK, scope.fd)
@@ -1815,7 +1818,8 @@ def find_legacy_holder(scope: Scope) -> Entry | None:
             entry = Entry(scope, Identity(), LOCK, process)
             entry.kind = "holders"
             return entry
-    return None
+    is_new = 0 <= time.time() - status.st_mtime < 1 and not text
+    return Entry(scope, Identity(), LOCK) if is_new else None
 
 
 def is_pid(word: str) -> bool:
@@ -2171,7 +2175,7 @@ def recover(claim: Claim, dead: Entry) -> None:
     limit = claim.deadline
     ended: list[Process] = []
     is_deserted = False
-    while not is_deserted:  # a call in there may start a command, which has no token before its exec
+    while not is_deserted:  # a call in there may start a command: no token before its exec
         is_deserted = is_left_alone(scope, dead.identity)
         ended += end_run(scope, dead.identity, record, only_wait, limit)
         if time.monotonic() >= limit:

@@ -42,6 +42,7 @@ def test_a_file_says_what_it_is(name: str) -> None:
     assert "SPDX-License-Identifier: MIT" in text[:1000]
     assert re.search(r'^__version__ = "\d+\.\d+', text, re.MULTILINE)
     assert (ROOT / name).stat().st_mode & 0o111 == 0o111
+    assert [line for line in text.splitlines() if len(line) > 100] == []
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import types
 from functools import partial
@@ -883,6 +885,42 @@ def test_a_live_holder_of_the_old_shell_script_is_waited_for(project: Project, s
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="the old script was bash")
+class Fresh:
+    """A directory that looks as if it had just been made, for as long as this lasts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.over = path, threading.Event()
+        self.thread = threading.Thread(target=self.touch)
+
+    def touch(self) -> None:
+        while not self.over.wait(0.05):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(str(self.path))
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+
+def test_a_release_that_is_under_way_is_told_from_a_script_that_starts(project: Project, tool: Tool) -> None:
+    """Both are an empty lock directory. The script has yet to write its PID; the release need not be waited for."""
+    holder = Holder(project, tool)
+    mode = (project.state / "executor.lock").stat().st_mode
+    assert holder.release() == 0
+    lock = project.state / "executor.lock"
+    for mine in (False, True):
+        lock.mkdir(exist_ok=True)
+        if mine:
+            lock.chmod(mode)
+        with Fresh(lock):
+            done = project.run(tool.wrap(shell("echo ran"), wait=0.5), timeout=20)
+        assert (done.returncode, done.stdout) == ((0, b"ran\n") if mine else (75, b"")), done.stderr
+    nothing_left(project.state)
+
+
 def test_kill_all_leaves_the_lock_to_a_living_old_shell_script(project: Project, seqexec: Tool) -> None:
     script = project.path / "sequential-executor.sh"
     script.write_text(LEGACY_SCRIPT)
