@@ -2640,6 +2640,70 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 
 # END SHARED lock
 
+# ---- the lines at a Makefile's top ---------------------------------------------------------------
+#
+# They call --seq-hold in a $(shell), which is over before make goes on: a keeper holds the turn as
+# long as that make lives. A line that runs another make in its place was dropped: it loses -o, -W
+# and -f, and adds a MAKELEVEL and "Entering directory".
+
+HALF_READ = 4096  # bytes: a makefile up to this size is read at once, a longer one while make waits
+
+
+def hold(plan: Call) -> int:
+    """Take the turn for the make that has called this; print the chain of
+    tokens for its recipes.
+
+    The chain stays as it is for a make that only looks, for one inside the turn
+    of a make above it, and for one whose SHELL is seqexec.py, which takes the
+    turn itself.
+    """
+    if asks_only(plan.words[:1]):
+        return show(setting("SEQEXEC_RUN") or "-")
+    make = read_process(posix.getppid())
+    if make and make.name.endswith("sh"):  # make SHELL=dash: some fork for the last command, too
+        make = read_process(make.ppid)
+    usage = "--seq-hold is for $(shell) in a Makefile: see --seq-help"
+    if make is None or posix.fstat(1).st_mode & 0o170000 != 0o010000:
+        raise Failure(usage)
+    plan.kept, plan.is_line = make, True
+    plan.project = project_root()
+    scope = enter_scope(plan.project)
+    is_inside = is_part_of_a_turn(scope, make)
+    close_scope(scope)
+    if is_inside:
+        return show(setting("SEQEXEC_RUN") or "-")
+    if "make" not in make.name:  # the reaper of a make that has just died is above everything
+        raise Failure(usage)
+    words = ["make"] + read_command(make.pid).split(" ")[1:]
+    plan.shown = label_of() + printable(" ".join(words))
+    before = makefiles()
+    claim = take_turn(plan)
+    after = makefiles()
+    if any(file[0] > HALF_READ and after.get(each, file) != file for each, file in before.items()):
+        release(claim)
+        text = "a makefile has changed while make waited, which had read half of it: run make again"
+        raise Failure(text)
+    chain = setting("SEQEXEC_RUN")
+    leave_keeper(claim, plan)
+    return show((chain + ":" if chain else "") + claim.identity)
+
+
+def makefiles() -> dict[int, tuple[int, int]]:
+    """Return the inode, size and last change of each makefile here."""
+    found = [look_up(name) for name in MAKEFILES]
+    return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
+
+
+def is_part_of_a_turn(scope: Scope, make: Process) -> bool:
+    """Tell whether the innermost run around a make is a kept turn, or a line of
+    seqexec.py below it."""
+    if scope.outer is None:
+        return False
+    record = read_record(LOCK + "/" + scope.identity, scope.outer.fd)
+    parent = read_process(scope.identity.pid)
+    return "for" in record or parent is not None and make.pid in (parent.pid, parent.ppid)
+
+
 # BEGIN SHARED people
 # ---- what people see -----------------------------------------------------------------------------
 
@@ -2832,7 +2896,7 @@ def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float
     return likely if spread <= LARGEST_SPREAD * likely < 1e9 else 0.0
 
 
-# ---- settings and main ---------------------------------------------------------------------------
+# ---- settings ------------------------------------------------------------------------------------
 
 SIZE_UNITS = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1048576.0}  # MB
 
@@ -2880,20 +2944,6 @@ def help_text() -> str:
     with open(__file__, encoding="utf-8") as file:
         head = file.read(9999).split("\n# SPDX", 1)[1].split("# The protocol")[0]
     return "\n".join(line[2:] for line in head.split("\n")[2:]).strip()
-
-
-def main(argv: list[str]) -> int:
-    """Do what the command line says. Return the status; -N: die of signal N."""
-    try:
-        plan = parse_arguments(argv)
-        return plan if isinstance(plan, int) else run(plan)
-    except Failure as failure:
-        say(str(failure))
-        return failure.status
-    except Exception as error:
-        text = explain_oserror(error) if isinstance(error, OSError) else repr(error)
-        say("cannot go on: %s" % text)
-        return FAILED
 
 
 # END SHARED people
@@ -3063,69 +3113,25 @@ def become_make(plan: Call, environ: dict[bytes, bytes]) -> int:
     raise Failure("%s: command not found" % (name or "(an empty word)"), NOT_FOUND)
 
 
-# ---- the lines at a Makefile's top ---------------------------------------------------------------
-#
-# They call --seq-hold in a $(shell), which is over before make goes on: a keeper holds the turn as
-# long as that make lives. A line that runs another make in its place was dropped: it loses -o, -W
-# and -f, and adds a MAKELEVEL and "Entering directory".
-
-HALF_READ = 4096  # bytes: a makefile up to this size is read at once, a longer one while make waits
+# BEGIN SHARED main
+# ---- main ----------------------------------------------------------------------------------------
 
 
-def hold(plan: Call) -> int:
-    """Take the turn for the make that has called this; print the chain of
-    tokens for its recipes.
-
-    The chain stays as it is for a make that only looks, for one inside the turn
-    of a make above it, and for one whose SHELL is seqexec.py, which takes the
-    turn itself.
-    """
-    if asks_only(plan.words[:1]):
-        return show(setting("SEQEXEC_RUN") or "-")
-    make = read_process(posix.getppid())
-    if make and make.name.endswith("sh"):  # make SHELL=dash: some fork for the last command, too
-        make = read_process(make.ppid)
-    usage = "--seq-hold is for $(shell) in a Makefile: see --seq-help"
-    if make is None or posix.fstat(1).st_mode & 0o170000 != 0o010000:
-        raise Failure(usage)
-    plan.kept, plan.is_line = make, True
-    plan.project = project_root()
-    scope = enter_scope(plan.project)
-    is_inside = is_part_of_a_turn(scope, make)
-    close_scope(scope)
-    if is_inside:
-        return show(setting("SEQEXEC_RUN") or "-")
-    if "make" not in make.name:  # the reaper of a make that has just died is above everything
-        raise Failure(usage)
-    words = ["make"] + read_command(make.pid).split(" ")[1:]
-    plan.shown = label_of() + printable(" ".join(words))
-    before = makefiles()
-    claim = take_turn(plan)
-    after = makefiles()
-    if any(file[0] > HALF_READ and after.get(each, file) != file for each, file in before.items()):
-        release(claim)
-        text = "a makefile has changed while make waited, which had read half of it: run make again"
-        raise Failure(text)
-    chain = setting("SEQEXEC_RUN")
-    leave_keeper(claim, plan)
-    return show((chain + ":" if chain else "") + claim.identity)
+def main(argv: list[str]) -> int:
+    """Do what the command line says. Return the status; -N: die of signal N."""
+    try:
+        plan = parse_arguments(argv)
+        return plan if isinstance(plan, int) else run(plan)
+    except Failure as failure:
+        say(str(failure))
+        return failure.status
+    except Exception as error:
+        text = explain_oserror(error) if isinstance(error, OSError) else repr(error)
+        say("cannot go on: %s" % text)
+        return FAILED
 
 
-def makefiles() -> dict[int, tuple[int, int]]:
-    """Return the inode, size and last change of each makefile here."""
-    found = [look_up(name) for name in MAKEFILES]
-    return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
-
-
-def is_part_of_a_turn(scope: Scope, make: Process) -> bool:
-    """Tell whether the innermost run around a make is a kept turn, or a line of
-    seqexec.py below it."""
-    if scope.outer is None:
-        return False
-    record = read_record(LOCK + "/" + scope.identity, scope.outer.fd)
-    parent = read_process(scope.identity.pid)
-    return "for" in record or parent is not None and make.pid in (parent.pid, parent.ppid)
-
+# END SHARED main
 
 if __name__ == "__main__":
     exit_like(main(sys.argv))

@@ -2662,330 +2662,6 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 
 # END SHARED lock
 
-# BEGIN SHARED people
-# ---- what people see -----------------------------------------------------------------------------
-
-HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
-CROWD = 40  # waiters; in a longer queue kept places count, too: a look at each costs too much
-REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
-
-# The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
-EARLIER_LINES = 400  # of the history that are looked at
-EARLIER_RUNS = 5  # of one command, no fewer and no more: what it took last year says little
-LARGEST_SPREAD = 0.3  # between the shortest and the longest, as a part of what is likely
-
-
-def seconds_since(text: str) -> float:
-    """Return the seconds since an epoch second; 0 for junk, the future."""
-    try:
-        return max(0.0, min(time.time() - float(text), 1e9))
-    except ValueError:
-        return 0.0
-
-
-def clock_time(text: str) -> str:
-    """Return the local time of an epoch second; now, for junk or the future."""
-    return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
-
-
-class Screen:
-    """The waiting line. On a terminal it updates itself. Elsewhere, and in the
-    background, it is printed at a change and every REPEAT seconds."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.silence = float("inf") if plan.quiet else plan.silence
-        self.is_terminal = can_move_cursor(2)
-        self.shown: tuple[object, ...] = ()  # what the last printed line was about
-        self.at = -REPEAT
-
-    def update(self, claim: Claim, blocker: Entry, waited: float) -> float:
-        """Say what blocks this process, if that is new. Return the seconds
-        until there may be more to say. A waiter behind its own shell job is
-        silent for REPEAT seconds: people see that one at work."""
-        process = blocker.process
-        is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
-        silence = max(self.silence, REPEAT if is_own_job else 0.0)
-        if waited < silence:
-            return silence - waited
-        if self.is_terminal and is_in_foreground() and not is_own_job:
-            width = terminal_width(2) - 1
-            head = TOOL + ": waiting, "
-            text = head + describe_wait(claim, blocker, max(1, width - len(head)), waited)
-            write_stderr(CLEAR_LINE + fit(text, width), 0)
-            Stderr.is_drawn = True
-            return 1.0
-        text = "waiting, " + describe_wait(claim, blocker, waited=waited)
-        topic = (claim.position, blocker.identity, "which is stopped" in text)
-        if topic != self.shown or waited - self.at >= REPEAT:
-            is_read = say(text, 0)
-            self.shown, self.at = (topic, waited) if is_read else (self.shown, waited + 1 - REPEAT)
-        return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
-
-    def clear(self) -> None:
-        """Take the line off the terminal, if it still is the last one there."""
-        if Stderr.is_drawn and is_in_foreground():
-            write_stderr("", 0)
-        Stderr.is_drawn = False
-
-
-def can_move_cursor(fd: int) -> bool:
-    """True for a terminal that understands more than lines."""
-    return posix.isatty(fd) and setting("TERM") not in ("", "dumb")
-
-
-def is_in_foreground() -> bool:
-    """True if this process's job has the terminal, or there are no jobs."""
-    try:
-        return posix.tcgetpgrp(2) == posix.getpgrp()
-    except OSError:
-        return True
-
-
-def terminal_width(fd: int) -> int:
-    """Return the columns of a terminal; 80 if they are not known."""
-    try:
-        return posix.get_terminal_size(fd).columns or 80
-    except OSError:
-        return 80
-
-
-def text_width(text: str) -> int:
-    """Return the columns of a terminal that a text takes."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import category, east_asian_width
-
-    cells = [1 + (east_asian_width(c) in "WF") for c in text if category(c) not in ("Mn", "Me")]
-    return sum(cells)
-
-
-def fit(text: str, width: int) -> str:
-    """Cut a text to some columns of a terminal; "..." marks a cut."""
-    from itertools import accumulate
-
-    if text_width(text) <= width:
-        return text
-    return text[: sum(end <= width - 3 for end in accumulate(map(text_width, text)))] + "..."
-
-
-def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = REPEAT) -> str:
-    """Say the position, and the holder's PID, command and time.
-
-    room: columns of a terminal, 0 for any number. There the words are fewer,
-    and the command is cut.
-    """
-    queue = read_queue(claim.scope)
-    names = list(queue)
-    if len(names) <= CROWD:
-        names = [each for each in names if is_waiting(claim.scope, each)]
-    claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
-    ahead = [queue[each] for each in names[: claim.position - 1]]
-    holders = holders_in(claim.scope)
-    entry = holders[-1] if holders else blocker
-    place = "back at its place, " if claim.is_back and not room else ""
-    place += "%d of %d%s" % (claim.position, len(names), "" if room else " in the queue")
-    if not entry.pid:
-        return place + ", behind a lock that names no process"
-    before, after = place + ", behind PID %d%s (" % (entry.pid, entry.place), ")"
-    if entry.process and entry.state in "Tt":
-        after += ", stopped" if room else ", which is stopped"
-        after += terminal_of(entry.process) + ("" if room else ": continue or end it")
-    elif "since" in entry.record:
-        has_run = "which holds the turn" if "keeper" in entry.record else "which has run"
-        after += ", %s for %s" % ("running" if room else has_run, duration(entry.seconds))
-        idle = idle_seconds(claim.scope, entry) if "keeper" in entry.record else 0.0
-        if idle > HELD_LONG:
-            after += "; no command has run in it for " + duration(idle)
-        if len(holders) == 1:
-            after += estimate(claim, entry, ahead)
-    process, parent = blocker.process, posix.getppid()
-    if waited >= REPEAT and process and process.ppid == parent > 1:  # it may wait for both soon
-        after += "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
-    width = max(12, min(room - len(before + after), 60)) if room else 60
-    return before + printable(entry.command, width) + after
-
-
-def idle_seconds(scope: Scope, held: Entry) -> float:
-    """Return for how long no command has run inside a held turn."""
-    inner = inner_scope(scope, held.identity)
-    if inner is None:
-        return held.seconds
-    is_used = "alive" in owners(inner).values()
-    ended = 0.0 if is_used else time.time() - posix.fstat(inner.fd).st_mtime
-    posix.close(inner.fd)
-    return min(held.seconds, ended)
-
-
-def terminal_of(process: Process) -> str:
-    """Return " in pts/3", a process's terminal: major 136 to 143 is pts."""
-    major, minor = posix.major(process.tty), posix.minor(process.tty)
-    return " in pts/%d" % (minor + (major - 136) * 256) if 136 <= major <= 143 else ""
-
-
-def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
-    """Return "; about 2 min": the time until all ahead have ended; or ""."""
-    commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
-    commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in ahead]
-    history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
-    seconds = expected_seconds(history, commands, running.seconds)
-    if seconds < 1:
-        return ""
-    unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
-    text = duration(round(seconds / unit) * unit)
-    return "; about " + text.replace(" 0 s", "").replace(" 0 min", "").replace(".0", "")
-
-
-def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
-    """Return the seconds until some commands have ended. The first one has run
-    for the elapsed seconds. Return 0 where a command has too few earlier runs,
-    or those differ too much."""
-    # 1700000000 0 0.0 12.3 10240 - make test
-    spread = likely = 0.0
-    for command in commands:
-        words = [line.split(b" ", 6) for line in history if line.endswith(b" - " + command)]
-        ran = [each[3] for each in words if each[6:] == [command] and each[1][:1] != b"-"]
-        took = [float(each) for each in ran if each.replace(b".", b"", 1).isdigit()]
-        took = sorted(took[-EARLIER_RUNS:])
-        if len(took) < EARLIER_RUNS or took[0] <= elapsed:
-            return 0.0
-        spread += took[-1] - took[0]
-        likely += took[len(took) // 2] - elapsed
-        elapsed = 0.0
-    return likely if spread <= LARGEST_SPREAD * likely < 1e9 else 0.0
-
-
-# ---- settings and main ---------------------------------------------------------------------------
-
-SIZE_UNITS = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1048576.0}  # MB
-
-
-def number_setting(
-    *variables: str, default: Any = None, plan: Plan | None = None, option: str = ""
-) -> Any:
-    """Return the number that an option or a variable sets; note which.
-
-    Raise Failure for a text that is no number from 0 up. Without a plan, and
-    under -c, such a variable is named once and ignored: others export it.
-    """
-    units = SIZE_UNITS if option == "memory-limit" else {}
-    origins = [("--%s " % option, plan.given.get(option))] if plan else []
-    origins += [(name + "=", setting(name) or None) for name in variables]
-    for origin, text in [(origin, text) for origin, text in origins if text is not None]:
-        unit = units.get(text[-1:].upper(), 0.0)
-        try:
-            number = float(text[:-1] if unit else text) * (unit or 1.0)
-            if 0 <= number < 1e12 and "_" not in text and text.isascii():
-                if plan:
-                    plan.origin[option] = origin + text
-                return number
-        except ValueError:
-            pass
-        wrong = "%s=%s is not a number from 0 up" % (origin[:-1], printable(text, 60))
-        wrong += ", nor a size such as 512M or 2G" if units else ""
-        if plan and (origin[-1] == " " or not plan.is_shell):
-            raise Failure(wrong)
-        if wrong not in Stderr.named:
-            Stderr.named.add(wrong)
-            say(wrong + ": ignored")
-    return default
-
-
-def only_looks() -> bool:
-    """True if the make around this has -n or -q among its single letters."""
-    # MAKEFLAGS: nk -j4 --jobserver-auth=3,4 -- V=1
-    word = ("-" + setting("MAKEFLAGS")).split(" ")[0]
-    return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
-
-
-def help_text() -> str:
-    """Return the part of this file's head that is for users."""
-    with open(__file__, encoding="utf-8") as file:
-        head = file.read(9999).split("\n# SPDX", 1)[1].split("# The protocol")[0]
-    return "\n".join(line[2:] for line in head.split("\n")[2:]).strip()
-
-
-def main(argv: list[str]) -> int:
-    """Do what the command line says. Return the status; -N: die of signal N."""
-    try:
-        plan = parse_arguments(argv)
-        return plan if isinstance(plan, int) else run(plan)
-    except Failure as failure:
-        say(str(failure))
-        return failure.status
-    except Exception as error:
-        text = explain_oserror(error) if isinstance(error, OSError) else repr(error)
-        say("cannot go on: %s" % text)
-        return FAILED
-
-
-# END SHARED people
-
-
-def real_shell() -> str:
-    """Return the shell behind -c, and for files that need one."""
-    return setting("SEQEXEC_SHELL") or "/bin/sh"
-
-
-def execute(
-    start: Callable[..., int], argv: list[str], paths: list[str], environ: dict[bytes, bytes]
-) -> int:
-    """Start a command by posix_spawn or execve. Return what start does.
-
-    Raise Failure with 126 or 127 where that cannot be done. A file without a
-    run bit or #! is a script to a shell, and so is one whose #! names this very
-    file, or it would start itself for ever.
-    """
-    import errno
-
-    head = first_line(argv[0]).decode("utf-8", "surrogateescape") if "/" in argv[0] else ""
-    if head[:2] == "#!" and head.rstrip().endswith(__file__.rpartition("/")[2]):
-        argv, paths = [real_shell(), *argv], find_command(real_shell(), environ)
-    worst, name = OSError(), argv[0]
-    for path in paths:
-        try:
-            return start(path, argv, environ)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            worst, name = error, path
-    may_be_script = worst.errno in (errno.ENOEXEC, errno.EACCES) and argv[0] != real_shell()
-    line = first_line(name) if may_be_script else b"\0"
-    if b"\0" not in line and line[:4] != b"\x7fELF":
-        shell = find_command(real_shell(), environ)
-        return execute(start, [real_shell(), name] + argv[1:], shell, environ)
-    if not worst.errno:
-        raise Failure(describe_missing(argv, paths), NOT_FOUND)
-    raise Failure("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror), CANNOT_RUN)
-
-
-def describe_missing(argv: list[str], paths: list[str]) -> str:
-    """Say what is missing: the command, its #! interpreter, or quotes."""
-    name = printable(argv[0])
-    for line in map(first_line, paths):
-        if line[:2] == b"#!":
-            wanted = line[2:].decode("utf-8", "replace").strip()
-            return "%s: cannot be executed: there is no %s" % (name, printable(wanted))
-    if argv[0] and argv[0] == setting("SEQEXEC_SHELL"):
-        return "%s: command not found (SEQEXEC_SHELL)" % name
-    hint = ""
-    if " " in name and len(argv) == 1:
-        hint = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
-    elif "/" not in name and first_line(name) != b"\0":
-        hint = "; the file of that name is called ./" + name
-    return "%s: command not found%s" % (name or "(an empty word)", hint)
-
-
-def first_line(path: str) -> bytes:
-    """Return a file's first line as the kernel reads it; NUL: no script."""
-    try:
-        if posix.stat(path).st_mode >> 12 == 8:  # a regular file: an open of a FIFO would wait
-            with open(path, "rb") as file:
-                return file.read(256).partition(b"\n")[0]
-    except (OSError, ValueError):
-        pass
-    return b"\0"
-
-
 # ---- running a command ---------------------------------------------------------------------------
 
 GUARD_PATIENCE = 5.0  # seconds that a memory guard has for its last words
@@ -3071,6 +2747,71 @@ def run_in_turn(claim: Claim, plan: Command) -> int:
     if status == 128:
         explain_git_failure(plan.gits)
     return status
+
+
+def real_shell() -> str:
+    """Return the shell behind -c, and for files that need one."""
+    return setting("SEQEXEC_SHELL") or "/bin/sh"
+
+
+def execute(
+    start: Callable[..., int], argv: list[str], paths: list[str], environ: dict[bytes, bytes]
+) -> int:
+    """Start a command by posix_spawn or execve. Return what start does.
+
+    Raise Failure with 126 or 127 where that cannot be done. A file without a
+    run bit or #! is a script to a shell, and so is one whose #! names this very
+    file, or it would start itself for ever.
+    """
+    import errno
+
+    head = first_line(argv[0]).decode("utf-8", "surrogateescape") if "/" in argv[0] else ""
+    if head[:2] == "#!" and head.rstrip().endswith(__file__.rpartition("/")[2]):
+        argv, paths = [real_shell(), *argv], find_command(real_shell(), environ)
+    worst, name = OSError(), argv[0]
+    for path in paths:
+        try:
+            return start(path, argv, environ)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            worst, name = error, path
+    may_be_script = worst.errno in (errno.ENOEXEC, errno.EACCES) and argv[0] != real_shell()
+    line = first_line(name) if may_be_script else b"\0"
+    if b"\0" not in line and line[:4] != b"\x7fELF":
+        shell = find_command(real_shell(), environ)
+        return execute(start, [real_shell(), name] + argv[1:], shell, environ)
+    if not worst.errno:
+        raise Failure(describe_missing(argv, paths), NOT_FOUND)
+    raise Failure("%s: cannot be executed: %s" % (printable(argv[0]), worst.strerror), CANNOT_RUN)
+
+
+def describe_missing(argv: list[str], paths: list[str]) -> str:
+    """Say what is missing: the command, its #! interpreter, or quotes."""
+    name = printable(argv[0])
+    for line in map(first_line, paths):
+        if line[:2] == b"#!":
+            wanted = line[2:].decode("utf-8", "replace").strip()
+            return "%s: cannot be executed: there is no %s" % (name, printable(wanted))
+    if argv[0] and argv[0] == setting("SEQEXEC_SHELL"):
+        return "%s: command not found (SEQEXEC_SHELL)" % name
+    hint = ""
+    if " " in name and len(argv) == 1:
+        hint = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
+    elif "/" not in name and first_line(name) != b"\0":
+        hint = "; the file of that name is called ./" + name
+    return "%s: command not found%s" % (name or "(an empty word)", hint)
+
+
+def first_line(path: str) -> bytes:
+    """Return a file's first line as the kernel reads it; NUL: no script."""
+    try:
+        if posix.stat(path).st_mode >> 12 == 8:  # a regular file: an open of a FIFO would wait
+            with open(path, "rb") as file:
+                return file.read(256).partition(b"\n")[0]
+    except (OSError, ValueError):
+        pass
+    return b"\0"
 
 
 def say_verbose(plan: Plan, what: str) -> None:
@@ -4007,6 +3748,250 @@ def explain_git_failure(calls: list[GitCall]) -> None:
             say("%s: %s" % found)
 
 
+# BEGIN SHARED people
+# ---- what people see -----------------------------------------------------------------------------
+
+HELD_LONG = 600.0  # seconds without a command inside after which a held turn's waiters say so
+CROWD = 40  # waiters; in a longer queue kept places count, too: a look at each costs too much
+REPEAT = 30.0  # seconds after which the waiting line is repeated where it cannot update itself
+
+# The estimate. tests/bench/bench_estimate.py chose these: no estimate is better than a wrong one.
+EARLIER_LINES = 400  # of the history that are looked at
+EARLIER_RUNS = 5  # of one command, no fewer and no more: what it took last year says little
+LARGEST_SPREAD = 0.3  # between the shortest and the longest, as a part of what is likely
+
+
+def seconds_since(text: str) -> float:
+    """Return the seconds since an epoch second; 0 for junk, the future."""
+    try:
+        return max(0.0, min(time.time() - float(text), 1e9))
+    except ValueError:
+        return 0.0
+
+
+def clock_time(text: str) -> str:
+    """Return the local time of an epoch second; now, for junk or the future."""
+    return time.strftime("%H:%M:%S", time.localtime(time.time() - seconds_since(text)))
+
+
+class Screen:
+    """The waiting line. On a terminal it updates itself. Elsewhere, and in the
+    background, it is printed at a change and every REPEAT seconds."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.silence = float("inf") if plan.quiet else plan.silence
+        self.is_terminal = can_move_cursor(2)
+        self.shown: tuple[object, ...] = ()  # what the last printed line was about
+        self.at = -REPEAT
+
+    def update(self, claim: Claim, blocker: Entry, waited: float) -> float:
+        """Say what blocks this process, if that is new. Return the seconds
+        until there may be more to say. A waiter behind its own shell job is
+        silent for REPEAT seconds: people see that one at work."""
+        process = blocker.process
+        is_own_job = self.is_terminal and process is not None and process.pgid == posix.getpgrp()
+        silence = max(self.silence, REPEAT if is_own_job else 0.0)
+        if waited < silence:
+            return silence - waited
+        if self.is_terminal and is_in_foreground() and not is_own_job:
+            width = terminal_width(2) - 1
+            head = TOOL + ": waiting, "
+            text = head + describe_wait(claim, blocker, max(1, width - len(head)), waited)
+            write_stderr(CLEAR_LINE + fit(text, width), 0)
+            Stderr.is_drawn = True
+            return 1.0
+        text = "waiting, " + describe_wait(claim, blocker, waited=waited)
+        topic = (claim.position, blocker.identity, "which is stopped" in text)
+        if topic != self.shown or waited - self.at >= REPEAT:
+            is_read = say(text, 0)
+            self.shown, self.at = (topic, waited) if is_read else (self.shown, waited + 1 - REPEAT)
+        return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
+
+    def clear(self) -> None:
+        """Take the line off the terminal, if it still is the last one there."""
+        if Stderr.is_drawn and is_in_foreground():
+            write_stderr("", 0)
+        Stderr.is_drawn = False
+
+
+def can_move_cursor(fd: int) -> bool:
+    """True for a terminal that understands more than lines."""
+    return posix.isatty(fd) and setting("TERM") not in ("", "dumb")
+
+
+def is_in_foreground() -> bool:
+    """True if this process's job has the terminal, or there are no jobs."""
+    try:
+        return posix.tcgetpgrp(2) == posix.getpgrp()
+    except OSError:
+        return True
+
+
+def terminal_width(fd: int) -> int:
+    """Return the columns of a terminal; 80 if they are not known."""
+    try:
+        return posix.get_terminal_size(fd).columns or 80
+    except OSError:
+        return 80
+
+
+def text_width(text: str) -> int:
+    """Return the columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    cells = [1 + (east_asian_width(c) in "WF") for c in text if category(c) not in ("Mn", "Me")]
+    return sum(cells)
+
+
+def fit(text: str, width: int) -> str:
+    """Cut a text to some columns of a terminal; "..." marks a cut."""
+    from itertools import accumulate
+
+    if text_width(text) <= width:
+        return text
+    return text[: sum(end <= width - 3 for end in accumulate(map(text_width, text)))] + "..."
+
+
+def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = REPEAT) -> str:
+    """Say the position, and the holder's PID, command and time.
+
+    room: columns of a terminal, 0 for any number. There the words are fewer,
+    and the command is cut.
+    """
+    queue = read_queue(claim.scope)
+    names = list(queue)
+    if len(names) <= CROWD:
+        names = [each for each in names if is_waiting(claim.scope, each)]
+    claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
+    ahead = [queue[each] for each in names[: claim.position - 1]]
+    holders = holders_in(claim.scope)
+    entry = holders[-1] if holders else blocker
+    place = "back at its place, " if claim.is_back and not room else ""
+    place += "%d of %d%s" % (claim.position, len(names), "" if room else " in the queue")
+    if not entry.pid:
+        return place + ", behind a lock that names no process"
+    before, after = place + ", behind PID %d%s (" % (entry.pid, entry.place), ")"
+    if entry.process and entry.state in "Tt":
+        after += ", stopped" if room else ", which is stopped"
+        after += terminal_of(entry.process) + ("" if room else ": continue or end it")
+    elif "since" in entry.record:
+        has_run = "which holds the turn" if "keeper" in entry.record else "which has run"
+        after += ", %s for %s" % ("running" if room else has_run, duration(entry.seconds))
+        idle = idle_seconds(claim.scope, entry) if "keeper" in entry.record else 0.0
+        if idle > HELD_LONG:
+            after += "; no command has run in it for " + duration(idle)
+        if len(holders) == 1:
+            after += estimate(claim, entry, ahead)
+    process, parent = blocker.process, posix.getppid()
+    if waited >= REPEAT and process and process.ppid == parent > 1:  # it may wait for both soon
+        after += "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
+    width = max(12, min(room - len(before + after), 60)) if room else 60
+    return before + printable(entry.command, width) + after
+
+
+def idle_seconds(scope: Scope, held: Entry) -> float:
+    """Return for how long no command has run inside a held turn."""
+    inner = inner_scope(scope, held.identity)
+    if inner is None:
+        return held.seconds
+    is_used = "alive" in owners(inner).values()
+    ended = 0.0 if is_used else time.time() - posix.fstat(inner.fd).st_mtime
+    posix.close(inner.fd)
+    return min(held.seconds, ended)
+
+
+def terminal_of(process: Process) -> str:
+    """Return " in pts/3", a process's terminal: major 136 to 143 is pts."""
+    major, minor = posix.major(process.tty), posix.minor(process.tty)
+    return " in pts/%d" % (minor + (major - 136) * 256) if 136 <= major <= 143 else ""
+
+
+def estimate(claim: Claim, running: Entry, ahead: list[bytes]) -> str:
+    """Return "; about 2 min": the time until all ahead have ended; or ""."""
+    commands = [running.command[:LONGEST_LINE].encode("utf-8", "backslashreplace")]
+    commands += [line.rpartition(b"\t")[0].split(b":", 2)[-1] for line in ahead]
+    history = read_lines(HISTORY, claim.scope.fd)[-EARLIER_LINES:]
+    seconds = expected_seconds(history, commands, running.seconds)
+    if seconds < 1:
+        return ""
+    unit = 1 if seconds < 10 else 5 if seconds < 60 else 60 if seconds < 3600 else 600
+    text = duration(round(seconds / unit) * unit)
+    return "; about " + text.replace(" 0 s", "").replace(" 0 min", "").replace(".0", "")
+
+
+def expected_seconds(history: list[bytes], commands: list[bytes], elapsed: float) -> float:
+    """Return the seconds until some commands have ended. The first one has run
+    for the elapsed seconds. Return 0 where a command has too few earlier runs,
+    or those differ too much."""
+    # 1700000000 0 0.0 12.3 10240 - make test
+    spread = likely = 0.0
+    for command in commands:
+        words = [line.split(b" ", 6) for line in history if line.endswith(b" - " + command)]
+        ran = [each[3] for each in words if each[6:] == [command] and each[1][:1] != b"-"]
+        took = [float(each) for each in ran if each.replace(b".", b"", 1).isdigit()]
+        took = sorted(took[-EARLIER_RUNS:])
+        if len(took) < EARLIER_RUNS or took[0] <= elapsed:
+            return 0.0
+        spread += took[-1] - took[0]
+        likely += took[len(took) // 2] - elapsed
+        elapsed = 0.0
+    return likely if spread <= LARGEST_SPREAD * likely < 1e9 else 0.0
+
+
+# ---- settings ------------------------------------------------------------------------------------
+
+SIZE_UNITS = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1048576.0}  # MB
+
+
+def number_setting(
+    *variables: str, default: Any = None, plan: Plan | None = None, option: str = ""
+) -> Any:
+    """Return the number that an option or a variable sets; note which.
+
+    Raise Failure for a text that is no number from 0 up. Without a plan, and
+    under -c, such a variable is named once and ignored: others export it.
+    """
+    units = SIZE_UNITS if option == "memory-limit" else {}
+    origins = [("--%s " % option, plan.given.get(option))] if plan else []
+    origins += [(name + "=", setting(name) or None) for name in variables]
+    for origin, text in [(origin, text) for origin, text in origins if text is not None]:
+        unit = units.get(text[-1:].upper(), 0.0)
+        try:
+            number = float(text[:-1] if unit else text) * (unit or 1.0)
+            if 0 <= number < 1e12 and "_" not in text and text.isascii():
+                if plan:
+                    plan.origin[option] = origin + text
+                return number
+        except ValueError:
+            pass
+        wrong = "%s=%s is not a number from 0 up" % (origin[:-1], printable(text, 60))
+        wrong += ", nor a size such as 512M or 2G" if units else ""
+        if plan and (origin[-1] == " " or not plan.is_shell):
+            raise Failure(wrong)
+        if wrong not in Stderr.named:
+            Stderr.named.add(wrong)
+            say(wrong + ": ignored")
+    return default
+
+
+def only_looks() -> bool:
+    """True if the make around this has -n or -q among its single letters."""
+    # MAKEFLAGS: nk -j4 --jobserver-auth=3,4 -- V=1
+    word = ("-" + setting("MAKEFLAGS")).split(" ")[0]
+    return word[:2] != "--" and "=" not in word and ("n" in word or "q" in word)
+
+
+def help_text() -> str:
+    """Return the part of this file's head that is for users."""
+    with open(__file__, encoding="utf-8") as file:
+        head = file.read(9999).split("\n# SPDX", 1)[1].split("# The protocol")[0]
+    return "\n".join(line[2:] for line in head.split("\n")[2:]).strip()
+
+
+# END SHARED people
+
 # ---- status and history --------------------------------------------------------------------------
 
 KINDS = ("holders", "waiters", "away", "stale")
@@ -4403,6 +4388,26 @@ def become_shell(plan: Command, words: list[str]) -> None:
     plan.line = words[place] if plan.is_line and place < len(words) else None
     plan.shown = printable(plan.line or " ".join(words))
 
+
+# BEGIN SHARED main
+# ---- main ----------------------------------------------------------------------------------------
+
+
+def main(argv: list[str]) -> int:
+    """Do what the command line says. Return the status; -N: die of signal N."""
+    try:
+        plan = parse_arguments(argv)
+        return plan if isinstance(plan, int) else run(plan)
+    except Failure as failure:
+        say(str(failure))
+        return failure.status
+    except Exception as error:
+        text = explain_oserror(error) if isinstance(error, OSError) else repr(error)
+        say("cannot go on: %s" % text)
+        return FAILED
+
+
+# END SHARED main
 
 if __name__ == "__main__":
     exit_like(main(sys.argv))
