@@ -88,7 +88,7 @@ for _seqexec_python in ${SEQEXEC_PYTHON:+"$SEQEXEC_PYTHON"} /usr/bin/python3 \
 do
   [ -z "${SEQEXEC_PYTHON-}" ] && ! [ -x "$_seqexec_python" ] || break
 done
-set -- -I -S -X utf8 -X no_debug_ranges -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c \
+set -- -I -S -X utf8 -X "ctype=${LC_CTYPE+=$LC_CTYPE}" -c \
   'import sys
 with open(sys.argv[1], "rb") as file: start = file.read(19999)
 exec(start.split(b"\n# -- start --\n")[1])' "$0" "$@"
@@ -124,10 +124,9 @@ def refuse_start(kind, error, trace):
     posix._exit(125)
 sys.excepthook = refuse_start
 s = posix.stat(__file__)
-base = posix.environ.get(b"SEQEXEC_DIR", b"").decode("utf-8", "surrogateescape") or "/tmp"
-cache = "%s/seqexec-cache-%d" % (base, posix.geteuid())
-cached = "%s/%s-%x-%x-%x-%x" % (
-    cache, sys.implementation.cache_tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
+cache = b"%s/seqexec-cache-%d" % (posix.environ.get(b"SEQEXEC_DIR") or b"/tmp", posix.geteuid())
+tag = sys.implementation.cache_tag.encode()
+cached = b"%s/%s-%x-%x-%x-%x" % (cache, tag, s.st_dev, s.st_ino, s.st_size, s.st_ctime_ns)
 try:
     fd = posix.open(cached, posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOFOLLOW)
     a, b = posix.lstat(cache), posix.fstat(fd)
@@ -148,13 +147,17 @@ if sys.version_info < (3, 8):
 flag = __future__.annotations.compiler_flag
 with open(__file__, "rb") as file:
     source = file.read().replace(b"\nfrom __future__", b"\n#", 1)  # it would be read from disk
-code = compile(source, __file__, "exec", flag, True, 2)
+def bare(code):  # without line numbers: no traceback is shown, and a start loads a fifth less
+    consts = tuple(bare(each) if hasattr(each, "co_code") else each for each in code.co_consts)
+    table = "co_lnotab" if sys.version_info < (3, 10) else "co_linetable"
+    return code.replace(**{"co_consts": consts, table: b""})
+code = bare(compile(source, __file__, "exec", flag, True, 2))
 # It is kept for the next start, in a directory of this user. Its name has the file's inode, size
 # and change time and the Python version. A change of the content changes the ctime, which no
 # process can set (inode(7)). The newest 20 files stay, of all copies and Pythons. A failure is
 # silent.
 flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-temporary = "%s.%d.new" % (cached, posix.getpid())
+temporary = b"%s.%d.new" % (cached, posix.getpid())
 try:
     try:
         posix.mkdir(cache, 0o700)
@@ -167,7 +170,7 @@ try:
     posix.write(fd, marshal.dumps(code))  # not all: a start compiles again
     posix.close(fd)
     posix.rename(temporary, cached)
-    paths = [cache + "/" + name for name in posix.listdir(cache)]
+    paths = [cache + b"/" + name for name in posix.listdir(cache)]
     for path in sorted(paths, key=lambda path: posix.lstat(path).st_mtime)[:-20]:
         posix.unlink(path)
 except OSError:
@@ -368,8 +371,13 @@ PAGE_SIZE = posix.sysconf("SC_PAGE_SIZE")
 
 def read_file(path: str) -> bytes:
     """Return what a file of /proc holds. Raise OSError."""
-    with open(path, "rb", 0) as file:
-        return file.read()
+    fd, data = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC), b""
+    try:
+        while piece := posix.read(fd, 65536):
+            data += piece
+        return data
+    finally:
+        posix.close(fd)
 
 
 def read_proc(pid: int, name: str) -> bytes | None:
