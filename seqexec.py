@@ -3739,9 +3739,10 @@ def find_obstacle(call: GitCall) -> tuple[str, str] | None:
         if status:
             age = max(0.0, time.time() - status.st_mtime)
             text = "git's lock file %s is %s old and " % (printable(path), duration(age))
-            owners = [git for git in gits if git.may_be_in(call, which) and read_process(git.pid)]
-            if owners:
-                text += "may belong to " + describe_process(owners[0].pid)
+            found = [read_process(git.pid) for git in gits if git.may_be_in(call, which)]
+            living = [each.pid for each in found if each and each.state not in "ZX"]
+            if living:
+                text += "may belong to " + describe_process(living[0])
                 return text, "try again when it is gone"
             if age < STALE:
                 return text + "belongs to a git that lives", "try again, and do not remove it"

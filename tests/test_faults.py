@@ -181,7 +181,7 @@ def test_a_command_that_is_forked_but_not_yet_executed_keeps_its_dead_wrappers_l
     project: Project, tool: Tool
 ) -> None:
     """The wrapper is killed there. The command must not start beside the next one."""
-    delayed = Delayed(project, tool, 1.5)
+    delayed = Delayed(project, tool, 5)
     os.kill(delayed.process.pid, signal.SIGKILL)
     check = "[ -e /proc/%d/stat ] && grep -v ' [ZX] ' /proc/%d/stat; echo ran" % ((delayed.command,) * 2)
     done = project.run(tool.wrap(shell(check)))
@@ -192,7 +192,7 @@ def test_a_command_that_is_forked_but_not_yet_executed_keeps_its_dead_wrappers_l
 
 @needs_strace
 def test_a_command_that_is_killed_before_it_is_executed_ends_its_run(project: Project, tool: Tool) -> None:
-    delayed = Delayed(project, tool, 1.5)
+    delayed = Delayed(project, tool, 5)
     os.kill(delayed.command, signal.SIGKILL)
     assert ended(delayed.process) == -signal.SIGKILL
     assert not (project.path / "started").exists()
