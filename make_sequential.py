@@ -1136,14 +1136,6 @@ def owner_state(identity: Identity, path: str, scope: Scope, seconds: float = 0.
 
     An owner counts as alive until the kernel proves that it is dead. Gone: the
     owner has released its file, which it does before its flock ends.
-
-    A free flock proves the death of an owner under this kernel: one of this
-    boot, or of this host where boots have no ID. On a disk it is proof for
-    every owner, because a disk outlives a reboot and a change of the host's
-    name. NFS, tmpfs and overlays are no disks: their devices have no major
-    number. An owner beyond proof (another host, no flock) is dead after
-    ABANDONED seconds of silence. This process's monotonic clock measures the
-    silence: two hosts' clocks differ, and a clock may be set back.
     """
     fd, can_flock = -1, True
     try:
@@ -1169,17 +1161,32 @@ def owner_state(identity: Identity, path: str, scope: Scope, seconds: float = 0.
     if identity.version != FORMAT:
         text = "%s/%s is not of format %s: use the newest copy in the whole project, or remove it"
         raise Failure((text + " when nothing runs") % (scope.path, printable(path), FORMAT))
-    own, now = own_identity(), time.monotonic()
-    is_local = identity.host == own.host or identity.boot == own.boot != "0"
-    if can_flock and (is_local or posix.major(status.st_dev) > 0):
-        return "dead"
-    key, stamp = (identity, status.st_ino), status.st_mtime_ns
+    is_proof = can_flock and (is_near(identity) or posix.major(status.st_dev) > 0)
+    return "dead" if is_proof or is_abandoned(identity, status) else "alive"
+
+
+def is_near(identity: Identity) -> bool:
+    """Tell whether an identity is of this boot, or of a host of this name.
+
+    A free flock proves the death of an owner under this kernel. On a disk it is
+    proof for every owner, because a disk outlives a reboot and a change of the
+    host's name. NFS, tmpfs and overlays are no disks: their devices have no
+    major number.
+    """
+    own = own_identity()
+    return identity.host == own.host or identity.boot == own.boot != "0"
+
+
+def is_abandoned(identity: Identity, status: Any) -> bool:
+    """Tell whether an owner beyond proof (another host, no flock) has been
+    silent for ABANDONED seconds. This process's monotonic clock measures the
+    silence: two hosts' clocks differ, and a clock may be set back."""
+    key, stamp, now = (identity, status.st_ino), status.st_mtime_ns, time.monotonic()
     seen, since = Own.silent.get(key, (-1, now))
     if seen != stamp:
         Own.silent[key] = stamp, now
-        return "alive"
-    limit = number_setting("SEQEXEC_ABANDONED", default=ABANDONED)
-    return "dead" if now - since > limit else "alive"
+        return False
+    return bool(now - since > number_setting("SEQEXEC_ABANDONED", default=ABANDONED))
 
 
 def show_life(claim: Claim) -> None:
@@ -1492,11 +1499,7 @@ class Plan:
 
 def flock_within(fd: int, seconds: float, how: int = LOCK_SH, byte: int = -1) -> bool:
     """Sleep for a flock, or for the lock of a byte, which no fork inherits,
-    some seconds at most; False after them.
-
-    The interval makes good a tick just before the system call. The handler
-    raises once: a second time it would escape from the `finally`.
-    """
+    some seconds at most; False after them."""
 
     def take(how: int) -> None:
         if byte < 0:
@@ -1508,27 +1511,35 @@ def flock_within(fd: int, seconds: float, how: int = LOCK_SH, byte: int = -1) ->
         take(how | LOCK_NB)
         return True
     except BlockingIOError:
-        if seconds <= 0:
-            return False
-    armed: list[bool] = []
+        return seconds > 0 and ends_within(seconds, lambda: take(how))
+
+
+def ends_within(seconds: float, sleep: Callable[[], None]) -> bool:
+    """Sleep in a system call, some seconds at most; False after them.
+
+    The interval makes good a tick just before the system call. The handler
+    raises once: a second time it would escape from the `finally`.
+    """
+
+    def ignore(signum: int, frame: object) -> None:
+        pass
 
     def ring(signum: int, frame: object) -> None:
-        if armed:
-            armed.clear()
-            raise InterruptedError
+        _signal.signal(_signal.SIGALRM, ignore)
+        raise InterruptedError
 
     began = time.monotonic()
     left, interval = _signal.setitimer(_signal.ITIMER_REAL, 0)
-    before = _signal.signal(_signal.SIGALRM, ring)
+    before = _signal.signal(_signal.SIGALRM, ignore)
     mask = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGALRM})
     try:
         try:
-            armed.append(True)
+            _signal.signal(_signal.SIGALRM, ring)
             _signal.setitimer(_signal.ITIMER_REAL, max(min(seconds, left or seconds), 0.001), 0.5)
-            take(how)
+            sleep()
             return True
         finally:
-            armed.clear()
+            _signal.signal(_signal.SIGALRM, ignore)
     except InterruptedError:
         return False
     finally:
@@ -1563,9 +1574,8 @@ class Entry:
         self.state = process.state if process else "X" if self.is_ending else "?"
         self.place = ""  # where its PID counts, if not here
         if identity.version == FORMAT and identity.host and not shares_pids(identity):
-            own = own_identity()
-            is_near = identity.boot == own.boot != "0" or identity.host == own.host
-            self.place = " in another container" if is_near else " on " + printable(identity.host)
+            on_host = " on " + printable(identity.host)
+            self.place = " in another container" if is_near(identity) else on_host
 
 
 def entries(scope: Scope) -> Iterator[Entry]:
@@ -2399,12 +2409,9 @@ def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
 
 def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     """Be the keeper: hold the turn until the process has ended."""
-    assert plan.kept
     become_daemon(claim)
     settle(claim)
-    nested: Scope | None = None
-    beat = IDLE_LOOK if gives_back else HEARTBEAT
-    idle = 0
+    nested, idle, beat = None, 0, IDLE_LOOK if gives_back else HEARTBEAT
     try:
         if plan.is_held:
             name_keeper(claim)
@@ -2412,14 +2419,13 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
             show_life(claim)
             if gives_back:  # not without the scope: its flock keeps out a line that comes late
                 nested = nested or inner_scope(claim.scope, claim.identity)
-                is_idle = nested is not None and persist(flock_within, nested.fd, 0.0, LOCK_EX)
-                idle = idle + 1 if is_idle else 0
+                idle = idle + 1 if nested and persist(flock_within, nested.fd, 0.0, LOCK_EX) else 0
                 if nested and 0 < idle < IDLE_LOOKS:
                     flock(nested.fd, LOCK_UN)
     except KeyboardInterrupt:
         _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     try:
-        if (gives_back or plan.is_held) and idle < IDLE_LOOKS:  # calls inside may still run
+        if idle < IDLE_LOOKS and (gives_back or plan.is_held):  # calls inside may still run
             nested = nested or inner_scope(claim.scope, claim.identity)
             while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
                 show_life(claim)
@@ -2439,7 +2445,6 @@ def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
     release(claim)
     if nested:  # a line that enters now finds its holder gone; leave_belt() may have forked
         flock(nested.fd, LOCK_UN)
-        posix.close(nested.fd)
         sweep_nested(claim.scope)
 
 

@@ -454,7 +454,7 @@ def changed(project: Project, directory: Path, *changes: tuple[str, str]) -> str
 
 def believing_nothing(project: Project, directory: Path, *changes: tuple[str, str]) -> str:
     """Return the path of a copy to which no flock proves an owner's death, as on a network's file system."""
-    proof = "    is_local = identity.host == own.host"
+    proof = "    is_proof = can_flock"
     return changed(project, directory, (proof, "    can_flock = False\n" + proof), *changes)
 
 

@@ -43,6 +43,8 @@ def test_a_file_says_what_it_is(name: str) -> None:
     assert re.search(r'^__version__ = "\d+\.\d+', text, re.MULTILINE)
     assert (ROOT / name).stat().st_mode & 0o111 == 0o111
     assert [line for line in text.splitlines() if len(line) > 100] == []
+    functions = [each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.FunctionDef)]
+    assert [each.name for each in functions if (each.end_lineno or 0) - each.lineno >= 40] == []
 
 
 @pytest.mark.parametrize("name", FILES)

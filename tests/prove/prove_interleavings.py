@@ -151,8 +151,8 @@ a keeper does not wait for its make, in keep: a make and a command, one killed
 -while idle < IDLE_LOOKS and not
 +while False and not
 a keeper gives back a turn in which a line runs, in keep: a line of a make and its keeper, deeper
--idle + 1 if is_idle else 0
-+idle + 1 if nested else 0
+-idle + 1 if nested and
++idle + 1 if nested or
 a keeper frees the inner flock before it gives back, in keep: a line of a make and its keeper, three switches
 -0 < idle < IDLE_LOOKS:
 +0 < idle:

@@ -201,7 +201,7 @@ MUTANTS = [
     ),
     Mutant(
         "a caller's timer is forgotten",
-        "ring",  # and what is behind it in flock_within()
+        "ring",  # and what is behind it in ends_within()
         (("        if left:", "        if False:"),),
         ("test_order.py", "-k", "timer"),
     ),
@@ -457,7 +457,7 @@ MUTANTS = [
     Mutant(
         "a make's turn is given back at the first line's end",
         "keep",
-        (("idle + 1 if is_idle else 0", "idle + 1 if nested else 0"),),
+        (("idle + 1 if nested and", "idle + 1 if nested or"),),
         ("test_keepers.py", "-k", "as_long_as_a_line"),
     ),
     Mutant(
