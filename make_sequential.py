@@ -1985,10 +1985,10 @@ def with_inner(scope: Scope) -> Iterator[Scope]:
 # Only /proc tells; elsewhere there are no pipes.
 
 
-def pipe_ends(pid: int) -> set[tuple[str, int]]:
-    """Return a process's ends of pipes: a name, and 0 to read or 1 to write. A
-    pipe whose two ends it has does not count."""
-    found: set[tuple[str, int]] = set()
+def pipe_ends(pid: int) -> set[int]:
+    """Return a process's ends of pipes: each one's inode, negative for the end
+    to write to. A pipe whose two ends it has does not count."""
+    found: set[int] = set()
     here = "%s/%d/fd/" % (PROC, pid)
     try:
         fds = posix.listdir(here) if PROC else []
@@ -1996,18 +1996,13 @@ def pipe_ends(pid: int) -> set[tuple[str, int]]:
         fds = []
     for fd in fds:
         try:
-            target = posix.readlink(here + fd)
-            if target.startswith("pipe:["):  # the link's mode tells how it is open: proc_pid_fd(5)
-                mode = posix.lstat(here + fd).st_mode
-                found |= {(target, side) for side, bit in enumerate((0o400, 0o200)) if mode & bit}
+            target = posix.readlink(here + fd)  # pipe:[4242]
+            if target[:6] == "pipe:[":  # the link's mode tells how it is open: proc_pid_fd(5)
+                mode, inode = posix.lstat(here + fd).st_mode, int(target[6:-1])
+                found |= {end for end, bit in ((inode, 0o400), (-inode, 0o200)) if mode & bit}
         except OSError:  # closed by now
             pass
-    return found - other_ends(found)
-
-
-def other_ends(ends: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Return the opposite ends of some pipes."""
-    return {(pipe, 1 - side) for pipe, side in ends}
+    return {end for end in found if -end not in found}
 
 
 class Pipes:
@@ -2016,71 +2011,64 @@ class Pipes:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.own = [each.pid for each in own_ancestors()]
-        self.known: dict[int, set[tuple[str, int]]] = {}
-        self.table: dict[int, Process] = {}
+        self.known: dict[int, set[int]] = {}
+        self.table: dict[int, Process] | None = None
 
-    def ends(self, pids: Iterable[int]) -> set[tuple[str, int]]:
+    def ends(self, pids: Iterable[int]) -> set[int]:
         """Return the ends that some processes have, each read once."""
-        found: set[tuple[str, int]] = set()
+        found: set[int] = set()
         for pid in pids:
             if pid not in self.known:
                 self.known[pid] = pipe_ends(pid)
             found |= self.known[pid]
         return found
 
-    def starts(self, owner: Entry) -> set[tuple[str, int]]:
-        """Return the ends that may lead to an owner: of this process, and of
-        its ancestors below the first common one."""
-        if not owner.process or not self.ends(self.own):
-            return set()
-        common = {each.pid for each in ancestors(owner.process.pid)}.intersection(self.own[1:])
-        return self.ends(set(self.own) - common) - self.ends(common)
-
     def members(self, owner: Entry) -> set[int]:
         """Return the processes with an owner's ends; all of a kept turn."""
         pids = {owner.process.pid} if owner.process else set()
         if "for" in owner.record:
-            pids |= {each.pid for each in descendants(self.table, pids)}
+            pids |= {each.pid for each in descendants(self.table or {}, pids)}
         return pids.difference(self.own[:1])
 
     def lineage(self, owner: Entry) -> set[int]:
         """Return an owner's members and their ancestors."""
         return {each.pid for pid in self.members(owner) for each in ancestors(pid, self.table)}
 
-    def routes(
-        self, owner: Entry, waiters: set[int]
-    ) -> Iterator[tuple[set[tuple[str, int]], set[int]]]:
+    def starts(self, owner: Entry) -> set[int]:
+        """Return the ends that may lead to an owner: of this process, and of
+        its ancestors below the first common one."""
+        common = self.lineage(owner).intersection(self.own[1:])
+        return self.ends(set(self.own) - common) - self.ends(common)
+
+    def ways(self, owner: Entry, waiters: set[int]) -> Iterator[list[int]]:
         """Yield the shortest way of data from each end to an owner: the ends on
-        this side, and the filters between them."""
+        this side."""
         members, session = self.members(owner), posix.getsid(0)
-        others = {pid for pid, each in self.table.items() if each.sid == session}
-        others -= self.lineage(owner).intersection(self.own[1:]) | waiters
+        filters = {each.pid for each in (self.table or {}).values() if each.sid == session}
+        filters -= self.lineage(owner).intersection(self.own[1:]) | waiters
         for start in self.starts(owner):
-            filters: set[int] = set()
-            ways = {start: ({start}, filters)}
-            for pipe, side in (queue := [start]):
-                ends, filters = ways[pipe, side]
-                here = {pid for pid in members | others if (pipe, 1 - side) in self.ends([pid])}
+            ways = {start: [start]}
+            for end in (queue := [start]):
+                here = {pid for pid in members | filters if -end in self.ends([pid])}
                 if here & members:
-                    yield ends, filters
+                    yield ways[end]
                     break
-                pairs = [(pid, end) for pid in here for end in self.ends([pid])]
-                for pid, further in pairs:
-                    if further[1] == side and further not in ways:
-                        ways[further] = ends | {further}, filters | {pid}
+                for further in self.ends(here):
+                    if further * start > 0 and further not in ways:
+                        ways[further] = [*ways[end], further]
                         queue.append(further)
 
-    def uses(self, owner: Entry, ends: set[tuple[str, int]], filters: set[int]) -> bool:
+    def uses(self, owner: Entry, way: list[int]) -> bool:
         """Tell whether another owner, or an ancestor of it, uses an end of a
         way already.
 
-        The filters on the way do not count: tee goes on only when both of its
+        A filter on the way does not count: tee goes on only when both of its
         readers do. Neither do the ends that a process has from such a filter:
         `paste <(a) <(b)`.
         """
-        pids = self.lineage(owner)
-        leaked = self.ends(pids & filters)
-        return not ends.isdisjoint(self.ends(pids - filters) - leaked)
+        pids, steps = self.lineage(owner), [{-end, to} for end, to in zip(way, way[1:])]
+        filters = {pid for pid in pids for step in steps if step <= self.ends([pid])}
+        return bool(self.ends(pids - filters).difference(self.ends(filters)).intersection(way))
 
     def look(self) -> tuple[bool, bool]:
         """Tell whether a way leads ahead, and whether this process may join.
@@ -2099,9 +2087,9 @@ class Pipes:
             rivals = [each for each in ahead if each is not owner]
             runs = self.claim.scope.outer or owner.record.keys() & {"child", "kept"}
             can_join = owner.holds and runs  # else it may wait for the checkout
-            for way in self.routes(owner, waiters):
+            for way in self.ways(owner, waiters):
                 leads = True
-                if can_join and not any(self.uses(rival, *way) for rival in rivals):
+                if can_join and not any(self.uses(rival, way) for rival in rivals):
                     return True, True
         return leads, False
 
@@ -2110,9 +2098,10 @@ def find_pipes(claim: Claim, blocker: Entry) -> Pipes | None:
     """Return this process's pipes, None if none may lead ahead: most lead to an
     ancestor, such as a harness, and not to an owner."""
     pipes = Pipes(claim)
-    for owner in holders_in(claim.scope) + ([] if blocker.holds else [blocker]):
-        held = pipes.ends([owner.process.pid] if owner.process else [])
-        if pipes.starts(owner) - other_ends(pipes.ends(pipes.own) - held):
+    ends = pipes.ends(pipes.own)
+    for owner in holders_in(claim.scope) + ([] if blocker.holds else [blocker]) if ends else []:
+        above = ends - pipes.ends([owner.process.pid]) if owner.process else ends
+        if owner.process and pipes.starts(owner) - {-end for end in above}:
             return pipes
     return None
 

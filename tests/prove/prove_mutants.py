@@ -285,7 +285,7 @@ MUTANTS = [
     Mutant(
         "several at one end of a pipe join",
         "uses",
-        (("        return not ends", "        return False and not ends"),),
+        (("        return bool(self", "        return False and bool(self"),),
         ("test_nesting.py", "-k", "one_end_of_a_pipe"),
     ),
     Mutant(
