@@ -2648,8 +2648,6 @@ def append_line(name: str, line: str, scope: Scope) -> None:
 # long as that make lives. A line that runs another make in its place was dropped: it loses -o, -W
 # and -f, and adds a MAKELEVEL and "Entering directory".
 
-HALF_READ = 4096  # bytes: a makefile up to this size is read at once, a longer one while make waits
-
 
 def hold(plan: Call) -> int:
     """Take the turn for the make that has called this; print the chain of
@@ -2678,22 +2676,10 @@ def hold(plan: Call) -> int:
         raise Failure(usage)
     words = ["make"] + read_command(make.pid).split(" ")[1:]
     plan.shown = label_of() + printable(" ".join(words))
-    before = makefiles()
     claim = take_turn(plan)
-    after = makefiles()
-    if any(file[0] > HALF_READ and after.get(each, file) != file for each, file in before.items()):
-        release(claim)
-        text = "a makefile has changed while make waited, which had read half of it: run make again"
-        raise Failure(text)
-    chain = setting("SEQEXEC_RUN")
     leave_keeper(claim, plan)
+    chain = setting("SEQEXEC_RUN")
     return show((chain + ":" if chain else "") + claim.identity)
-
-
-def makefiles() -> dict[int, tuple[int, int]]:
-    """Return the inode, size and last change of each makefile here."""
-    found = [look_up(name) for name in MAKEFILES]
-    return {each.st_ino: (each.st_size, each.st_mtime_ns) for each in found if each}
 
 
 def is_part_of_a_turn(scope: Scope, make: Process) -> bool:
@@ -2999,8 +2985,6 @@ def split_options(given: dict[str, str], words: list[str]) -> list[str]:
         option, equals, value = word.partition("=")
         if option[:6] != "--seq-":
             rest.append(word)
-            if "seq-make" in given and word[:1] != "-":
-                break  # `--seq-make env make_sequential.py --seq-wait 1`: the inner one's
         elif option in VALUES and (equals or words):
             given[option[2:]] = value if equals else words.pop(0)
         elif option in VALUES:
@@ -3072,20 +3056,17 @@ def project_of(words: list[str]) -> str:
     return project_root(os.path.realpath(os.path.join(*places)))
 
 
-def go_to_root(words: list[str]) -> None:
-    """Go to the root if only it has a makefile; not with -C, -f, -v or -h."""
-    given = {letter for letter, _ in make_options(words)}
-    if given & set("Cfvh") or MAKEFILES & set(posix.listdir(".")):
-        return
-    root = project_root()
-    if MAKEFILES & set(posix.listdir(root)):
-        say("no makefile in %s: runs in %s" % (printable(posix.getcwd()), printable(root)))
-        posix.chdir(root)
-
-
 def run(plan: Call) -> int:
-    """Be make, in its turn. Return only where there is no make."""
-    go_to_root(plan.words)
+    """Be make, in its turn. Return only where there is no make.
+
+    If only the root has a makefile, make runs there; not with -C, -f, -v or -h.
+    """
+    given = {letter for letter, _ in make_options(plan.words)}
+    if not given & set("Cfvh") and not MAKEFILES & set(posix.listdir(".")):
+        root = project_root()
+        if MAKEFILES & set(posix.listdir(root)):
+            say("no makefile in %s: runs in %s" % (printable(posix.getcwd()), printable(root)))
+            posix.chdir(root)
     if asks_only(plan.words):
         return become_make(plan, command_environment(Identity()))
     plan.project = project_of(plan.words)
@@ -3103,16 +3084,15 @@ def become_make(plan: Call, environ: dict[bytes, bytes]) -> int:
     """Execute make in place of this process. Raise Failure with 126 or 127."""
     for signum in _signal.SIGPIPE, _signal.SIGXFSZ:
         _signal.signal(signum, _signal.SIG_DFL)
-    name = printable(plan.argv[0])
+    text, status = "command not found", NOT_FOUND
     for path in find_command(plan.argv[0], environ):
         try:
             posix.execve(path, plan.argv, environ)
         except (FileNotFoundError, NotADirectoryError):
-            continue
+            pass
         except OSError as error:
-            text = "%s: cannot be executed: %s" % (name, error.strerror)
-            raise Failure(text, CANNOT_RUN) from None
-    raise Failure("%s: command not found" % (name or "(an empty word)"), NOT_FOUND)
+            text, status = "cannot be executed: %s" % error.strerror, CANNOT_RUN
+    raise Failure("%s: %s" % (printable(plan.argv[0]), text), status)
 
 
 # BEGIN SHARED main

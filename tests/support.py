@@ -435,7 +435,10 @@ class MakeTool(Tool):
         options = [] if wait is None else ["--seq-wait", str(wait)]
         options += ["--seq-quiet"] if quiet else []
         make = shutil.which("env") or "/usr/bin/env"
-        return [self.path, *options, "--seq-make", make, *map(os.fspath, command)]
+        options += ["--seq-make", make]
+        inner = list(map(os.fspath, command))
+        options += ["--"] if any(word[:6] == "--seq-" for word in inner) else []  # the inner one's
+        return [self.path, *options, *inner]
 
 
 TOOLS = {"seqexec": Tool, "make_sequential": MakeTool}

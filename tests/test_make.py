@@ -748,21 +748,6 @@ def test_the_turn_is_held_for_a_make_alone(project: Project, wrapper: str, scope
     assert not holder_pids(scope)
 
 
-@pytest.mark.skipif(not LINUX, reason="the files of another process")
-def test_a_makefile_that_changes_half_read_is_no_half_makefile(project: Project, tool: MakeTool) -> None:
-    path = project.path / "Makefile"
-    write_makefile(project, "# %s\n" % ("x" * 70) * 1000 + "all: ; @echo ran\n")
-    holder = Holder(project, tool)
-    waiting = project.start(["make", "-s"])
-    read_line(waiting, "stderr")
-    with path.open("r+b") as file:
-        file.write(path.read_bytes().replace(b"ran", b"new"))
-    assert holder.release() == 0
-    status, out, err = finish(waiting)
-    assert (status, out) == (2, b"") and b"has changed while make waited" in err
-    assert project.run(["make", "-s"]).stdout == b"new\n"
-
-
 def test_a_make_that_dies_while_it_waits_leaves_the_queue(
     project: Project, tool: MakeTool, scope: Path
 ) -> None:
