@@ -2678,8 +2678,7 @@ def hold(plan: Call) -> int:
     plan.shown = label_of() + printable(" ".join(words))
     claim = take_turn(plan)
     leave_keeper(claim, plan)
-    chain = setting("SEQEXEC_RUN")
-    return show((chain + ":" if chain else "") + claim.identity)
+    return show(command_environment(claim.identity)[b"SEQEXEC_RUN"].decode("utf-8", "replace"))
 
 
 def is_part_of_a_turn(scope: Scope, make: Process) -> bool:

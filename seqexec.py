@@ -2681,7 +2681,6 @@ class Command(Plan):
     line: str | None = None  # of a shell's -c
     paths: list[str] = []  # where the command may be
     gits: list[GitCall] = []  # the git commands that it starts with
-    is_background = False
     within: float | None = None  # seconds that a background run is followed for
     timeout = 0.0  # seconds, 0 none
     memory = ""  # MB; "0" none, "" the default
@@ -2690,8 +2689,6 @@ class Command(Plan):
 
 def run(plan: Command) -> int:
     """Run the command in its turn. Return its status, -N for signal N."""
-    if plan.is_background:
-        return start_background(plan)
     if "git" in plan.shown:
         plan.gits = git_calls(plan.argv, plan.line)
         if plan.gits and not any(git.writes for git in plan.gits) and not plan.timeout:
@@ -2719,18 +2716,15 @@ def run_in_turn(claim: Claim, plan: Command) -> int:
 
     A signal that comes during the wait for another git ends this process.
     """
-    held: list[int] = []
     try:
-        if plan.gits:
-            held = hold_repositories(plan, claim, plan.gits)
+        held = hold_repositories(plan, claim, plan.gits) if plan.gits else []
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
         job = Job(claim, plan)
         text = "runs, after %.1f s in the queue of %s"
         say_verbose(plan, text % (plan.waited, claim.scope.path))
-        status = job.start(mask)
-        if status is None:
-            status = job.supervise()
-            job.wait_for_leftovers(status)
+        job.start(mask)
+        status = job.supervise()
+        job.wait_for_leftovers(status)
     except Ended as ended:
         status = ended.args[0]
     except BaseException:  # nothing may run on without the lock
@@ -2823,7 +2817,7 @@ def say_verbose(plan: Plan, what: str) -> None:
 
 
 class Ended(Exception):
-    """Raised once the whole run was ended, with its status."""
+    """Raised once nothing of the run is left, with its status."""
 
 
 class Job:
@@ -2842,12 +2836,12 @@ class Job:
             (self.deadline, self.end_in_time),
         ]
 
-    def start(self, mask: set[int]) -> int | None:
-        """Start the command. Return None, or -N: signal N came before."""
+    def start(self, mask: set[int]) -> None:
+        """Start the command, unless a signal came before."""
         plan = self.plan
         for signum in _signal.sigpending() & ENDING_SIGNALS - mask:  # the terminal's, to this alone
             if _signal.getsignal(signum) is not _signal.SIG_IGN:
-                return -int(signum)
+                raise Ended(-signum)
         # BSD drops a blocked SIGCHLD that has no handler; ignored, it leaves no status: wait(2).
         _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
         seconds = _signal.setitimer(_signal.ITIMER_REAL, 0)[0]
@@ -2863,16 +2857,12 @@ class Job:
         self.pid = execute(spawn, plan.argv, plan.paths, environ)
         try:
             process = read_process(self.pid)
-        except OSError:  # the token still marks the run
-            process = None
-        record = "child %d %s\n" % (self.pid, process.start if process else "?")
-        if plan.waited:
-            record += "began %.3f\n" % (time.time() - time.monotonic() + self.began)
-        try:
+            record = "child %d %s\n" % (self.pid, process.start if process else "?")
+            if plan.waited:
+                record += "began %.3f\n" % (time.time() - time.monotonic() + self.began)
             write_all(self.claim.file, record.encode())
-        except OSError:  # a full disk: the token is enough
+        except OSError:  # a full disk, no descriptor: the token still marks the run
             pass
-        return None
 
     def supervise(self) -> int:
         """Wait for the command and relay signals. Return its status."""
@@ -3062,23 +3052,10 @@ def may_have_left(identity: Identity, pid: int) -> bool:
         last = int(read_file("/proc/loadavg").split()[-1])
         if PROC != "/proc" or not pid <= last < pid + 1000:
             return True
-        for each in range(pid + 1, last + 1):
-            environment = read_environment(each) if is_in_session(each) else None
-            if environment is not None and (not environment or identity.encode() in environment):
-                process = read_process(each)
-                if process and has_token(process, identity):
-                    return True
-        return False
+        found = filter(None, map(read_process, range(pid + 1, last + 1)))
+        return any(each.sid == posix.getsid(0) and has_token(each, identity) for each in found)
     except OSError:  # macOS; or a closer look will tell
         return True
-
-
-def is_in_session(pid: int) -> bool:
-    """True for a process of this one's session."""
-    try:
-        return posix.getsid(pid) == posix.getsid(0)
-    except OSError:  # it is gone
-        return False
 
 
 def next_signal(seconds: float) -> tuple[int, int]:
@@ -3174,7 +3151,8 @@ def lead(make: Process, kept: Plan, began: float) -> None:
 # file.
 
 OUTPUT = "output"
-STREAMS = "%d", "%d.err"  # of the first, or both, and of stderr if it goes elsewhere
+STREAMS = OUTPUT + "/%d", OUTPUT + "/%d.err"  # both in the first, or stderr apart
+RECORD = OUTPUT + "/%d.run"
 KEPT_OUTPUTS = 20  # runs, and those that have not ended
 LARGEST_OUTPUT = 10 << 20  # bytes of one file: of more, the first and the last part stay
 FIRST_PART, LAST_PART = 2 << 20, 4 << 20
@@ -3189,48 +3167,42 @@ FOR_EVER = 1e6  # seconds
 
 def start_background(plan: Command) -> int:
     """Queue the command. Return 0, or --follow's status."""
-    outputs = open_outputs()
-    gate = posix.open(".", DIRECTORY, dir_fd=outputs.fd)
+    scope = open_state(project_root())
+    gate = open_inside(scope, OUTPUT)
     flock_within(gate, TIDIER_PATIENCE, LOCK_EX)  # so that runs line up in the order of numbers
-    output = find_dropped(plan, outputs) if plan.within is not None else None
+    output = find_dropped(plan, scope) if plan.within is not None else None
     if not output:
-        new = new_run(plan, outputs)
+        new = new_run(plan, scope)
         reader, plan.ready = posix.pipe()
         if not posix.fork():
             return fork_runner(plan, new)
         try_close(plan.ready, new.record, *new.files)
         posix.read(reader, 1)  # until it has lined up: the order of two calls is that of their runs
-        output = Output(outputs, plan.number)
+        output = Output(scope, plan.number)
         output.take(0)  # before another call like this one looks for it
     posix.close(gate)
     return show("run %d" % plan.number) if plan.within is None else follow(plan, output)
 
 
-def open_outputs() -> Scope:
-    """Open the directory of the runs' files, inside the project's scope."""
-    scope = open_state(project_root())
-    return Scope("%s/%s" % (scope.path, OUTPUT), open_inside(scope, OUTPUT), scope.owner, scope)
-
-
-def new_run(plan: Command, outputs: Scope) -> Output:
+def new_run(plan: Command, scope: Scope) -> Output:
     """Give a run its number and a flocked record. Remove old runs that have
     ended."""
-    numbers = run_numbers(outputs)
+    numbers = run_numbers(scope)
     plan.number = max(numbers, default=0) + 1
-    old = [each for each in numbers[KEPT_OUTPUTS - 1 :] if not goes_on(outputs, each)]
+    old = [each for each in numbers[KEPT_OUTPUTS - 1 :] if not goes_on(scope, each)]
     for number in [plan.number, *old]:
-        for name in (*STREAMS, "%d.run"):
-            force_remove(name % number, outputs.fd)
-    output = Output(outputs, plan.number)
+        for name in (*STREAMS, RECORD):
+            force_remove(name % number, scope.fd)
+    output = Output(scope, plan.number)
     flock(output.record, LOCK_EX)
     lines = [b"status     -", PRINTED % (0, 0) + make_record(plan), *own_callers(plan)]
     write_all(output.record, b"\n".join(lines + [b"within\n"] * (plan.within is not None)))
     return output
 
 
-def run_numbers(outputs: Scope) -> list[int]:
+def run_numbers(scope: Scope) -> list[int]:
     """Return the numbers of the known background runs, newest first."""
-    names = [name[:-4] for name in posix.listdir(outputs.fd) if name.endswith(".run")]
+    names = [name[:-4] for name in list_directory(OUTPUT, scope.fd) if name.endswith(".run")]
     return sorted([int(name) for name in names if name.isdecimal() and name.isascii()])[::-1]
 
 
@@ -3241,27 +3213,27 @@ def own_callers(plan: Command) -> list[bytes]:
     return [b"caller " + name.encode("utf-8", "backslashreplace") for name in names]
 
 
-def goes_on(outputs: Scope, number: int, seconds: float = 0.0) -> bool:
+def goes_on(scope: Scope, number: int, seconds: float = 0.0) -> bool:
     """Tell whether a scribe is at a run's record; sleep while there is one."""
-    return sleep_on(own_identity(), "%d.run" % number, outputs, seconds)
+    return sleep_on(own_identity(), RECORD % number, scope, seconds)
 
 
-def own_runs(plan: Command, outputs: Scope, *wanted: bytes) -> list[int]:
+def own_runs(plan: Command, scope: Scope, *wanted: bytes) -> list[int]:
     """Return this caller's runs with these lines in their records: the nearest
     ancestor's first, and the newest of these."""
-    callers, numbers = own_callers(plan), run_numbers(outputs)
-    lines = {number: set(read_lines("%d.run" % number, outputs.fd)) for number in numbers}
-    return [each for caller in callers for each in numbers if lines[each] >= {caller, *wanted}]
+    lines = {each: set(read_lines(RECORD % each, scope.fd)) for each in run_numbers(scope)}
+    callers = own_callers(plan)
+    return [each for caller in callers for each in lines if lines[each] >= {caller, *wanted}]
 
 
-def find_dropped(plan: Command, outputs: Scope) -> Output | None:
+def find_dropped(plan: Command, scope: Scope) -> Output | None:
     """Return the run of an earlier call like this --within that has no onlooker
     any more, and goes on."""
     own = make_record(plan).split(b"\n")
     same = [line for line in own if line.startswith((b"command ", b"by "))]
-    for number in own_runs(plan, outputs, b"within", *same):
-        output = Output(outputs, number)
-        if goes_on(outputs, number) and output.take(SHORTENED):
+    for number in own_runs(plan, scope, b"within", *same):
+        output = Output(scope, number)
+        if goes_on(scope, number) and output.take(SHORTENED):
             return output
     return None
 
@@ -3280,11 +3252,11 @@ def fork_runner(plan: Command, output: Output) -> int:
     if not runner:
         close_others({plan.ready})
         Own.identity, Own.parents = Identity(), None
-        plan.is_background, plan.silence, plan.parent = False, float("inf"), posix.getppid()
+        plan.silence, plan.parent = float("inf"), posix.getppid()
         return run(plan)
     try:
         readers = [reader for reader, _ in pipes]
-        close_others({output.outputs.fd, output.record, *output.files, *readers})
+        close_others({output.scope.fd, output.record, *output.files, *readers})
         posix.chdir("/")
         write_down(output, readers, runner)
     finally:
@@ -3322,12 +3294,12 @@ def write_down(output: Output, readers: list[int], runner: int) -> None:
 class Output:
     """A run's output and record, and up to where onlookers have printed it."""
 
-    def __init__(self, outputs: Scope, number: int) -> None:
-        self.scope, self.outputs, self.number = outputs.outer or outputs, outputs, number
+    def __init__(self, scope: Scope, number: int) -> None:
+        self.scope, self.number = scope, number
         self.places, self.written = [0, 0], [0, 0]  # bytes of each stream; written by this scribe
         flags = posix.O_RDWR | posix.O_CREAT | FILE  # pwrite() appends where there is O_APPEND
-        self.record = open_inside(outputs, "%d.run" % number, flags)
-        self.files = [open_inside(outputs, name % number, APPEND) for name in STREAMS]
+        self.record = open_inside(scope, RECORD % number, flags)
+        self.files = [open_inside(scope, name % number, APPEND) for name in STREAMS]
 
     def take(self, seconds: float) -> bool:
         """Become the only onlooker, if no other one is there in time."""
@@ -3339,7 +3311,7 @@ class Output:
 
     def read(self, key: str) -> str:
         """Return a line of the record."""
-        return read_record("%d.run" % self.number, self.outputs.fd).get(key, "")
+        return read_record(RECORD % self.number, self.scope.fd).get(key, "")
 
     def shorten(self, seconds: float) -> None:
         """Leave out the middle of a long output, and mend the place in it, if
@@ -3387,16 +3359,15 @@ def follow(plan: Command, output: Output) -> int:
     is gone.
     """
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)  # a reader that has gone, as head does
-    outputs, scope = output.outputs, output.scope
+    scope, limit = output.scope, float("inf") if plan.within is None else plan.within
     shown = "run %d (%s)" % (output.number, printable(output.read("command"), 60))
     began, screen, pause = time.monotonic(), Screen(plan), 0.0
-    limit = float("inf") if plan.within is None else plan.within
     by_number = {each.record.get("run"): each for each in live_entries(scope)}
     end, waiter = began + limit, by_number.get(str(output.number))
     if not output.take(min(limit, FOR_EVER)):
         raise Failure("another onlooker follows %s" % shown, GAVE_UP)
     while True:
-        is_over = not goes_on(outputs, output.number, pause)
+        is_over = not goes_on(scope, output.number, pause)
         is_news = any([output.print_piece(which) for which in (0, 1)])
         if is_over and not is_news:
             break
@@ -3419,27 +3390,27 @@ def follow(plan: Command, output: Output) -> int:
 
 def named_run(plan: Command, text: str) -> Output:
     """Return a known run, or this caller's newest."""
-    outputs = open_outputs()
-    numbers = run_numbers(outputs)
-    found = [each for each in numbers if str(each) == text] if text else own_runs(plan, outputs)
+    scope = open_state(project_root())
+    numbers = run_numbers(scope)
+    found = [each for each in numbers if str(each) == text] if text else own_runs(plan, scope)
     if not found:
         what = "background run of this caller: name one"
         what = "run %s in this project" % printable(text, 20) if text else what
         known = ", ".join(map(str, numbers[:9])) or "none"
         raise Failure("there is no %s; known: %s" % (what, known))
-    return Output(outputs, found[0])
+    return Output(scope, found[0])
 
 
-def follow_by_number(plan: Command, text: str) -> int:
+def follow_run(plan: Command) -> int:
     """Do what --follow says."""
     limit = number_setting(plan=plan, option="wait")
     plan.within = 0.0 if "no-wait" in plan.given else limit
-    return follow(plan, named_run(plan, text))
+    return follow(plan, named_run(plan, plan.given["follow"]))
 
 
-def cancel(plan: Command, text: str) -> int:
+def cancel(plan: Command) -> int:
     """End a background run, queued or running."""
-    output = named_run(plan, text or "?")
+    output = named_run(plan, plan.given["cancel"] or "?")
     return end_runs(output.scope, str(output.number))
 
 
@@ -3460,7 +3431,7 @@ def hold(plan: Command) -> int:
     return show(command_environment(claim.identity)[b"SEQEXEC_RUN"].decode("utf-8", "replace"))
 
 
-def end_hold() -> int:
+def end_hold(_: Command) -> int:
     """Give back the held turn around this process. Return once it is free."""
     scope = enter_scope(project_root())
     around, identity = scope.outer, scope.identity
@@ -3479,17 +3450,15 @@ def end_hold() -> int:
 def drain(plan: Command) -> int:
     """Wait until no command runs or waits here. Raise Failure (75) in time."""
     scope, began = enter_scope(project_root()), time.monotonic()
-    limit = number_setting(plan=plan, option="drain") if plan.given["drain"] else None
-    while True:
-        found = live_entries(scope)
-        if not found:
-            return 0
-        left = TICK if limit is None else began + limit - time.monotonic()
+    limit = number_setting(plan=plan, option="drain") if plan.given["drain"] else float("inf")
+    while found := live_entries(scope):
+        last, left = found[-1], began + limit - time.monotonic()
         if left <= 0:
-            shown = (found[-1].pid, printable(found[-1].command, 60))
             text = "gave up after %s: %d still run or wait, the last is PID %d (%s)"
-            raise Failure(text % (duration(limit or 0), len(found), *shown), GAVE_UP)
-        sleep_on(found[-1].identity, found[-1].path, scope, min(left, TICK))
+            shown = (duration(limit), len(found), last.pid, printable(last.command, 60))
+            raise Failure(text % shown, GAVE_UP)
+        sleep_on(last.identity, last.path, scope, min(left, TICK))
+    return 0
 
 
 # ---- git -----------------------------------------------------------------------------------------
@@ -4011,8 +3980,8 @@ def scope_status(scope: Scope, root: str, table: dict[int, Process]) -> dict[str
         seen[entry.kind].append(shown)
     for inner in nested_scopes(scope):
         seen["nested"][str(inner.identity)] = scope_status(inner, root, table)
-    holder = seen["holders"][0] if seen["holders"] else None
-    return dict(seen, holder=holder, history=read_history(scope, 5))
+    seen.update(holder=(seen["holders"] or [None])[0], history=read_history(scope, 5))
+    return seen
 
 
 def status_entry(scope: Scope, entry: Entry, table: dict[int, Process]) -> dict[str, Any]:
@@ -4069,19 +4038,19 @@ def read_history(scope: Scope, most: int) -> list[dict[str, Any]]:
     return found
 
 
-def show_seen(what: str, as_json: bool) -> int:
+def show_seen(plan: Command) -> int:
     """Print the status or the history, as lines or as JSON."""
     import json
 
     root = project_root()
     scope, width = open_state(root), terminal_width(1)
-    if what == "history":  # whole lines for grep
+    if "history" in plan.given:  # whole lines for grep
         seen: Any = read_history(scope, 1000)
         lines = history_lines(seen, "%Y-%m-%d %H:%M:%S", width if posix.isatty(1) else 10**6)
     else:
         seen = scope_status(scope, root, read_processes())
         lines = status_lines(seen, width)
-    return show(json.dumps(seen, indent=2) if as_json else "\n".join(lines))
+    return show(json.dumps(seen, indent=2) if "json" in plan.given else "\n".join(lines))
 
 
 def status_lines(seen: dict[str, Any], width: int) -> list[str]:
@@ -4169,7 +4138,7 @@ def megabytes(size: int) -> str:
 # ---- looking and rescuing ------------------------------------------------------------------------
 
 
-def watch(root: str) -> int:
+def watch(_: Command) -> int:
     """Show the status each second, in place, until q or Ctrl-C."""
     import select
     import termios
@@ -4177,7 +4146,7 @@ def watch(root: str) -> int:
 
     if not posix.isatty(0) or not can_move_cursor(1):
         raise Failure("--watch wants a terminal that can move its cursor: use --status")
-    before = termios.tcgetattr(0)
+    root, before = project_root(), termios.tcgetattr(0)
     try:
         _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
         tty.setraw(0, termios.TCSADRAIN)  # Ctrl-C is a key here
@@ -4268,13 +4237,26 @@ def clean_up(scope: Scope, ended: set[Identity]) -> int:
 
 OPTIONAL = ["follow", "drain"]  # with a number or without
 VALUES = "timeout wait leftovers memory-limit project cancel within label end-orphans".split()
-LOOKS = "status watch history kill-all hold release help version json".split()  # no command
-LOOKS += [*OPTIONAL, "cancel", "end-orphans"]
 FLAGS = "background no-wait quiet verbose".split()
+LOOKS: dict[str, Callable[[Command], int]] = {  # these run no command
+    "help": lambda _: show(help_text()),
+    "version": lambda _: show("%s %s" % (TOOL, __version__)),
+    "status": show_seen,
+    "history": show_seen,
+    "json": show_seen,
+    "watch": watch,
+    "kill-all": lambda _: end_runs(open_state(project_root())),
+    "follow": follow_run,
+    "cancel": cancel,
+    "drain": drain,
+    "hold": hold,
+    "release": end_hold,
+    "end-orphans": end_orphans,
+}
 
 
 def parse_arguments(argv: list[str]) -> Command | int:
-    """Return the plan, or the status if the arguments only ask for a look."""
+    """Return the plan; the status of a look, or of a background run."""
     plan = Command()
     words = split_options(plan.given, argv[1:])
     if "project" in plan.given:
@@ -4286,7 +4268,8 @@ def parse_arguments(argv: list[str]) -> Command | int:
         return look(plan, looks, words)
     plan.is_shell = bool(words) and words[0][:1] in ("-", "+") and "--" not in plan.given
     apply_settings(plan)
-    if not words and (plan.is_background or posix.isatty(0)):
+    is_background = "background" in plan.given or plan.within is not None
+    if not words and (is_background or posix.isatty(0)):
         raise Failure("no command: see --help")
     if not words:
         plan.argv, plan.shown = [real_shell()], "commands from stdin"
@@ -4296,8 +4279,9 @@ def parse_arguments(argv: list[str]) -> Command | int:
         plan.argv, plan.shown = words, printable(" ".join(words))
     plan.shown = plan.label + plan.shown
     plan.leftovers = plan.leftovers or ("leave" if plan.is_line else "wait")
-    if plan.is_background:
+    if is_background:
         plan.is_line = False
+        return start_background(plan)
     return plan
 
 
@@ -4309,12 +4293,8 @@ def split_options(given: dict[str, str], words: list[str]) -> list[str]:
         if word == "--":
             given[word] = ""
             break
-        if option not in LOOKS + VALUES + FLAGS:
-            import difflib
-
-            near = difflib.get_close_matches(option, LOOKS + VALUES + FLAGS, 1)
-            hint = "did you mean --%s?" % near[0] if near else "see --help"
-            raise Failure("unknown option %s: %s" % (printable(word), hint))
+        if option not in (*LOOKS, *VALUES, *FLAGS):
+            raise Failure("unknown option %s: see --help" % printable(word))
         if equals and option not in VALUES + OPTIONAL:
             raise Failure("%s takes no value: see --help" % word)
         if option in VALUES and not equals and not words:
@@ -4332,25 +4312,10 @@ def look(plan: Command, looks: list[str], words: list[str]) -> int:
         text = "--%s runs no command, and here is one: %s"
         text = "--%s wants a number, not %s" if looks[0] in OPTIONAL else text
         raise Failure(text % (looks[0], printable(" ".join(words), 60)))
-    as_json = "json" in looks
     what = [each for each in looks if each != "json"] or ["status"]
-    if len(what) > 1 or as_json and what[0] not in ("status", "history"):
+    if len(what) > 1 or "json" in looks and what[0] not in ("status", "history"):
         raise Failure("--%s and --%s do not go together" % tuple((what + ["json"])[:2]))
-    actions: dict[str, Callable[[], int]] = {
-        "help": lambda: show(help_text()),
-        "version": lambda: show("%s %s" % (TOOL, __version__)),
-        "status": lambda: show_seen("status", as_json),
-        "history": lambda: show_seen("history", as_json),
-        "watch": lambda: watch(project_root()),
-        "kill-all": lambda: end_runs(open_state(project_root())),
-        "follow": lambda: follow_by_number(plan, plan.given["follow"]),
-        "cancel": lambda: cancel(plan, plan.given["cancel"]),
-        "drain": lambda: drain(plan),
-        "hold": lambda: hold(plan),
-        "release": end_hold,
-        "end-orphans": lambda: end_orphans(plan),
-    }
-    return actions[what[0]]()
+    return LOOKS[what[0]](plan)
 
 
 def apply_settings(plan: Command) -> None:
@@ -4365,7 +4330,6 @@ def apply_settings(plan: Command) -> None:
     plan.timeout = number_setting(*timeouts, default=0.0, plan=plan, option="timeout")
     plan.wait = number_setting("SEQEXEC_WAIT", plan=plan, option="wait")
     plan.within = number_setting(plan=plan, option="within")
-    plan.is_background = "background" in given or plan.within is not None
     if "no-wait" in given:
         plan.wait, plan.origin["wait"] = 0.0, "--no-wait"
     names = ("SEQEXEC_MEMORY_LIMIT_MB", "MEMORY_LIMIT_MB")

@@ -57,7 +57,7 @@ def assert_one_line(
 # What is said of the most likely mistakes is in test_messages.py as a whole.
 BAD_LINES = [
     ("--no-such-option true", "--no-such-option"),
-    ("--tiemout 3 true", "--timeout"),
+    ("--tiemout 3 true", "--tiemout"),
     ("--timeout -1 true", "--timeout"),
     ("--timeout nan true", "--timeout"),
     ("--timeout=1e true", "--timeout"),

@@ -152,7 +152,6 @@ END = "; status=$?; kill $holder; wait; exit $status"
 # A line of a shell in a checkout, its exit status, and what it prints on stderr.
 LINES = [
     ("mkdir gone; cd gone; rmdir ../gone; seqexec.py true", FAILED, "the current directory does not exist any more: *"),
-    ("seqexec.py --timout 5 true", FAILED, "unknown option --timout: did you mean --timeout?"),
     ("seqexec.py 'echo two'", NOT_FOUND, "echo two: command not found; *: seqexec -c 'echo two'"),
     ("seqexec.py sh -c 'sleep 2.5 & true'", 0, "the command has ended; waiting for *: PID * (sleep 2.5)"),
     ("SEQEXEC_ORPHANS=some seqexec.py sleep 0.5", 0, "SEQEXEC_ORPHANS=some is neither end nor wait: taken for wait"),

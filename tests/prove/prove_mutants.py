@@ -596,7 +596,7 @@ MUTANTS = [
     Mutant(
         "outputs of runs that go on are removed",
         "new_run",
-        ((" if not goes_on(outputs, each)", ""),),
+        ((" if not goes_on(scope, each)", ""),),
         ("test_background.py", "-k", "newest_outputs"),
     ),
     Mutant(
@@ -656,7 +656,7 @@ MUTANTS = [
     Mutant(
         "--drain waits for nothing",
         "drain",
-        (("        if not found:", "        if True:"),),
+        (("    while found := live_entries(scope):", "    while found := []:"),),
         ("test_places.py", "-k", "drain_waits"),
     ),
     Mutant(
