@@ -801,6 +801,8 @@ class Claim:
         self.position = 1  # in the queue, as last seen
         self.is_first = False  # in the queue, as it knows without a look
         self.queue = 0  # the inode of the queue, as last seen: only a rewriting changes the order
+        self.lines: dict[Identity, bytes] = {}  # of the queue, as last seen
+        self.holders: list[Entry] = []  # the living in the lock, as last seen
         self.is_back = False  # True once it has taken over a dead waiter's place
         self.keeps_place = False  # True once it has given up: another call may take over
         self.beat = time.monotonic()  # of the last sign of life
@@ -1372,7 +1374,7 @@ def read_queue(scope: Scope) -> dict[Identity, bytes]:
     found: dict[Identity, bytes] = {}
     for line in lines:
         identity = identity_in(line)
-        if identity in there and identity.is_valid():
+        if identity in there:
             found.setdefault(identity, line)
     return found
 
@@ -1628,6 +1630,7 @@ class Wait:
             waited = duration(time.monotonic() - self.began)
             text = "gave up after %s (%s)" % (waited, self.plan.origin.get("wait", "--wait"))
             if self.blocker:
+                claim.lines, claim.holders = read_queue(claim.scope), holders_in(claim.scope)
                 text += ": " + describe_wait(claim, self.blocker)
             claim.keeps_place = True
             text += "; call again within %d min: your place is kept" % (KEPT_PLACE / 60)
@@ -1681,7 +1684,8 @@ def wait_for_turn(claim: Claim, wait: Wait) -> None:
                     if take_lock(claim):
                         break
                     raise FileNotFoundError  # another process was faster
-                if blocker.holds and holder_around(claim.scope):
+                holders = claim.holders if blocker.holds else []
+                if any(is_inside(each.identity, each.record) for each in holders):
                     raise LostPlace
                 has_pipe, has_joined = join_pipeline(claim, blocker)
                 if has_joined:
@@ -1724,13 +1728,11 @@ def find_blocker(claim: Claim) -> Entry | None:
     scope, is_first, claim.is_first = claim.scope, claim.is_first, False
     if is_first and not scope.outer and not look_up(LOCK, scope.fd):
         return None
-    blocker = find_waiter_ahead(claim)
-    if blocker:
-        return blocker
+    ahead = find_waiter_ahead(claim)
     found = owners(scope)
-    for identity, state in found.items():
-        if state == "alive":
-            return Entry(scope, identity, LOCK)
+    claim.holders = [Entry(scope, each, LOCK) for each in found if found[each] == "alive"]
+    if ahead or claim.holders:
+        return ahead or claim.holders[0]
     for identity in found:
         recover(claim, Entry(scope, identity, LOCK))
     return None if found else find_legacy_holder(scope)
@@ -1747,7 +1749,8 @@ def find_waiter_ahead(claim: Claim) -> Entry | None:
     scope = claim.scope
     queue = look_up(QUEUE, scope.fd)
     claim.queue = queue.st_ino if queue else 0
-    names = list(read_queue(scope))
+    claim.lines = read_queue(scope)
+    names = list(claim.lines)
     if claim.identity not in names:
         raise LostPlace
     around, path = scope.outer, LOCK + "/" + scope.identity
@@ -1991,7 +1994,7 @@ def pipe_ends(pid: int) -> set[int]:
     found: set[int] = set()
     here = "%s/%d/fd/" % (PROC, pid)
     try:
-        fds = posix.listdir(here) if PROC else []
+        fds = posix.listdir(here)
     except OSError:
         fds = []
     for fd in fds:
@@ -2023,6 +2026,30 @@ class Pipes:
             found |= self.known[pid]
         return found
 
+    def common(self, owner: Entry) -> list[int]:
+        """Return the ancestors that an owner and this process share, nearest
+        first. Those above the first one are shared, too."""
+        process, above = owner.process, self.own[1:]
+        while process and process.pid not in above:
+            process = read_process(process.ppid)
+        return above[above.index(process.pid) :] if process else []
+
+    def may_lead(self, owner: Entry) -> bool:
+        """False where each end leads to an ancestor, such as a harness, and not
+        to an owner. The nearest ones often tell: one further up may have
+        hundreds of descriptors."""
+        if not owner.process:
+            return False
+        common = self.common(owner)
+        left = self.ends(set(self.own).difference(common))
+        for pid in self.own:
+            if not left:
+                break
+            ends = self.ends([pid])
+            left -= {-end for end in ends - self.ends([owner.process.pid])}
+            left -= ends if pid in common else set()
+        return bool(left)
+
     def members(self, owner: Entry) -> set[int]:
         """Return the processes with an owner's ends; all of a kept turn."""
         pids = {owner.process.pid} if owner.process else set()
@@ -2037,8 +2064,8 @@ class Pipes:
     def starts(self, owner: Entry) -> set[int]:
         """Return the ends that may lead to an owner: of this process, and of
         its ancestors below the first common one."""
-        common = self.lineage(owner).intersection(self.own[1:])
-        return self.ends(set(self.own) - common) - self.ends(common)
+        common = self.common(owner)
+        return self.ends(set(self.own).difference(common)) - self.ends(common)
 
     def ways(self, owner: Entry, waiters: set[int]) -> Iterator[list[int]]:
         """Yield the shortest way of data from each end to an owner: the ends on
@@ -2095,15 +2122,10 @@ class Pipes:
 
 
 def find_pipes(claim: Claim, blocker: Entry) -> Pipes | None:
-    """Return this process's pipes, None if none may lead ahead: most lead to an
-    ancestor, such as a harness, and not to an owner."""
-    pipes = Pipes(claim)
-    ends = pipes.ends(pipes.own)
-    for owner in holders_in(claim.scope) + ([] if blocker.holds else [blocker]) if ends else []:
-        above = ends - pipes.ends([owner.process.pid]) if owner.process else ends
-        if owner.process and pipes.starts(owner) - {-end for end in above}:
-            return pipes
-    return None
+    """Return this process's pipes, None if none may lead ahead."""
+    pipes, ahead = Pipes(claim), [] if blocker.holds else [blocker]
+    may_lead = PROC and any(map(pipes.may_lead, claim.holders + ahead))
+    return pipes if may_lead else None
 
 
 def join_pipeline(claim: Claim, blocker: Entry) -> tuple[bool, bool]:
@@ -2743,10 +2765,10 @@ class Screen:
             write_stderr(CLEAR_LINE + fit(text, width), 0)
             Stderr.is_drawn = True
             return 1.0
-        text = "waiting, " + describe_wait(claim, blocker, waited=waited)
-        topic = (claim.position, blocker.identity, "which is stopped" in text)
+        living_names(claim)
+        topic = (claim.position, blocker.identity, [each.state in "Tt" for each in claim.holders])
         if topic != self.shown or waited - self.at >= REPEAT:
-            is_read = say(text, 0)
+            is_read = say("waiting, " + describe_wait(claim, blocker, waited=waited), 0)
             self.shown, self.at = (topic, waited) if is_read else (self.shown, waited + 1 - REPEAT)
         return 1.0 if self.is_terminal else max(0.1, self.at + REPEAT - waited)
 
@@ -2803,14 +2825,9 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
     room: columns of a terminal, 0 for any number. There the words are fewer,
     and the command is cut.
     """
-    queue = read_queue(claim.scope)
-    names = list(queue)
-    if len(names) <= CROWD:
-        names = [each for each in names if is_waiting(claim.scope, each)]
-    claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
-    ahead = [queue[each] for each in names[: claim.position - 1]]
-    holders = holders_in(claim.scope)
-    entry = holders[-1] if holders else blocker
+    names = living_names(claim)
+    ahead = [claim.lines[each] for each in names[: claim.position - 1]]
+    entry = claim.holders[-1] if claim.holders else blocker
     place = "back at its place, " if claim.is_back and not room else ""
     place += "%d of %d%s" % (claim.position, len(names), "" if room else " in the queue")
     if not entry.pid:
@@ -2825,13 +2842,23 @@ def describe_wait(claim: Claim, blocker: Entry, room: int = 0, waited: float = R
         idle = idle_seconds(claim.scope, entry) if "keeper" in entry.record else 0.0
         if idle > HELD_LONG:
             after += "; no command has run in it for " + duration(idle)
-        if len(holders) == 1:
+        if len(claim.holders) == 1:
             after += estimate(claim, entry, ahead)
     process, parent = blocker.process, posix.getppid()
     if waited >= REPEAT and process and process.ppid == parent > 1:  # it may wait for both soon
         after += "; PID %d was started by the same parent, PID %d" % (process.pid, parent)
     width = max(12, min(room - len(before + after), 60)) if room else 60
     return before + printable(entry.command, width) + after
+
+
+def living_names(claim: Claim) -> list[Identity]:
+    """Return the waiters of the last look at the queue, and find the position
+    among them."""
+    names = list(claim.lines)
+    if len(names) <= CROWD:
+        names = [each for each in names if is_waiting(claim.scope, each)]
+    claim.position = names.index(claim.identity) + 1 if claim.identity in names else len(names)
+    return names
 
 
 def idle_seconds(scope: Scope, held: Entry) -> float:

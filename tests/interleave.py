@@ -594,7 +594,8 @@ class Code:
             while scope:
                 scopes.append((scope.path, scope.fd))
                 scope = scope.outer
-            fields = {**vars(claim), "scope": scopes, "position": 0}
+            looks = dict.fromkeys(("position", "lines", "holders"))  # a look sets them before they are read
+            fields = {**vars(claim), "scope": scopes, **looks}
             self.cut = place, repr(fields), more
 
     # The model in the place of the system.

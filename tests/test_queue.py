@@ -391,6 +391,32 @@ def test_a_reader_behind_a_stranger_joins_as_its_writer_begins(
     nothing_left(scope)
 
 
+ASKED = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("m", sys.argv[1])
+m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)
+claim = m.make_claim(m.enter_scope(sys.argv[2]), m.own_identity(), b"command looks")
+m.append_to_queue(claim, "looks")
+asked, pipe_ends = [], m.pipe_ends
+m.pipe_ends = lambda pid: asked.append(pid) or pipe_ends(pid)
+pipes = m.find_pipes(claim, m.find_blocker(claim))
+with open(sys.argv[3], "w") as file:
+    print(pipes, len(claim.holders), [pid == m.posix.getpid() for pid in asked], file=file)
+m.release(claim)
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="pipes are found in /proc")
+def test_a_waiter_without_pipes_reads_no_ancestors_descriptors(
+    project: Project, holder: Holder, tmp_path: Path
+) -> None:
+    """A service manager above it has hundreds: most of what a crowd of waiters cost."""
+    asked, product = tmp_path / "asked", str(PRODUCT_DIRECTORY / "seqexec.py")
+    argv = [sys.executable, "-B", "-c", ASKED, product, str(project.path), str(asked)]
+    assert ended(project.start(argv, **NO_PIPES)) == 0
+    assert asked.read_text() == "None 1 [True]\n"
+
+
 # ---- what a waiter shows -----------------------------------------------------------------------------------
 
 

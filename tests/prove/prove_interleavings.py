@@ -85,8 +85,8 @@ a newcomer takes a free lock without lining up, in take_turn: three
 +                return claim
 +            line_up(claim, plan)
 a newcomer lines up, but takes a free lock although others wait, in find_blocker: three
--    if blocker:
-+    if blocker and look_up(LOCK, scope.fd):
+-    if ahead or claim.holders:
++    if ahead and look_up(LOCK, scope.fd) or claim.holders:
 only the head of the queue is looked at, in find_waiter_ahead: three, deeper
 -in reversed(ahead):
 +in ahead[:1]:

@@ -130,7 +130,7 @@ MUTANTS = [
     Mutant(
         "a waiter ahead is passed over",
         "find_blocker",
-        (("    if blocker:\n", "    if False:\n"),),
+        (("    ahead = find_waiter_ahead(claim)\n", "    ahead = None\n"),),
         ("test_queue.py", "-k", "who_comes_first"),
     ),
     Mutant(
@@ -291,7 +291,7 @@ MUTANTS = [
     Mutant(
         "no pipeline is joined",
         "find_pipes",
-        (("    pipes = Pipes", "    return None\n    pipes = Pipes"),),
+        (("    return pipes if may_lead", "    return None if may_lead"),),
         ("test_nesting.py", "-k", "any_order_of_arrival"),
     ),
     Mutant(
