@@ -623,12 +623,14 @@ def descendants(table: dict[int, Process], roots: Iterable[int]) -> list[Process
     return found
 
 
-def still_lives(process: Process) -> bool:
-    """Tell whether a process is still there, and no zombie."""
-    now = read_process(process.pid)
-    if now is None:  # gone, or it cannot be read just now: a keeper must not give up its turn
-        return not pid_is_free(process.pid)
-    return now.start == process.start and now.state not in "ZX"
+def find_living(pid: int, start: str) -> Process | None:
+    """Return the process of a PID and a start time; None if it is gone or a
+    zombie. One that cannot be read just now (hidepid, a failing ps) counts as
+    alive: a keeper must not give up its turn."""
+    process = read_process(pid)
+    if process is None and not pid_is_free(pid):
+        return Process(pid, start, "hidden")
+    return process if process and process.start == start and process.state not in "ZX" else None
 
 
 def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
@@ -644,7 +646,7 @@ def sleep_until_exit(processes: Iterable[Process], seconds: float) -> bool:
             poll.register(pidfd, select.POLLIN)
     step = seconds
     try:
-        while all(map(still_lives, watched)):
+        while all(find_living(each.pid, each.start) for each in watched):
             waited = time.monotonic() - began
             if waited >= seconds:
                 return False
@@ -1071,13 +1073,12 @@ def take_lock(claim: Claim) -> bool:
         posix.rename(claim.place, LOCK, src_dir_fd=scope.fd, dst_dir_fd=scope.fd)
     except FileNotFoundError:
         raise LostPlace from None
-    except NotADirectoryError:  # a file where the lock should be
-        force_remove(LOCK, scope.fd)
-        return False
     except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            return False
-        raise
+        if error.errno == errno.ENOTDIR:  # a file where the lock should be
+            force_remove(LOCK, scope.fd)
+        elif error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
     claim.place, claim.is_founder = LOCK, True
     return True
 
@@ -1905,9 +1906,9 @@ def sweep_nested(scope: Scope) -> None:
             pass
 
 
-def nested_scopes(scope: Scope) -> Iterator[Scope]:
-    """Yield the scopes inside a scope."""
-    for name in list_directory(NESTED, scope.fd):
+def nested_scopes(scope: Scope, holder: str = "") -> Iterator[Scope]:
+    """Yield the scopes inside a scope, or inside one holder's run there."""
+    for name in [holder] if holder else list_directory(NESTED, scope.fd):
         inner = inner_scope(scope, name)
         if inner:
             yield inner
@@ -1939,9 +1940,9 @@ def break_circle(claim: Claim) -> None:
             ahead.add(entry.identity)
     blocked: dict[str, set[str]] = {}  # what goes on when each one does
     for each, entry in found.items():
-        runs = [found[run] for run in entry.record.get("chain", "").split(":") if run in found]
-        flocks = [run.record.get("holds", "").split() for run in [entry, *runs]]
-        blocked[each] = {each}.union([run.identity for run in runs], *flocks)
+        runs = [each, *filter(None, entry.record.get("chain", "").split(":"))]
+        flocks = [found[run].record.get("holds", "").split() for run in runs if run in found]
+        blocked[each] = set(runs).union(*flocks)
     paths: list[list[str]] = [[claim.identity]]
     seen: set[str] = set()
     for path in paths:
@@ -2183,7 +2184,9 @@ def recover(claim: Claim, dead: Entry) -> None:
     ended: list[Process] = []
     is_deserted = False
     while not is_deserted:  # a call in there may start a command: no token before its exec
-        is_deserted = is_left_alone(scope, dead.identity)
+        is_deserted = True  # a call that enters later finds the holder dead, and does not begin
+        for inner in nested_scopes(scope, dead.identity):
+            is_deserted = flock_within(inner.fd, LEAVING_TICK, LOCK_EX)
         ended += end_run(scope, dead.identity, record, only_wait, limit)
         if time.monotonic() >= limit:
             run = Run(scope, dead.identity, record)
@@ -2203,16 +2206,6 @@ def recover(claim: Claim, dead: Entry) -> None:
     text %= (printable(dead.command, 60), dead.pid, since, word, shown)
     say(text)
     append_line(ORPHANS, "%s %s" % (time.strftime("%Y-%m-%d %H:%M:%S"), text), scope)
-
-
-def is_left_alone(scope: Scope, dead: Identity) -> bool:
-    """True if no call is inside a dead holder's run. One that enters later
-    finds the holder dead and does not begin."""
-    inner = inner_scope(scope, dead)
-    try:
-        return inner is None or flock_within(inner.fd, LEAVING_TICK, LOCK_EX)
-    finally:
-        try_close(inner.fd if inner else -1)
 
 
 def name_processes(found: list[Process]) -> str:
@@ -2237,12 +2230,7 @@ def named_process(record: dict[str, str], key: str) -> Process | None:
     process that the turn is kept for, or as its keeper. None if it is gone."""
     # child 4243 t148046
     pid, _, start = record.get(key, "").partition(" ")
-    if not is_pid(pid) and pid != "1":
-        return None
-    process = read_process(int(pid))
-    if process is None and not pid_is_free(int(pid)):  # hidepid, a failing ps
-        return Process(int(pid), start, "hidden")
-    return process if process and process.start == start and process.state not in "ZX" else None
+    return find_living(int(pid), start) if is_pid(pid) or pid == "1" else None
 
 
 def end_run(scope: Scope, identity: Identity, record: dict[str, str], *how: Any) -> list[Process]:
@@ -2294,17 +2282,17 @@ class Run:
 
         Root believes another user's file only about processes of that user.
         """
-        inner = inner_scope(self.scope, self.identity)
-        scopes = with_inner(inner) if inner else ()
-        named = [process_of(each.identity) for scope in scopes for each in entries(scope)]
-        try_close(inner.fd if inner else -1)
+        named: list[Process | None] = []
+        for inner in nested_scopes(self.scope, self.identity):
+            found = [each for scope in with_inner(inner) for each in entries(scope)]
+            named += [process_of(each.identity) for each in found]
         if shares_pids(self.identity):  # a held turn is kept for a person's shell
             keys = "child", "keeper" if "keeper" in self.record else "for"
             named += [named_process(self.record, key) for key in keys]
-        found, owner = [each for each in named if each], self.scope.owner
+        living, owner = [each for each in named if each], self.scope.owner
         if owner == -1:  # this user's
-            return found
-        return [each for each in found if look_up("/proc/%d" % each.pid)[4:5] == (owner,)]  # UID
+            return living
+        return [each for each in living if look_up("/proc/%d" % each.pid)[4:5] == (owner,)]  # UID
 
 
 def has_token(process: Process, identity: Identity) -> bool:
@@ -2349,7 +2337,7 @@ def end_processes(
     """
     seen: dict[tuple[int, str], Process] = {}
     began, clean = time.monotonic(), 0
-    killing = float("inf") if only_wait else began + grace_period()
+    killing = float("inf") if only_wait else began + number_setting("SEQEXEC_GRACE", default=GRACE)
     naming = began + LEFTOVERS_NAMED if only_wait else killing + UNKILLABLE
     while clean < 2:
         living = {(each.pid, each.start): each for each in find()}
@@ -2375,11 +2363,6 @@ def end_processes(
             left = killing - now if now < killing else POLL_INTERVAL
             sleep_until_exit(living.values(), min(left, POLL_INTERVAL))
     return [process for key, process in seen.items() if key not in living]
-
-
-def grace_period() -> float:
-    """Return the seconds from TERM to KILL."""
-    return float(number_setting("SEQEXEC_GRACE", default=GRACE))
 
 
 # ---- keeper --------------------------------------------------------------------------------------

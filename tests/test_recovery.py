@@ -523,8 +523,8 @@ def test_a_process_that_cannot_be_read_just_now_lives(
     """A keeper that takes its make for dead gives the turn away."""
     me = room.read_process(os.getpid())
     monkeypatch.setattr(room, "read_proc", lambda pid, name: None)
-    assert room.still_lives(me)
-    assert not room.still_lives(room.Process((1 << 22) + 1, "t1", "no PID is so great"))
+    assert room.find_living(me.pid, me.start)
+    assert not room.find_living((1 << 22) + 1, "t1")  # no PID is so great
 
 
 def test_a_process_in_an_exec_is_told_from_one_without_environment(

@@ -61,7 +61,7 @@ MUTANTS = [
     Mutant(
         "recovery does not wait for the calls inside",
         "recover",
-        (("is_deserted = is_left_alone(scope, dead.identity)", "is_deserted = True"),),
+        (("            is_deserted = flock", "            flock"),),
         ("test_recovery.py", "-k", "about_to_start_a_command"),
     ),
     Mutant(
@@ -504,8 +504,8 @@ MUTANTS = [
     ),
     Mutant(
         "a process that cannot be read is taken for dead",
-        "still_lives",
-        (("return not pid_is_free(process.pid)", "return False"),),
+        "find_living",
+        (("not pid_is_free(pid)", "False"),),
         ("test_recovery.py", "-k", "read_just_now"),
     ),
     Mutant(
