@@ -2789,15 +2789,14 @@ def execute(
 
 def describe_missing(argv: list[str], paths: list[str]) -> str:
     """Say what is missing: the command, its #! interpreter, or quotes."""
-    name = printable(argv[0])
+    name, hint = printable(argv[0]), ""
     for line in map(first_line, paths):
         if line[:2] == b"#!":
             wanted = line[2:].decode("utf-8", "replace").strip()
             return "%s: cannot be executed: there is no %s" % (name, printable(wanted))
     if argv[0] and argv[0] == setting("SEQEXEC_SHELL"):
-        return "%s: command not found (SEQEXEC_SHELL)" % name
-    hint = ""
-    if " " in name and len(argv) == 1:
+        hint = " (SEQEXEC_SHELL)"
+    elif " " in name and len(argv) == 1:
         hint = "; a command line in one word goes behind -c: %s -c '%s'" % (TOOL, name)
     elif "/" not in name and first_line(name) != b"\0":
         hint = "; the file of that name is called ./" + name
