@@ -3382,7 +3382,9 @@ def follow(plan: Command, output: Output) -> int:
             raise Failure(text % (shown, printable(__file__), output.number), GAVE_UP)
         pause = 0.0 if is_news else min(end - now, ONLOOK, 1.25 * pause + 0.05)
         if waiter and is_waiting(scope, waiter.identity):
-            screen.update(Claim(scope, waiter.identity, -1), waiter, now - began)
+            claim = Claim(scope, waiter.identity, -1)
+            claim.lines, claim.holders = read_queue(scope), holders_in(scope)
+            screen.update(claim, waiter, now - began)
         else:
             screen.clear()
     screen.clear()
