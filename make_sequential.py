@@ -682,13 +682,12 @@ def started_at(process: Process) -> float:
 # keeper for the process that forked it.
 # Mutual exclusion rests on this room alone: never on the queue, never on a PID.
 
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock, lockf
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 
 LOCK = "executor.lock"  # the directory that is the lock
 QUEUE = "queue.txt"  # the waiters in order
 WAITERS = "waiters"  # their private directories
 NESTED = "nested"  # the scopes inside the holders' runs
-MAKES = "makes"  # a file: the byte at a make's PID is locked while it lines up for its turn
 HOLDER_PID = "current.pid"  # for people, and for the shell script that came before
 HISTORY, ORPHANS = "history.txt", "orphans.log"
 FORMAT = "1"  # of all these; another one is never touched
@@ -1490,7 +1489,6 @@ class Plan:
     kept: Process | None = None  # the turn is for this process, by a keeper
     silence = 0.5  # seconds of waiting before the first line about it
     number = 0  # of a background run
-    is_held = False  # kept until --release, too
     ready = -1  # a descriptor to close once this has lined up
 
     def __init__(self) -> None:
@@ -1500,21 +1498,13 @@ class Plan:
         self.given: dict[str, str] = {}  # option -> value, as on the command line
 
 
-def flock_within(fd: int, seconds: float, how: int = LOCK_SH, byte: int = -1) -> bool:
-    """Sleep for a flock, or for the lock of a byte, which no fork inherits,
-    some seconds at most; False after them."""
-
-    def take(how: int) -> None:
-        if byte < 0:
-            flock(fd, how)
-        else:
-            lockf(fd, how, 1, byte)
-
+def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
+    """Sleep for a flock, some seconds at most; False after them."""
     try:
-        take(how | LOCK_NB)
+        flock(fd, how | LOCK_NB)
         return True
     except BlockingIOError:
-        return seconds > 0 and ends_within(seconds, lambda: take(how))
+        return seconds > 0 and ends_within(seconds, lambda: flock(fd, how))
 
 
 def ends_within(seconds: float, sleep: Callable[[], None]) -> bool:
@@ -2373,13 +2363,27 @@ def end_processes(
 # closes.
 
 SIGNALS = _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}
-IDLE_LOOK = 1.0  # seconds between two looks of a keeper whether a make's lines run
-IDLE_LOOKS = 2  # in a row, after which it gives the turn back
 
 
-def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
-    """Fork a keeper for the turn and let go of the claim. gives_back: also when
-    no line runs in it.
+def watch_process(claim: Claim, plan: Plan) -> None:
+    """Sleep until a turn's process has ended, and what it has left behind."""
+    while not persist(sleep_until_exit, [plan.kept], HEARTBEAT):
+        show_life(claim)
+    if plan.leftovers != "leave":
+        run = Run(claim.scope, claim.identity, claim.record())
+
+        def look() -> list[Process]:
+            show_life(claim)
+            return run.members()
+
+        persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+
+
+def leave_keeper(
+    claim: Claim, plan: Plan, watch: Callable[[Claim, Plan], Scope | None] = watch_process
+) -> None:
+    """Fork a keeper for the turn and let go of the claim. watch() sleeps until
+    the turn is over; it returns the scope inside if it has that one's flock.
 
     All signals are blocked until the keeper has left the process group: a
     Ctrl-C is for the make.
@@ -2394,61 +2398,29 @@ def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
         raise
     if not child:
         try:
-            keep(claim, plan, began, gives_back)
+            keep(claim, plan, began, watch)
         finally:
             posix._exit(0)
     try_close(claim.file, claim.home, claim.belt)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
-def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
-    """Be the keeper: hold the turn until the process has ended."""
+def keep(claim: Claim, plan: Plan, began: float, watch: Callable[..., Scope | None]) -> None:
+    """Be the keeper: hold the turn until it is over."""
     become_daemon(claim)
     settle(claim)
-    nested, idle, beat = None, 0, IDLE_LOOK if gives_back else HEARTBEAT
+    nested: Scope | None = None
     try:
-        if plan.is_held:
-            name_keeper(claim)
-        while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
-            show_life(claim)
-            if gives_back:  # not without the scope: its flock keeps out a line that comes late
-                nested = nested or inner_scope(claim.scope, claim.identity)
-                idle = idle + 1 if nested and persist(flock_within, nested.fd, 0.0, LOCK_EX) else 0
-                if nested and 0 < idle < IDLE_LOOKS:
-                    flock(nested.fd, LOCK_UN)
-    except KeyboardInterrupt:
-        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
-    try:
-        if idle < IDLE_LOOKS and (gives_back or plan.is_held):  # calls inside may still run
-            nested = nested or inner_scope(claim.scope, claim.identity)
-            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
-                show_life(claim)
-        elif not gives_back and plan.leftovers != "leave":
-            run = Run(claim.scope, claim.identity, claim.record())
-
-            def look() -> list[Process]:
-                show_life(claim)
-                return run.members()
-
-            persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+        nested = watch(claim, plan)
         if nested:
-            end_dead_runs(nested)  # of lines that were killed
+            end_dead_runs(nested)  # of calls that were killed
     except (OSError, Failure, KeyboardInterrupt):
         pass
     append_history(claim, plan, None, time.monotonic() - began, 0)
     release(claim)
-    if nested:  # a line that enters now finds its holder gone; leave_belt() may have forked
+    if nested:  # a call that enters now finds its holder gone; leave_belt() may have forked
         flock(nested.fd, LOCK_UN)
         sweep_nested(claim.scope)
-
-
-def name_keeper(claim: Claim) -> None:
-    """Name this keeper of a held turn in the record. The SIGTERM of --release
-    is a KeyboardInterrupt from now on."""
-    _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
-    Own.identity = Identity()
-    keeper = own_identity()
-    persist(write_all, claim.file, b"keeper %d %s\n" % (keeper.pid, keeper.start.encode()))
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:

@@ -704,13 +704,12 @@ def started_at(process: Process) -> float:
 # keeper for the process that forked it.
 # Mutual exclusion rests on this room alone: never on the queue, never on a PID.
 
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock, lockf
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 
 LOCK = "executor.lock"  # the directory that is the lock
 QUEUE = "queue.txt"  # the waiters in order
 WAITERS = "waiters"  # their private directories
 NESTED = "nested"  # the scopes inside the holders' runs
-MAKES = "makes"  # a file: the byte at a make's PID is locked while it lines up for its turn
 HOLDER_PID = "current.pid"  # for people, and for the shell script that came before
 HISTORY, ORPHANS = "history.txt", "orphans.log"
 FORMAT = "1"  # of all these; another one is never touched
@@ -1512,7 +1511,6 @@ class Plan:
     kept: Process | None = None  # the turn is for this process, by a keeper
     silence = 0.5  # seconds of waiting before the first line about it
     number = 0  # of a background run
-    is_held = False  # kept until --release, too
     ready = -1  # a descriptor to close once this has lined up
 
     def __init__(self) -> None:
@@ -1522,21 +1520,13 @@ class Plan:
         self.given: dict[str, str] = {}  # option -> value, as on the command line
 
 
-def flock_within(fd: int, seconds: float, how: int = LOCK_SH, byte: int = -1) -> bool:
-    """Sleep for a flock, or for the lock of a byte, which no fork inherits,
-    some seconds at most; False after them."""
-
-    def take(how: int) -> None:
-        if byte < 0:
-            flock(fd, how)
-        else:
-            lockf(fd, how, 1, byte)
-
+def flock_within(fd: int, seconds: float, how: int = LOCK_SH) -> bool:
+    """Sleep for a flock, some seconds at most; False after them."""
     try:
-        take(how | LOCK_NB)
+        flock(fd, how | LOCK_NB)
         return True
     except BlockingIOError:
-        return seconds > 0 and ends_within(seconds, lambda: take(how))
+        return seconds > 0 and ends_within(seconds, lambda: flock(fd, how))
 
 
 def ends_within(seconds: float, sleep: Callable[[], None]) -> bool:
@@ -2395,13 +2385,27 @@ def end_processes(
 # closes.
 
 SIGNALS = _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}
-IDLE_LOOK = 1.0  # seconds between two looks of a keeper whether a make's lines run
-IDLE_LOOKS = 2  # in a row, after which it gives the turn back
 
 
-def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
-    """Fork a keeper for the turn and let go of the claim. gives_back: also when
-    no line runs in it.
+def watch_process(claim: Claim, plan: Plan) -> None:
+    """Sleep until a turn's process has ended, and what it has left behind."""
+    while not persist(sleep_until_exit, [plan.kept], HEARTBEAT):
+        show_life(claim)
+    if plan.leftovers != "leave":
+        run = Run(claim.scope, claim.identity, claim.record())
+
+        def look() -> list[Process]:
+            show_life(claim)
+            return run.members()
+
+        persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+
+
+def leave_keeper(
+    claim: Claim, plan: Plan, watch: Callable[[Claim, Plan], Scope | None] = watch_process
+) -> None:
+    """Fork a keeper for the turn and let go of the claim. watch() sleeps until
+    the turn is over; it returns the scope inside if it has that one's flock.
 
     All signals are blocked until the keeper has left the process group: a
     Ctrl-C is for the make.
@@ -2416,61 +2420,29 @@ def leave_keeper(claim: Claim, plan: Plan, gives_back: bool = False) -> None:
         raise
     if not child:
         try:
-            keep(claim, plan, began, gives_back)
+            keep(claim, plan, began, watch)
         finally:
             posix._exit(0)
     try_close(claim.file, claim.home, claim.belt)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
-def keep(claim: Claim, plan: Plan, began: float, gives_back: bool) -> None:
-    """Be the keeper: hold the turn until the process has ended."""
+def keep(claim: Claim, plan: Plan, began: float, watch: Callable[..., Scope | None]) -> None:
+    """Be the keeper: hold the turn until it is over."""
     become_daemon(claim)
     settle(claim)
-    nested, idle, beat = None, 0, IDLE_LOOK if gives_back else HEARTBEAT
+    nested: Scope | None = None
     try:
-        if plan.is_held:
-            name_keeper(claim)
-        while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):
-            show_life(claim)
-            if gives_back:  # not without the scope: its flock keeps out a line that comes late
-                nested = nested or inner_scope(claim.scope, claim.identity)
-                idle = idle + 1 if nested and persist(flock_within, nested.fd, 0.0, LOCK_EX) else 0
-                if nested and 0 < idle < IDLE_LOOKS:
-                    flock(nested.fd, LOCK_UN)
-    except KeyboardInterrupt:
-        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
-    try:
-        if idle < IDLE_LOOKS and (gives_back or plan.is_held):  # calls inside may still run
-            nested = nested or inner_scope(claim.scope, claim.identity)
-            while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
-                show_life(claim)
-        elif not gives_back and plan.leftovers != "leave":
-            run = Run(claim.scope, claim.identity, claim.record())
-
-            def look() -> list[Process]:
-                show_life(claim)
-                return run.members()
-
-            persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+        nested = watch(claim, plan)
         if nested:
-            end_dead_runs(nested)  # of lines that were killed
+            end_dead_runs(nested)  # of calls that were killed
     except (OSError, Failure, KeyboardInterrupt):
         pass
     append_history(claim, plan, None, time.monotonic() - began, 0)
     release(claim)
-    if nested:  # a line that enters now finds its holder gone; leave_belt() may have forked
+    if nested:  # a call that enters now finds its holder gone; leave_belt() may have forked
         flock(nested.fd, LOCK_UN)
         sweep_nested(claim.scope)
-
-
-def name_keeper(claim: Claim) -> None:
-    """Name this keeper of a held turn in the record. The SIGTERM of --release
-    is a KeyboardInterrupt from now on."""
-    _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
-    Own.identity = Identity()
-    keeper = own_identity()
-    persist(write_all, claim.file, b"keeper %d %s\n" % (keeper.pid, keeper.start.encode()))
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:
@@ -3094,7 +3066,14 @@ def next_signal(seconds: float) -> tuple[int, int]:
 # A recipe line's turn is its make's: the first line takes it for the make that called it, in the
 # innermost scope around that make, and leaves a keeper. Each line then lines up inside that turn.
 # One leader a make: its siblings (make -j) sleep on the lock of a byte of `makes`. Without it
-# they would sleep in the queue on the leader's owner file, whose flock lives on in the keeper.
+# they would sleep in the queue on the leader's owner file, whose flock lives on in the keeper. No
+# fork inherits the lock of a byte.
+
+from fcntl import lockf
+
+MAKES = "makes"  # a file: the byte at a make's PID is locked while it lines up for its turn
+IDLE_LOOK = 1.0  # seconds between two looks of a keeper whether a make's lines run
+IDLE_LOOKS = 2  # in a row, after which it gives the turn back
 
 
 def take_turn_of_make(plan: Command) -> None:
@@ -3124,12 +3103,34 @@ def has_turn(make: Process, root: str) -> bool:
     return "%d %s" % (make.pid, make.start) in found
 
 
+def watch_lines(claim: Claim, plan: Plan) -> Scope | None:
+    """Sleep until a make and its lines have ended, or no line has run for
+    IDLE_LOOKS looks."""
+    nested, idle = None, 0
+    while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], IDLE_LOOK):
+        show_life(claim)
+        # Not without the scope: its flock keeps out a line that comes late.
+        nested = nested or inner_scope(claim.scope, claim.identity)
+        idle = idle + 1 if nested and persist(flock_within, nested.fd, 0.0, LOCK_EX) else 0
+        if nested and 0 < idle < IDLE_LOOKS:
+            flock(nested.fd, LOCK_UN)
+    return nested if idle == IDLE_LOOKS else lock_nested(claim)
+
+
+def lock_nested(claim: Claim) -> Scope | None:
+    """Wait until no call is inside a turn, and let none in any more."""
+    nested = inner_scope(claim.scope, claim.identity)
+    while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
+        show_life(claim)
+    return nested
+
+
 def lead(make: Process, kept: Plan, began: float) -> None:
     """Take a make's turn as its leader, or sleep while another line leads."""
     scope = enter_scope(kept.project)
     fd = open_inside(scope, MAKES, APPEND)
     try:
-        if not flock_within(fd, TICK, LOCK_EX, make.pid):
+        if not ends_within(TICK, lambda: lockf(fd, LOCK_EX, 1, make.pid)):
             waited = time.monotonic() - began
             if kept.wait is not None and waited >= kept.wait:
                 text = "gave up after %s (%s): behind another line of its make"
@@ -3137,7 +3138,7 @@ def lead(make: Process, kept: Plan, began: float) -> None:
                 raise Failure(text % shown, GAVE_UP)
         elif not has_turn(make, kept.project):
             claim = take_turn(kept)
-            leave_keeper(claim, kept, gives_back=True)
+            leave_keeper(claim, kept, watch_lines)
             close_scope(claim.scope)
     finally:
         posix.close(fd)
@@ -3431,11 +3432,27 @@ def hold(plan: Command) -> int:
         raise Failure("the process that called --hold is gone")
     apply_settings(plan)
     plan.kept, plan.project = caller, project_root()
-    plan.is_held = plan.is_line = True
+    plan.is_line = True
     plan.shown = plan.label + "--hold by " + printable(read_command(caller.pid), 60)
     claim = take_turn(plan)
-    leave_keeper(claim, plan)
+    leave_keeper(claim, plan, watch_hold)
     return show(command_environment(claim.identity)[b"SEQEXEC_RUN"].decode("utf-8", "replace"))
+
+
+def watch_hold(claim: Claim, plan: Plan) -> Scope | None:
+    """Name this keeper in the record. Sleep until the turn's process has ended,
+    or a SIGTERM comes, which --release sends; and until no call is inside."""
+    try:
+        _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
+        Own.identity = Identity()
+        keeper = own_identity()
+        persist(write_all, claim.file, b"keeper %d %s\n" % (keeper.pid, keeper.start.encode()))
+        while not persist(sleep_until_exit, [plan.kept], HEARTBEAT):
+            show_life(claim)
+    except KeyboardInterrupt:
+        pass
+    _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+    return lock_nested(claim)
 
 
 def end_hold(_: Command) -> int:

@@ -687,10 +687,10 @@ class Code:
         return types.SimpleNamespace(look=look) if self.who in self.scenario.pipe else None
 
     def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
-        words = sys._getframe(2).f_locals  # of keep(), behind persist()
-        nested, gives_back = words.get("nested"), words.get("gives_back")
+        words = sys._getframe(2).f_locals  # of what watches for a keeper, behind persist()
+        nested, gives_back = words.get("nested"), "idle" in words
         self.remember("keep", words["claim"], words.get("idle"), nested and nested.fd, gives_back)
-        return not self.ask("await", processes[0].pid, bool(gives_back))
+        return not self.ask("await", processes[0].pid, gives_back)
 
 
 # ---- states and schedules ------------------------------------------------------------------------------------

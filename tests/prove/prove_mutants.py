@@ -308,8 +308,8 @@ MUTANTS = [
     ),
     Mutant(
         "a keeper leaves as soon as its make ends",
-        "keep",
-        (('elif not gives_back and plan.leftovers != "leave":', "elif False:"),),
+        "watch_process",
+        (('    if plan.leftovers != "leave":', "    if False:"),),
         ("test_keepers.py", "-k", "leaves_behind"),
     ),
     Mutant(
@@ -456,7 +456,7 @@ MUTANTS = [
     ),
     Mutant(
         "a make's turn is given back at the first line's end",
-        "keep",
+        "watch_lines",
         (("idle + 1 if nested and", "idle + 1 if nested or"),),
         ("test_keepers.py", "-k", "as_long_as_a_line"),
     ),
@@ -469,7 +469,7 @@ MUTANTS = [
     Mutant(
         "every line of a make leads",
         "lead",
-        (("flock_within(fd, TICK, LOCK_EX,", "flock_within(fd, TICK, LOCK_SH,"),),
+        (("lockf(fd, LOCK_EX,", "lockf(fd, LOCK_SH,"),),
         ("test_keepers.py", "-k", "parallel_make"),
     ),
     Mutant(
@@ -668,18 +668,13 @@ MUTANTS = [
     Mutant(
         "--hold keeps nothing",
         "hold",
-        (("    leave_keeper(claim, plan)", "    release(claim)"),),
+        (("    leave_keeper(claim, plan, watch_hold)", "    release(claim)"),),
         ("test_places.py", "-k", "keeps_several"),
     ),
     Mutant(
         "a held turn outlives its process",
-        "keep",
-        (
-            (
-                "while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], beat):",
-                "while idle < IDLE_LOOKS and (plan.is_held or not persist(sleep_until_exit, [plan.kept], beat)):",
-            ),
-        ),
+        "watch_hold",
+        (("while not persist(sleep_until_exit,", "while True or persist(sleep_until_exit,"),),
         ("test_places.py", "-k", "ends_with_its_process"),
     ),
     Mutant(
