@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What make_sequential.py and the guard cost: over a plain make, over flock, and in a queue of 71.
+"""What make_sequential.py, the guard and seqexec.py as SHELL cost: over a plain make, against a bare Python.
 
     bench_make.py [ROUNDS]
 
@@ -9,6 +9,7 @@ Exit status 1 where a bar is missed.
 """
 
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -18,7 +19,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ROUNDS = int((sys.argv + ["40"])[1])
-MANY = 71
+LINES = 200  # of one recipe
+LINE_ROUNDS = max(3, ROUNDS // 8)  # of make with them
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
 
 
@@ -32,33 +34,24 @@ def guard():
 
 def seconds(command, environment):
     """Return the wall and CPU seconds of a command."""
-    before, began = os.times(), time.perf_counter()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
-    wall, after = time.perf_counter() - began, os.times()
-    return wall, after[2] + after[3] - before[2] - before[3]
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def medians(commands, environment):
+def medians(commands, environment, rounds=ROUNDS):
     """Return {name: (wall, CPU)}: the median wall and the mean CPU of rounds in turns."""
     found = {name: [] for name in commands}
     for command in commands.values():
         seconds(command, environment)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, command in commands.items():
             found[name].append(seconds(command, environment))
     return {
         name: (statistics.median(wall for wall, _ in times), statistics.fmean(cpu for _, cpu in times))
         for name, times in found.items()
     }
-
-
-def drain(command, environment):
-    """Return the seconds from the start of MANY at once to the end of the last one."""
-    began = time.perf_counter()
-    started = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(MANY)]
-    if any([process.wait() for process in started]):
-        raise SystemExit("one failed: %s" % command)
-    return time.perf_counter() - began
 
 
 def main():
@@ -73,15 +66,18 @@ def main():
     try:
         os.mkdir(os.path.join(directory, ".git"))
         os.mkdir(os.path.join(directory, "state"))
-        shutil.copy(os.path.join(ROOT, "make_sequential.py"), directory)
         os.chdir(directory)
-        rules = "true: ; @:\nnap: ; @sleep 0.02\n"
-        for name, text in (("Makefile", rules), ("guarded.mk", guard() + rules)):
+        for name in ("make_sequential.py", "seqexec.py", "memmon.py"):
+            shutil.copy(os.path.join(ROOT, name), directory)
+        rules, lines = "true: ; @:\n", "lines:\n" + "\t@true\n" * LINES
+        shelled = "SHELL := %s/seqexec.py\n" % directory + lines
+        texts = {"Makefile": rules + lines, "guarded.mk": guard() + rules, "shelled.mk": shelled}
+        texts["bare.mk"] = lines.replace("@true", "@%s -I -S -c pass" % PYTHON)  # no shell: make runs it
+        for name, text in texts.items():
             with open(name, "w", encoding="utf-8") as stream:
                 stream.write(text)
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "SEQEXEC_QUIET": "1", "HOME": directory}
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": directory}
         environment["SEQEXEC_DIR"] = os.path.join(directory, "state")
-        loud = {name: value for name, value in environment.items() if name != "SEQEXEC_QUIET"}
         wrapper = "./make_sequential.py"
 
         times = medians(
@@ -92,28 +88,27 @@ def main():
                 "make true, with the guard": ["make", "-f", "guarded.mk", "true"],
                 "make_sequential.py -n true": [wrapper, "-n", "true"],
             },
-            loud,
+            environment,
         )
         for name, (wall, cpu) in times.items():
             print("  %-62s %6.1f ms  CPU %6.1f ms" % (name, wall * 1e3, cpu * 1e3))
         python, make = times["python3 -I -S -c pass"], times["make true"]
-        for name in ("make_sequential.py true", "make true, with the guard"):
-            bar("%s: wall over plain make / python3" % name, (times[name][0] - make[0]) / python[0], 1.6)
-        name = "make_sequential.py true"
-        bar("%s: CPU over plain make / python3" % name, (times[name][1] - make[1]) / python[1], 1.6)
+        for name, most in (("make_sequential.py true", 1.3), ("make true, with the guard", 1.5)):
+            for kind, place in (("wall", 0), ("CPU", 1)):
+                over = times[name][place] - make[place]
+                bar("%s: %s over plain make / python3" % (name, kind), over / python[place], most)
 
-        drained = {"flock": [], "wrapper": [], "guard": []}
-        for _ in range(3):
-            drained["flock"].append(drain(["flock", "f", "make", "nap"], environment))
-            drained["wrapper"].append(drain([wrapper, "nap"], environment))
-            drained["guard"].append(drain(["make", "-f", "guarded.mk", "nap"], environment))
-        for name, walls in drained.items():
-            print("  %-62s %6.2f s" % ("%d x make nap at once: %s" % (MANY, name), min(walls)))
-        bar("%d at once: wrapper / flock" % MANY, min(drained["wrapper"]) / min(drained["flock"]), 1.1)
-        print(
-            "  %-62s %6.2f"
-            % ("%d at once: guard / flock" % MANY, min(drained["guard"]) / min(drained["flock"]))
-        )
+        plain, within = "make lines, by /bin/sh", "make lines, by seqexec.py"
+        lines = {plain: ["make", "lines"], within: ["make", "-f", "shelled.mk", "lines"]}
+        bare = "make lines, each python3 -I -S -c pass"
+        lines[bare] = ["make", "-f", "bare.mk", "lines"]
+        times.update(medians(lines, environment, LINE_ROUNDS))
+        for name in lines:
+            wall, cpu = (1e3 * value / LINES for value in times[name])
+            print("  %-62s %6.2f ms  CPU %6.2f ms a line" % (name, wall, cpu))
+        for kind, place in (("wall", 0), ("CPU", 1)):
+            over = times[within][place] - times[plain][place]
+            bar("a recipe line: %s over /bin/sh's / python3" % kind, over / times[bare][place], 1.4)
     finally:
         shutil.rmtree(directory)
     return 1 if missed else 0

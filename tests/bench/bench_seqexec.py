@@ -6,7 +6,8 @@
 
 start     an uncontended run, against a bare Python that does nothing: wall clock and CPU, medians
 handover  from one command's end to the start of the next one, which waits already: median and worst
-crowd     71 commands at once until the last has ended; the same with their output in one pipe; then again, with
+crowd     71 commands that wait behind one: from its release until the last has ended, wall clock and CPU, without
+          what they had used to start and line up; the same with their output in one pipe; then again, with
           overlaps, order, and losses checked; beside it the least that a tool in Python can do: a /bin/sh head,
           one flock(), one fork()
 many      the same with 500
@@ -237,31 +238,57 @@ def handovers(room: Room, wrap: Callable[[Sequence[str]], list[str]], rounds: in
 
 
 def bench_crowd(room: Room, size: int) -> None:
-    tools = peers(room)
+    tools, part = peers(room), "crowd of %d" % size
     least = ["/bin/sh", "-c", 'exec "$@"', "sh", *BARE[:3], "-c", LEAST, str(room.path / "least.lock")]
     tools["sh, Python, flock(), no more"] = lambda argv: [*least, shutil.which(argv[0]) or argv[0], *argv[1:]]
-    drained = {}
-    for name in ("tsp", "seqexec", "sh, Python, flock(), no more", "flock"):
-        if name in tools:
-            drained[name] = statistics.median([drain(room, tools[name], size) for _ in range(3 if size < 100 else 1)])
-    for name, seconds in drained.items():
-        note = "%.2f times tsp's" % (seconds / drained["tsp"]) if "tsp" in drained and name != "tsp" else ""
-        room.tell("crowd of %d" % size, name, seconds, "s", note)
+    samples: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(5 if size < 100 else 1):  # one of each in turn, as in bench_start()
+        for name in ("tsp", "flock", "seqexec", "sh, Python, flock(), no more"):
+            if name in tools:
+                samples.setdefault(name, []).append(drain(room, tools[name], size))
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as reader:
-        seconds = drain(room, tools["seqexec"], size, stdout=reader.stdin, stderr=reader.stdin)
-    room.tell("crowd of %d" % size, "seqexec, output in one pipe", seconds, "s")
+        samples["seqexec, output in one pipe"] = [
+            drain(room, tools["seqexec"], size, stdout=reader.stdin, stderr=reader.stdin)
+        ]
+    drained = {name: [statistics.median(each) for each in zip(*found)] for name, found in samples.items()}
+    peer = "tsp" if "tsp" in drained else "flock"
+    for name, (wall, cpu) in drained.items():
+        bars = ("; at most 1.05", "; at most 1.6") if name == "seqexec" else ("", "")
+        note = "%.2f times %s's%s" % (wall / drained[peer][0], peer, bars[0])
+        room.tell(part, name, wall, "s", "" if name == peer else note)
+        if name != "tsp":  # a server's commands
+            note = "%.2f times flock's%s" % (cpu / drained["flock"][1], bars[1])
+            room.tell(part, name + ", CPU", cpu, "s", "" if name == "flock" else note)
     overlaps, disorder, lost, wrong = check_crowd(room, tools["seqexec"], size)
     for what, count in ("overlaps", overlaps), ("out of order", disorder), ("lost", lost), ("wrong statuses", wrong):
-        room.tell("crowd of %d" % size, "seqexec: " + what, count, "of %d" % size)
+        room.tell(part, "seqexec: " + what, count, "of %d" % size)
 
 
-def drain(room: Room, wrap: Callable[[Sequence[str]], list[str]], size: int, **more: object) -> float:
-    """Return the seconds from the start of the first to the end of the last of many at once."""
+def drain(
+    room: Room, wrap: Callable[[Sequence[str]], list[str]], size: int, **more: object
+) -> tuple[float, float]:
+    """Line up many behind one command. Return the wall clock and CPU seconds from its release to the last one's
+    end."""
+    said, gate = Fifo(room.fresh("said")), Fifo(room.fresh("gate"))
+    first = room.start(wrap(["/bin/sh", "-c", 'echo x >"$1"; read word <"$2"', "sh", said.path, gate.path]))
+    said.read()
+    crowd = [room.start(wrap(["sleep", "0.02"]), **more) for _ in range(size)]
+    used, before = 0.0, -1.0
+    while used - before > 0.005:  # until they have come to rest
+        time.sleep(SETTLE)
+        used, before = sum(run_time(process.pid) for process in crowd), used
     began = time.perf_counter()
-    started = [room.start(wrap(["sleep", "0.02"]), **more) for _ in range(size)]
-    for process in started:
-        process.wait()
-    return time.perf_counter() - began
+    gate.write()
+    usages = []
+    for process in crowd:
+        _, process.returncode, usage = os.wait4(process.pid, 0)
+        usages.append(usage.ru_utime + usage.ru_stime)
+    wall = time.perf_counter() - began
+    if first.wait() or any(process.returncode for process in crowd):
+        raise SystemExit("one of %s failed" % wrap(["sleep"]))
+    for fifo in said, gate:
+        fifo.close()
+    return wall, sum(usages) - used
 
 
 def check_crowd(room: Room, wrap: Callable[[Sequence[str]], list[str]], size: int) -> tuple[int, int, int, int]:
