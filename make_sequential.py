@@ -2365,25 +2365,27 @@ def end_processes(
 SIGNALS = _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}
 
 
-def watch_process(claim: Claim, plan: Plan) -> None:
-    """Sleep until a turn's process has ended, and what it has left behind."""
+def keep(claim: Claim, plan: Plan, began: float) -> None:
+    """Hold the turn until its process has ended, and what that one has left."""
     while not persist(sleep_until_exit, [plan.kept], HEARTBEAT):
         show_life(claim)
-    if plan.leftovers != "leave":
+    try:
         run = Run(claim.scope, claim.identity, claim.record())
 
         def look() -> list[Process]:
             show_life(claim)
             return run.members()
 
-        persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+        if plan.leftovers != "leave":
+            persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+    except (OSError, Failure):
+        pass
+    append_history(claim, plan, None, time.monotonic() - began, 0)
+    release(claim)
 
 
-def leave_keeper(
-    claim: Claim, plan: Plan, watch: Callable[[Claim, Plan], Scope | None] = watch_process
-) -> None:
-    """Fork a keeper for the turn and let go of the claim. watch() sleeps until
-    the turn is over; it returns the scope inside if it has that one's flock.
+def leave_keeper(claim: Claim, plan: Plan, keep: Callable[..., None] = keep) -> None:
+    """Fork a keeper for the turn and let go of the claim.
 
     All signals are blocked until the keeper has left the process group: a
     Ctrl-C is for the make.
@@ -2398,29 +2400,13 @@ def leave_keeper(
         raise
     if not child:
         try:
-            keep(claim, plan, began, watch)
+            become_daemon(claim)
+            settle(claim)
+            keep(claim, plan, began)
         finally:
             posix._exit(0)
     try_close(claim.file, claim.home, claim.belt)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-
-
-def keep(claim: Claim, plan: Plan, began: float, watch: Callable[..., Scope | None]) -> None:
-    """Be the keeper: hold the turn until it is over."""
-    become_daemon(claim)
-    settle(claim)
-    nested: Scope | None = None
-    try:
-        nested = watch(claim, plan)
-        if nested:
-            end_dead_runs(nested)  # of calls that were killed
-    except (OSError, Failure, KeyboardInterrupt):
-        pass
-    append_history(claim, plan, None, time.monotonic() - began, 0)
-    release(claim)
-    if nested:  # a call that enters now finds its holder gone; leave_belt() may have forked
-        flock(nested.fd, LOCK_UN)
-        sweep_nested(claim.scope)
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:

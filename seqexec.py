@@ -2387,25 +2387,27 @@ def end_processes(
 SIGNALS = _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}
 
 
-def watch_process(claim: Claim, plan: Plan) -> None:
-    """Sleep until a turn's process has ended, and what it has left behind."""
+def keep(claim: Claim, plan: Plan, began: float) -> None:
+    """Hold the turn until its process has ended, and what that one has left."""
     while not persist(sleep_until_exit, [plan.kept], HEARTBEAT):
         show_life(claim)
-    if plan.leftovers != "leave":
+    try:
         run = Run(claim.scope, claim.identity, claim.record())
 
         def look() -> list[Process]:
             show_life(claim)
             return run.members()
 
-        persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+        if plan.leftovers != "leave":
+            persist(end_processes, look, "" if plan.leftovers == "kill" else LEFT_BEHIND)
+    except (OSError, Failure):
+        pass
+    append_history(claim, plan, None, time.monotonic() - began, 0)
+    release(claim)
 
 
-def leave_keeper(
-    claim: Claim, plan: Plan, watch: Callable[[Claim, Plan], Scope | None] = watch_process
-) -> None:
-    """Fork a keeper for the turn and let go of the claim. watch() sleeps until
-    the turn is over; it returns the scope inside if it has that one's flock.
+def leave_keeper(claim: Claim, plan: Plan, keep: Callable[..., None] = keep) -> None:
+    """Fork a keeper for the turn and let go of the claim.
 
     All signals are blocked until the keeper has left the process group: a
     Ctrl-C is for the make.
@@ -2420,29 +2422,13 @@ def leave_keeper(
         raise
     if not child:
         try:
-            keep(claim, plan, began, watch)
+            become_daemon(claim)
+            settle(claim)
+            keep(claim, plan, began)
         finally:
             posix._exit(0)
     try_close(claim.file, claim.home, claim.belt)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-
-
-def keep(claim: Claim, plan: Plan, began: float, watch: Callable[..., Scope | None]) -> None:
-    """Be the keeper: hold the turn until it is over."""
-    become_daemon(claim)
-    settle(claim)
-    nested: Scope | None = None
-    try:
-        nested = watch(claim, plan)
-        if nested:
-            end_dead_runs(nested)  # of calls that were killed
-    except (OSError, Failure, KeyboardInterrupt):
-        pass
-    append_history(claim, plan, None, time.monotonic() - began, 0)
-    release(claim)
-    if nested:  # a call that enters now finds its holder gone; leave_belt() may have forked
-        flock(nested.fd, LOCK_UN)
-        sweep_nested(claim.scope)
 
 
 def persist(action: Callable[..., Any], *arguments: Any) -> Any:
@@ -3103,9 +3089,9 @@ def has_turn(make: Process, root: str) -> bool:
     return "%d %s" % (make.pid, make.start) in found
 
 
-def watch_lines(claim: Claim, plan: Plan) -> Scope | None:
-    """Sleep until a make and its lines have ended, or no line has run for
-    IDLE_LOOKS looks."""
+def keep_for_lines(claim: Claim, plan: Plan, began: float) -> None:
+    """Hold the turn until a make and its lines have ended, or no line has run
+    for IDLE_LOOKS looks."""
     nested, idle = None, 0
     while idle < IDLE_LOOKS and not persist(sleep_until_exit, [plan.kept], IDLE_LOOK):
         show_life(claim)
@@ -3114,15 +3100,24 @@ def watch_lines(claim: Claim, plan: Plan) -> Scope | None:
         idle = idle + 1 if nested and persist(flock_within, nested.fd, 0.0, LOCK_EX) else 0
         if nested and 0 < idle < IDLE_LOOKS:
             flock(nested.fd, LOCK_UN)
-    return nested if idle == IDLE_LOOKS else lock_nested(claim)
+    give_back(claim, plan, began, nested)
 
 
-def lock_nested(claim: Claim) -> Scope | None:
-    """Wait until no call is inside a turn, and let none in any more."""
-    nested = inner_scope(claim.scope, claim.identity)
+def give_back(claim: Claim, plan: Plan, began: float, nested: Scope | None = None) -> None:
+    """Release a kept turn once no call is inside. Let none in until then."""
+    nested = nested or inner_scope(claim.scope, claim.identity)
     while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
         show_life(claim)
-    return nested
+    try:
+        if nested:
+            end_dead_runs(nested)  # of calls that were killed
+    except (OSError, Failure):
+        pass
+    append_history(claim, plan, None, time.monotonic() - began, 0)
+    release(claim)
+    if nested:  # a call that enters now finds its holder gone; leave_belt() may have forked
+        flock(nested.fd, LOCK_UN)
+        sweep_nested(claim.scope)
 
 
 def lead(make: Process, kept: Plan, began: float) -> None:
@@ -3138,7 +3133,7 @@ def lead(make: Process, kept: Plan, began: float) -> None:
                 raise Failure(text % shown, GAVE_UP)
         elif not has_turn(make, kept.project):
             claim = take_turn(kept)
-            leave_keeper(claim, kept, watch_lines)
+            leave_keeper(claim, kept, keep_for_lines)
             close_scope(claim.scope)
     finally:
         posix.close(fd)
@@ -3435,13 +3430,13 @@ def hold(plan: Command) -> int:
     plan.is_line = True
     plan.shown = plan.label + "--hold by " + printable(read_command(caller.pid), 60)
     claim = take_turn(plan)
-    leave_keeper(claim, plan, watch_hold)
+    leave_keeper(claim, plan, keep_for_hold)
     return show(command_environment(claim.identity)[b"SEQEXEC_RUN"].decode("utf-8", "replace"))
 
 
-def watch_hold(claim: Claim, plan: Plan) -> Scope | None:
-    """Name this keeper in the record. Sleep until the turn's process has ended,
-    or a SIGTERM comes, which --release sends; and until no call is inside."""
+def keep_for_hold(claim: Claim, plan: Plan, began: float) -> None:
+    """Name this keeper in the record. Hold the turn until its process has
+    ended, or a SIGTERM comes, which --release sends."""
     try:
         _signal.signal(_signal.SIGTERM, _signal.default_int_handler)
         Own.identity = Identity()
@@ -3449,10 +3444,10 @@ def watch_hold(claim: Claim, plan: Plan) -> Scope | None:
         persist(write_all, claim.file, b"keeper %d %s\n" % (keeper.pid, keeper.start.encode()))
         while not persist(sleep_until_exit, [plan.kept], HEARTBEAT):
             show_life(claim)
+        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     except KeyboardInterrupt:
-        pass
-    _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
-    return lock_nested(claim)
+        _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
+    give_back(claim, plan, began)
 
 
 def end_hold(_: Command) -> int:

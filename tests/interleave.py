@@ -687,7 +687,7 @@ class Code:
         return types.SimpleNamespace(look=look) if self.who in self.scenario.pipe else None
 
     def sleep_until_exit(self, processes: Any, seconds: float) -> bool:
-        words = sys._getframe(2).f_locals  # of what watches for a keeper, behind persist()
+        words = sys._getframe(2).f_locals  # of a keeper's function, behind persist()
         nested, gives_back = words.get("nested"), "idle" in words
         self.remember("keep", words["claim"], words.get("idle"), nested and nested.fd, gives_back)
         return not self.ask("await", processes[0].pid, gives_back)

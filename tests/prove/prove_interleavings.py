@@ -147,16 +147,17 @@ a forker frees the flock of the turn that it leaves to a keeper, in leave_keeper
 -    try_close(claim.file,
 +    flock(claim.file, 8)
 +    try_close(claim.file,
-a keeper does not wait for its make, in watch_process: a make and a command, one killed
+a keeper does not wait for its make, in keep: a make and a command, one killed
 -while not
 +while False and not
-a keeper gives back a turn in which a line runs, in watch_lines: a line of a make and its keeper, deeper
+a keeper gives back a turn in which a line runs, in keep_for_lines: a line of a make and its keeper, deeper
 -idle + 1 if nested and
 +idle + 1 if nested or
-a keeper frees the inner flock before it gives back, in watch_lines: a line of a make and its keeper, three switches
--0 < idle < IDLE_LOOKS:
-+0 < idle:
-a keeper releases while lines of its ended make run, in lock_nested: a line of a make and its keeper, one killed
+a keeper frees the inner flock before it gives back, in give_back: a line of a make and its keeper, three switches
+-    release(claim)
++    flock(nested.fd, LOCK_UN)
++    release(claim)
+a keeper releases while lines of its ended make run, in give_back: a line of a make and its keeper, one killed
 -    while nested and not persist(flock_within, nested.fd, HEARTBEAT, LOCK_EX):
 +    while nested and not nested:
 a call that enters does not look whether the holder is there, in find_waiter_ahead: a call inside, left behind

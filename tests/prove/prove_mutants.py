@@ -308,7 +308,7 @@ MUTANTS = [
     ),
     Mutant(
         "a keeper leaves as soon as its make ends",
-        "watch_process",
+        "keep",
         (('    if plan.leftovers != "leave":', "    if False:"),),
         ("test_keepers.py", "-k", "leaves_behind"),
     ),
@@ -456,7 +456,7 @@ MUTANTS = [
     ),
     Mutant(
         "a make's turn is given back at the first line's end",
-        "watch_lines",
+        "keep_for_lines",
         (("idle + 1 if nested and", "idle + 1 if nested or"),),
         ("test_keepers.py", "-k", "as_long_as_a_line"),
     ),
@@ -668,12 +668,12 @@ MUTANTS = [
     Mutant(
         "--hold keeps nothing",
         "hold",
-        (("    leave_keeper(claim, plan, watch_hold)", "    release(claim)"),),
+        (("    leave_keeper(claim, plan, keep_for_hold)", "    release(claim)"),),
         ("test_places.py", "-k", "keeps_several"),
     ),
     Mutant(
         "a held turn outlives its process",
-        "watch_hold",
+        "keep_for_hold",
         (("while not persist(sleep_until_exit,", "while True or persist(sleep_until_exit,"),),
         ("test_places.py", "-k", "ends_with_its_process"),
     ),

@@ -113,9 +113,9 @@ class Room:
     @staticmethod
     def let_keeper_be_traced(path: Path, tracer: Path) -> None:
         """Let the keeper of a copy of the tool start its tracer and stop until that has come."""
-        old = "    become_daemon(claim)\n    settle(claim)"
-        new = "    posix.posix_spawn(%r, ['tracer', str(posix.getpid())], {})\n" % str(tracer)
-        new += "    posix.kill(posix.getpid(), _signal.SIGSTOP)\n" + old
+        old = "            become_daemon(claim)\n"
+        new = "            posix.posix_spawn(%r, ['tracer', str(posix.getpid())], {})\n" % str(tracer)
+        new += "            posix.kill(posix.getpid(), _signal.SIGSTOP)\n" + old
         text = path.read_text()
         assert text.count(old) == 1
         path.write_text(text.replace(old, new))
