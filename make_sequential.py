@@ -1874,26 +1874,23 @@ def enter_scope(root: str) -> Scope:
             # finds the flock taken before it removes the directory.
             flock(inner.fd, LOCK_SH)
             scope = inner
-            chain = [each for each in setting("SEQEXEC_RUN").split(":") if each]
-            if holder not in chain:  # env -i has cleared it
-                posix.environ[b"SEQEXEC_RUN"] = ":".join([*chain, holder]).encode()
+            chain = setting("SEQEXEC_RUN")
+            if holder not in chain.split(":"):  # env -i has cleared it
+                chain += ":" if chain else ""
+                posix.environ[b"SEQEXEC_RUN"] = (chain + holder).encode()
 
 
 def sweep_nested(scope: Scope) -> None:
     """Remove the inner scopes whose holders are gone, unless a process is in
     one. End what is left of the runs in them."""
     for inner in nested_scopes(scope):
-        try:
-            path = LOCK + "/" + inner.identity
-            if owner_state(inner.identity, path, scope) == "gone":
-                flock(inner.fd, LOCK_EX | LOCK_NB)
-                end_dead_runs(inner)
-                for name in posix.listdir(inner.fd):
-                    force_remove(name, inner.fd)
-                try_remove(posix.rmdir, NESTED + "/" + inner.identity, scope.fd)
-                try_remove(posix.rmdir, NESTED, scope.fd)
-        except BlockingIOError:
-            pass
+        is_gone = owner_state(inner.identity, LOCK + "/" + inner.identity, scope) == "gone"
+        if is_gone and flock_within(inner.fd, 0.0, LOCK_EX):
+            end_dead_runs(inner)
+            for name in posix.listdir(inner.fd):
+                force_remove(name, inner.fd)
+            try_remove(posix.rmdir, NESTED + "/" + inner.identity, scope.fd)
+            try_remove(posix.rmdir, NESTED, scope.fd)
 
 
 def nested_scopes(scope: Scope, holder: str = "") -> Iterator[Scope]:
@@ -2102,12 +2099,11 @@ class Pipes:
         ahead = living[: names.index(self.claim.identity)] if self.claim.identity in names else []
         waiters = {each.identity.pid for each in living if not each.holds}
         for owner in ahead:
-            rivals = [each for each in ahead if each is not owner]
             runs = self.claim.scope.outer or owner.record.keys() & {"child", "kept"}
             can_join = owner.holds and runs  # else it may wait for the checkout
             for way in self.ways(owner, waiters):
                 leads = True
-                if can_join and not any(self.uses(rival, way) for rival in rivals):
+                if can_join and not any(self.uses(each, way) for each in ahead if each != owner):
                     return True, True
         return leads, False
 
