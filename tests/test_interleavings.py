@@ -31,8 +31,8 @@ FAULTS = (
 @pytest.mark.parametrize("scenario", ALL)
 def test_one_at_a_time_in_order_and_to_the_end(scenario: interleave.Scenario) -> None:
     report = interleave.explore(scenario)
-    print(report)
-    assert not report.problem, str(report)
+    print(report.text)
+    assert not report.problem, report.problem
     assert report.is_whole
 
 

@@ -211,7 +211,7 @@ def mutate(text: str, mutant: Mutant) -> str:
 def prove(scenario: interleave.Scenario) -> tuple[str, int, int, bool]:
     """Go through a scenario; return what to print, states, calls, and whether it failed."""
     report = interleave.explore(scenario, most=MOST)
-    text = str(report)
+    text = report.text + report.problem
     if not report.problem:
         calls = sum(interleave.check_cuts(scenario, seed) for seed in range(WALKS))
         text += "; %d random walks with whole histories: %d calls" % (WALKS, calls)
