@@ -2045,10 +2045,6 @@ class Pipes:
             pids |= {each.pid for each in descendants(self.table or {}, pids)}
         return pids.difference(self.own[:1])
 
-    def lineage(self, owner: Entry) -> set[int]:
-        """Return an owner's members and their ancestors."""
-        return {each.pid for pid in self.members(owner) for each in ancestors(pid, self.table)}
-
     def starts(self, owner: Entry) -> set[int]:
         """Return the ends that may lead to an owner: of this process, and of
         its ancestors below the first common one."""
@@ -2060,7 +2056,7 @@ class Pipes:
         this side."""
         members, session = self.members(owner), posix.getsid(0)
         filters = {each.pid for each in (self.table or {}).values() if each.sid == session}
-        filters -= self.lineage(owner).intersection(self.own[1:]) | waiters
+        filters -= waiters.union(self.common(owner))
         for start in self.starts(owner):
             ways = {start: [start]}
             for end in (queue := [start]):
@@ -2081,7 +2077,8 @@ class Pipes:
         readers do. Neither do the ends that a process has from such a filter:
         `paste <(a) <(b)`.
         """
-        pids, steps = self.lineage(owner), [{-end, to} for end, to in zip(way, way[1:])]
+        pids = {each.pid for pid in self.members(owner) for each in ancestors(pid, self.table)}
+        steps = [{-end, to} for end, to in zip(way, way[1:])]
         filters = {pid for pid in pids for step in steps if step <= self.ends([pid])}
         return bool(self.ends(pids - filters).difference(self.ends(filters)).intersection(way))
 
