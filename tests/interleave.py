@@ -194,10 +194,10 @@ class State:
         return [each for each in range(len(self.scenario.roles)) if self.scenario.is_inside(each, above)]
 
     def finish(self, who: int, status: int) -> None:
-        """End a process. The command of a wrapper that is killed lives on."""
+        """End a process. The command of a wrapper that is killed lives on. One that has released its turn is over."""
         if status == KILLED and self.scenario.role(who).program == "make":
             self.change(who, run="")
-        self.change(who, status=status)
+        self.change(who, status=ENDED if self.processes[who].status == RELEASED else status)
         self.nodes[who] = 0
         for fd in [fd for fd, (_, _, owners) in self.files.items() if who in owners]:
             self.do_close(who, fd)
