@@ -2893,15 +2893,12 @@ class Job:
 
         A signal ends it, and so does the time limit of the whole run. A process
         that goes into a session of its own meanwhile is a daemon from then on.
-        What a signal has interrupted leaves nothing behind that runs on: a
-        shell that is sent one alone does not pass it on.
+        What a signal has killed left nothing behind on purpose: a shell that is
+        sent one alone does not pass it on.
         """
         plan, claim = self.plan, self.claim
         pid, self.pid = self.pid, 0
-        is_interrupted = -status in ENDING_SIGNALS
-        if plan.leftovers == "leave" and not is_interrupted:
-            return
-        if not may_have_left(claim.identity, pid):
+        if plan.leftovers == "leave" and status >= 0 or not may_have_left(claim.identity, pid):
             return
         run = Run(claim.scope, claim.identity, claim.record())
 
@@ -2917,7 +2914,7 @@ class Job:
                 raise Ended(-signum)
             return living
 
-        is_wanted = plan.leftovers != "kill" and not is_interrupted
+        is_wanted = plan.leftovers == "wait" and -status not in ENDING_SIGNALS
         end_processes(look, LEFT_BEHIND if is_wanted else "")
 
     def start_memmon(self) -> None:

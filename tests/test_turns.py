@@ -405,6 +405,21 @@ def test_a_make_that_is_interrupted_leaves_no_command_behind(project: Project, s
     nothing_left(project.state)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_lines_shell_that_is_killed_leaves_no_command_behind(
+    project: Project, seqexec: Tool, signum: int
+) -> None:
+    """Else the next line would run beside it."""
+    write_makefile(project, "all: ; @echo $$$$; sh -c 'echo $$$$; exec sleep 60'; true\n", head=SHELL)
+    make = project.start(["make", "-s"])
+    line, sleeper = int(read_line(make)), int(read_line(make))
+    os.kill(line, signum)
+    assert ended(make) == 2
+    assert not lives(sleeper)
+    assert project.run(["./seqexec.py", "true"]).returncode == 0
+    nothing_left(project.state)
+
+
 def test_a_make_that_is_killed_holds_until_its_lines_have_ended(project: Project, witness: Witness) -> None:
     """As for any process that a make leaves behind."""
     work = quoted(witness.command("first", 1))

@@ -515,10 +515,10 @@ MUTANTS = [
         ("test_recovery.py", "-k", "code_has_its_place"),
     ),
     Mutant(
-        "what an interrupted recipe line has started runs on",
+        "what a killed recipe line has started runs on",
         "wait_for_leftovers",
-        (('== "leave" and not is_interrupted', '== "leave"'),),
-        ("test_turns.py", "-k", "interrupted"),
+        (('== "leave" and status >= 0', '== "leave"'),),
+        ("test_turns.py", "-k", "leaves_no_command"),
     ),
     Mutant(
         "one that never takes a free lock is waited for",
