@@ -1409,8 +1409,10 @@ def rewrite(
     """
     fd, new = open_inside(scope, name, APPEND), name + ".new"
     try:
-        if not flock_within(fd, patience, LOCK_EX) or not posix.fstat(fd).st_nlink:
+        if not flock_within(fd, patience, LOCK_EX):
             return
+        if not posix.fstat(fd).st_nlink:  # it was replaced
+            return rewrite(name, scope, change, patience)
         before = [line for line in read_lines(name, scope.fd) if line]
         lines = change(before)
         if lines == before:
@@ -1574,7 +1576,13 @@ class Entry:
 def entries(scope: Scope) -> Iterator[Entry]:
     """Yield the owners in the lock, then the waiters in the queue's order, each
     of a kind: "holders", "waiters", "away" for a dead waiter whose place is
-    kept, or "stale" for what another dead process has left."""
+    kept, or "stale" for what another dead process has left.
+
+    The waiters are probed before the lock is read: one that takes or joins the
+    lock meanwhile is seen in one of the two at least.
+    """
+    queue = dict.fromkeys([*read_queue(scope), *map(Identity, list_directory(WAITERS, scope.fd))])
+    waiting = {each for each in queue if is_waiting(scope, each)}
     found = owners(scope)
     for identity, state in found.items():
         entry = Entry(scope, identity, LOCK)
@@ -1583,13 +1591,12 @@ def entries(scope: Scope) -> Iterator[Entry]:
     legacy = None if found else find_legacy_holder(scope)
     if legacy and legacy.process:
         yield legacy
-    queue = dict.fromkeys([*read_queue(scope), *map(Identity, list_directory(WAITERS, scope.fd))])
     for identity in queue:
-        if identity.is_valid() and identity.version == FORMAT:
+        if identity.is_valid() and identity.version == FORMAT and identity not in found:
             entry = Entry(scope, identity, WAITERS + "/" + identity)
             entry.kept = seconds_kept(scope, identity)
             is_away = "away" if entry.kept else "stale"
-            entry.kind = "waiters" if is_waiting(scope, identity) else is_away
+            entry.kind = "waiters" if identity in waiting else is_away
             yield entry
 
 

@@ -1431,8 +1431,10 @@ def rewrite(
     """
     fd, new = open_inside(scope, name, APPEND), name + ".new"
     try:
-        if not flock_within(fd, patience, LOCK_EX) or not posix.fstat(fd).st_nlink:
+        if not flock_within(fd, patience, LOCK_EX):
             return
+        if not posix.fstat(fd).st_nlink:  # it was replaced
+            return rewrite(name, scope, change, patience)
         before = [line for line in read_lines(name, scope.fd) if line]
         lines = change(before)
         if lines == before:
@@ -1596,7 +1598,13 @@ class Entry:
 def entries(scope: Scope) -> Iterator[Entry]:
     """Yield the owners in the lock, then the waiters in the queue's order, each
     of a kind: "holders", "waiters", "away" for a dead waiter whose place is
-    kept, or "stale" for what another dead process has left."""
+    kept, or "stale" for what another dead process has left.
+
+    The waiters are probed before the lock is read: one that takes or joins the
+    lock meanwhile is seen in one of the two at least.
+    """
+    queue = dict.fromkeys([*read_queue(scope), *map(Identity, list_directory(WAITERS, scope.fd))])
+    waiting = {each for each in queue if is_waiting(scope, each)}
     found = owners(scope)
     for identity, state in found.items():
         entry = Entry(scope, identity, LOCK)
@@ -1605,13 +1613,12 @@ def entries(scope: Scope) -> Iterator[Entry]:
     legacy = None if found else find_legacy_holder(scope)
     if legacy and legacy.process:
         yield legacy
-    queue = dict.fromkeys([*read_queue(scope), *map(Identity, list_directory(WAITERS, scope.fd))])
     for identity in queue:
-        if identity.is_valid() and identity.version == FORMAT:
+        if identity.is_valid() and identity.version == FORMAT and identity not in found:
             entry = Entry(scope, identity, WAITERS + "/" + identity)
             entry.kept = seconds_kept(scope, identity)
             is_away = "away" if entry.kept else "stale"
-            entry.kind = "waiters" if is_waiting(scope, identity) else is_away
+            entry.kind = "waiters" if identity in waiting else is_away
             yield entry
 
 
@@ -3057,14 +3064,11 @@ def take_turn_of_make(plan: Command) -> None:
     make = read_process(posix.getppid())
     if make is None or make.pid == 1 or make.sid != posix.getsid(0):  # a reaper: that make has died
         return
-    shown = printable(" ".join(["make"] + read_command(make.pid).split(" ")[1:]))
-    kept = Plan()
-    vars(kept).update(vars(plan), kept=make, leftovers="leave", shown=plan.label + shown)
     began = time.monotonic()
     while not has_turn(make, plan.project):
         if posix.getppid() != make.pid:
             raise Failure(WANTED_NO_MORE % make.pid, GAVE_UP)
-        lead(make, kept, began)
+        lead(make, plan, began)
     plan.silence = REPEAT  # behind lines of the same make, whose output shows them
 
 
@@ -3110,18 +3114,21 @@ def give_back(claim: Claim, plan: Plan, began: float, nested: Scope | None = Non
         sweep_nested(claim.scope)
 
 
-def lead(make: Process, kept: Plan, began: float) -> None:
+def lead(make: Process, plan: Command, began: float) -> None:
     """Take a make's turn as its leader, or sleep while another line leads."""
-    scope = enter_scope(kept.project)
+    scope = enter_scope(plan.project)
     fd = open_inside(scope, MAKES, APPEND)
     try:
         if not ends_within(TICK, lambda: lockf(fd, LOCK_EX, 1, make.pid)):
             waited = time.monotonic() - began
-            if kept.wait is not None and waited >= kept.wait:
+            if plan.wait is not None and waited >= plan.wait:
                 text = "gave up after %s (%s): behind another line of its make"
-                shown = (duration(waited), kept.origin.get("wait", "--wait"))
-                raise Failure(text % shown, GAVE_UP)
-        elif not has_turn(make, kept.project):
+                limit = plan.origin.get("wait", "--wait")
+                raise Failure(text % (duration(waited), limit), GAVE_UP)
+        elif not has_turn(make, plan.project):
+            kept, words = Plan(), ["make"] + read_command(make.pid).split(" ")[1:]
+            shown = plan.label + printable(" ".join(words))
+            vars(kept).update(vars(plan), kept=make, leftovers="leave", shown=shown)
             claim = take_turn(kept)
             leave_keeper(claim, kept, keep_for_lines)
             close_scope(claim.scope)

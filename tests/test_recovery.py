@@ -884,7 +884,6 @@ def test_a_live_holder_of_the_old_shell_script_is_waited_for(project: Project, s
     nothing_left(project.state)
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="the old script was bash")
 class Fresh:
     """A directory that looks as if it had just been made, for as long as this lasts."""
 
@@ -921,6 +920,7 @@ def test_a_release_that_is_under_way_is_told_from_a_script_that_starts(project: 
     nothing_left(project.state)
 
 
+@pytest.mark.skipif(not shutil.which("bash"), reason="the old script was bash")
 def test_kill_all_leaves_the_lock_to_a_living_old_shell_script(project: Project, seqexec: Tool) -> None:
     script = project.path / "sequential-executor.sh"
     script.write_text(LEGACY_SCRIPT)

@@ -99,8 +99,10 @@ a waiter whose line was lost waits without one, in take_turn: two, the queue is 
 +                line_up(claim, plan)
 +            wait.has_lined_up = True
 the tidier takes no flock, in rewrite: three, a long queue, deeper
--        if not flock_within(fd, patience, LOCK_EX) or not posix.fstat(fd).st_nlink:
+-        if not flock_within(fd, patience, LOCK_EX):
 -            return
+-        if not posix.fstat(fd).st_nlink:  # it was replaced
+-            return rewrite(name, scope, change, patience)
 the tidier shares the flock, in rewrite: three, a long queue, deeper
 -patience, LOCK_EX
 +patience, LOCK_SH

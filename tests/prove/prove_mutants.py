@@ -128,6 +128,12 @@ MUTANTS = [
         ("test_order.py", "-k", "newcomer"),
     ),
     Mutant(
+        "a tidier leaves a queue that was replaced",
+        "rewrite",
+        (("            return rewrite(name", "            return None and rewrite(name"),),
+        ("test_queue.py", "-k", "replaced_under"),
+    ),
+    Mutant(
         "a waiter ahead is passed over",
         "find_blocker",
         (("    ahead = find_waiter_ahead(claim)\n", "    ahead = None\n"),),
@@ -281,6 +287,12 @@ MUTANTS = [
         "find_waiter_ahead",
         (("    if around and", "    if False and"),),
         ("test_order.py", "-k", "as_it_enters"),
+    ),
+    Mutant(
+        "waiters are probed after the lock was read",
+        "entries",
+        (("if identity in waiting else", "if is_waiting(scope, identity) else"),),
+        ("test_queue.py", "-k", "moves_while"),
     ),
     Mutant(
         "several at one end of a pipe join",
