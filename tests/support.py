@@ -606,6 +606,15 @@ class Holder:
         return ended(self.process)
 
 
+def open_files(pid: int) -> list[str]:
+    """Return the paths that a process has open; what it closes meanwhile may be missing."""
+    found = []
+    for link in Path("/proc/%d/fd" % pid).iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
+
+
 # ---- two overlap detectors ---------------------------------------------------------------------------------
 
 

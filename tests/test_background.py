@@ -30,6 +30,7 @@ from support import (
     lives,
     marked,
     nothing_left,
+    open_files,
     queue_lines,
     read_line,
     shell,
@@ -74,8 +75,7 @@ def process_of(project: Project, run: int) -> int:
 
 def looks_on(project: Project, process: subprocess.Popen[bytes]) -> bool:
     """Tell whether a process has a file of the first run open."""
-    links = Path("/proc/%d/fd" % process.pid).iterdir()
-    return any(os.path.realpath(link).startswith(str(project.state / "output" / "1")) for link in links)
+    return any(path.startswith(str(project.state / "output" / "1")) for path in open_files(process.pid))
 
 
 def nothing_runs(project: Project) -> None:

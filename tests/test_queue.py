@@ -36,6 +36,7 @@ from support import (
     full_pipe,
     holder_pids,
     nothing_left,
+    open_files,
     owners,
     pid_in,
     program,
@@ -753,9 +754,8 @@ def test_a_queue_that_is_replaced_under_the_last_ones_hands_is_tidied_all_the_sa
         assert holder.process.stdin is not None
         holder.process.stdin.write(b"go\n")
         holder.process.stdin.flush()
-        fds = Path("/proc/%d/fd" % holder.pid)
         wait_until(lambda: not (project.state / "executor.lock").exists())
-        wait_until(lambda: str(queue) in map(os.path.realpath, fds.iterdir()), "it waits for the queue")
+        wait_until(lambda: str(queue) in open_files(holder.pid), "it waits for the queue")
         new.write_bytes(b"1:1:x\t1.vm-0.0.1.t1\n")
         new.rename(queue)
     assert ended(holder.process) == 0
